@@ -1,0 +1,104 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config bounds a [Broadcaster]. A zero field means its default.
+type Config struct {
+	// Shards is the number of goroutines that write; default GOMAXPROCS.
+	Shards int
+	// LogMessages is how many messages a log keeps, rounded up to a power of
+	// two; default 4096.
+	LogMessages int
+	// LogBytes is how many bytes of messages a log keeps; default 8 MiB.
+	LogBytes int
+	// ConflateLag is how many messages a session must be behind before
+	// superseded updates are left out for it; default 128.
+	ConflateLag int
+	// MaxPrivate is how many bytes of private stanzas may wait for a session
+	// that does not say otherwise; default 1 MiB.
+	MaxPrivate int
+	// StallTimeout ends a session whose connection takes no byte for so
+	// long; default 30 s.
+	StallTimeout time.Duration
+	// CloseTimeout bounds the flush of a closing session; default 5 s.
+	CloseTimeout time.Duration
+	// SendBuffer is SO_SNDBUF of TCP and unix sockets in bytes; default
+	// 128 KiB. Left to the kernel a stalled client grows it to 4 MiB.
+	SendBuffer int
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&c.Shards, runtime.GOMAXPROCS(0))
+	def(&c.LogMessages, 4096)
+	def(&c.LogBytes, 8<<20)
+	def(&c.ConflateLag, 128)
+	def(&c.MaxPrivate, 1<<20)
+	def(&c.SendBuffer, 128<<10)
+	c.LogMessages = 1 << bits.Len(uint(c.LogMessages-1))
+	if c.StallTimeout <= 0 {
+		c.StallTimeout = 30 * time.Second
+	}
+	if c.CloseTimeout <= 0 {
+		c.CloseTimeout = 5 * time.Second
+	}
+	return c
+}
+
+// Broadcaster owns the write side of every client connection attached to it.
+type Broadcaster struct {
+	// Static after construction.
+	cfg     Config
+	shards  []*shard
+	metrics *metrics
+
+	next    atomic.Uint64  // sessions attached so far, to deal them to shards
+	running sync.WaitGroup // shards, and goroutines that wait for a connection
+}
+
+// New starts a Broadcaster. Metrics are registered with reg; it panics when
+// they are registered there already.
+func New(cfg Config, reg prometheus.Registerer) *Broadcaster {
+	b := &Broadcaster{cfg: cfg.withDefaults(), metrics: newMetrics(reg)}
+	for i := range b.cfg.Shards {
+		s := newShard(b, i)
+		b.shards = append(b.shards, s)
+	}
+	for _, s := range b.shards {
+		b.running.Go(s.run)
+	}
+	return b
+}
+
+// Close ends every session still open at once and stops the shards. It blocks
+// until they have stopped or ctx ends. Nothing may be attached afterwards.
+func (b *Broadcaster) Close(ctx context.Context) error {
+	for _, s := range b.shards {
+		s.post(command{op: opStop})
+	}
+	stopped := make(chan struct{})
+	go func() {
+		b.running.Wait()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("fanout: shards still running: %w", ctx.Err())
+	}
+}

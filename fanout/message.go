@@ -1,0 +1,71 @@
+package fanout
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Class says what may happen to a message on its way to a session that lags.
+type Class uint8
+
+const (
+	// Plain messages reach every follower: chat, joins.
+	Plain Class = iota
+	// Update is a newer state of its key (an occupant's presence). While a
+	// lagging session has not been sent it, a later Update or Final of the
+	// same key takes its place.
+	Update
+	// Final ends its key (the occupant left). It reaches every follower.
+	Final
+)
+
+// Message is one encoded top-level element. It is immutable once made, may be
+// handed to any number of sessions, and shares the memory it was made of.
+type Message struct {
+	// Static after construction.
+	head, tail []byte
+	key        string
+	class      Class
+	spliced    bool // the recipient's address goes between head and tail
+	nonza      bool // not a stanza: stream management does not count it
+
+	// Written by the goroutine that appends it to a log, before the log's
+	// head moves past it.
+	at time.Time
+
+	// A newer message of the same key is in the log.
+	superseded atomic.Bool
+}
+
+// NewMessage makes a stanza for many recipients: head ends right before the
+// recipient's address, tail starts right behind it. key is the occupant whose
+// state an [Update] or [Final] message tells; [Plain] ones have none.
+func NewMessage(class Class, key string, head, tail []byte) *Message {
+	return &Message{class: class, key: key, head: head, tail: tail, spliced: true}
+}
+
+// NewPrivate makes a stanza that is complete as it is.
+func NewPrivate(stanza []byte) *Message { return &Message{head: stanza} }
+
+// NewNonza makes a top-level element that is not a stanza, such as stream
+// features or <a/>: stream management does not count it (XEP-0198 §4).
+func NewNonza(elem []byte) *Message { return &Message{head: elem, nonza: true} }
+
+// size is the encoded length for a recipient whose address has n bytes,
+// framing not included.
+func (m *Message) size(n int) int {
+	if m.spliced {
+		return len(m.head) + n + len(m.tail)
+	}
+	return len(m.head)
+}
+
+// append appends the element, addressed to to.
+func (m *Message) append(dst, to []byte) []byte {
+	dst = append(dst, m.head...)
+	if m.spliced {
+		dst = append(dst, to...)
+		dst = append(dst, m.tail...)
+	}
+	return dst
+}

@@ -1,0 +1,275 @@
+package fanout
+
+import "time"
+
+// group is the sessions of one shard that follow one log.
+type group struct {
+	log      *Log
+	sessions []*Session
+	pos      int    // the elevator: where the next visit is
+	left     int    // visits until everybody was seen since head moved
+	head     uint64 // how far sessions may be sent now
+	next     uint64 // what head becomes at the end of refresh
+	inSweep  bool
+	tpl      template
+}
+
+// sweepBudget is how many sessions of a group are visited before heads are
+// read and commands looked at again: often enough that batches grow while a
+// sweep is under way, seldom enough that most sessions share a template.
+const sweepBudget = 16
+
+// news takes notice that a log was appended to.
+func (sh *shard) news(l *Log) {
+	// Cleared before the head is read: a message appended after the reading
+	// is announced again.
+	l.marks[sh.index].queued.Store(false)
+	if g := sh.groups[l]; g != nil {
+		sh.toSweep(g)
+	}
+}
+
+func (sh *shard) toSweep(g *group) {
+	if !g.inSweep {
+		g.inSweep = true
+		sh.sweep = append(sh.sweep, g)
+	}
+}
+
+// refresh moves the heads of the groups and takes all commands, in an order
+// that keeps a room's word: what it asked of a session before it appended a
+// message is in the inbox when that message is seen, so it takes effect before
+// the message is sent.
+func (sh *shard) refresh() {
+	for _, g := range sh.sweep {
+		g.next = g.log.head.Load()
+	}
+	sh.commands()
+	for _, g := range sh.sweep {
+		if g.next > g.head {
+			g.head, g.left = g.next, len(g.sessions)
+		}
+	}
+}
+
+// sweepSome visits some sessions of each group that has news and reports
+// whether some are left.
+func (sh *shard) sweepSome() bool {
+	todo := sh.sweep
+	sh.sweep = sh.spareSweep[:0] // a visit may add to it
+	for i, g := range todo {
+		todo[i] = nil
+		g.inSweep = false
+		sh.sweepGroup(g)
+		if g.left > 0 || len(g.sessions) > 0 && g.log.head.Load() > g.head {
+			sh.toSweep(g)
+		}
+	}
+	sh.spareSweep = todo
+	return len(sh.sweep) > 0
+}
+
+func (sh *shard) sweepGroup(g *group) {
+	for budget := sweepBudget; budget > 0 && g.left > 0; budget-- {
+		g.left--
+		if g.pos >= len(g.sessions) {
+			g.pos = 0
+		}
+		s := g.sessions[g.pos]
+		g.pos++
+		if s.cursor < g.head {
+			sh.visit(s)
+		}
+	}
+}
+
+// follow makes s a follower of l from message seq on.
+func (sh *shard) follow(s *Session, l *Log, seq uint64) {
+	g := sh.groups[l]
+	if g == nil {
+		g = &group{log: l, head: seq}
+		sh.groups[l] = g
+	}
+	s.log, s.cursor, s.group, s.index = l, seq, g, len(g.sessions)
+	g.sessions = append(g.sessions, s)
+	g.recount()
+	l.marks[sh.index].followers.Add(1)
+	if l.head.Load() > seq { // appended before the log knew of us
+		sh.toSweep(g)
+	}
+}
+
+// leave ends the following of s, if it follows.
+func (sh *shard) leave(s *Session) {
+	g := s.group
+	if g == nil {
+		return
+	}
+	last := len(g.sessions) - 1
+	g.sessions[s.index] = g.sessions[last]
+	g.sessions[s.index].index = s.index
+	g.sessions[last] = nil
+	g.sessions = g.sessions[:last]
+	g.log.marks[sh.index].followers.Add(-1)
+	g.recount()
+	if len(g.sessions) == 0 {
+		delete(sh.groups, g.log)
+	}
+	s.log, s.group = nil, nil
+}
+
+// recount starts the round anew after sessions came, went or moved: otherwise
+// the elevator could stop one short of a session it has not seen.
+func (g *group) recount() {
+	if g.left > 0 {
+		g.left = len(g.sessions)
+	}
+}
+
+// visit sends s everything it may have now.
+func (sh *shard) visit(s *Session) {
+	for !s.blocked && !s.dead {
+		if len(s.pending) > 0 {
+			rest := s.pending
+			s.pending = nil
+			sh.send(s, rest)
+			continue
+		}
+		b := sh.batch(s)
+		if len(b) > 0 {
+			sh.send(s, b)
+			continue
+		}
+		if s.finishing {
+			s.out.closeWrite()
+			sh.end(s, s.reason)
+		}
+		return
+	}
+}
+
+func (sh *shard) send(s *Session, b []byte) {
+	n, wait, err := s.out.send(b)
+	sh.tally.writes++
+	sh.tally.bytes += n
+	if err != nil {
+		sh.end(s, WriteFailed)
+		return
+	}
+	if n < len(b) {
+		s.pending = append([]byte(nil), b[n:]...)
+	}
+	if wait {
+		sh.block(s)
+	}
+}
+
+// batch encodes what comes next for s. The result is valid until the next
+// call.
+func (sh *shard) batch(s *Session) []byte {
+	if s.log != nil && len(s.queue) == 0 {
+		if head := s.group.head; s.cursor < head && head-s.cursor <= uint64(sh.b.cfg.ConflateLag) {
+			return sh.fromTemplate(s, head)
+		}
+	}
+	return sh.merge(s)
+}
+
+// merge encodes, message by message, the private queue and the log in their
+// order.
+func (sh *shard) merge(s *Session) []byte {
+	out := sh.scratch[:0]
+	lagging := s.log != nil && s.group.head > s.cursor+uint64(sh.b.cfg.ConflateLag)
+	fromLog := 0
+	for len(out) < maxBatch && !s.finishing && !s.dead {
+		if len(s.queue) > 0 && s.due() {
+			it := s.queue[0]
+			s.dequeue()
+			out = sh.take(s, it, out)
+			continue
+		}
+		m, ok := sh.nextOfLog(s, lagging)
+		if !ok {
+			break
+		}
+		if m != nil {
+			if fromLog == 0 {
+				sh.b.metrics.delay.Observe(time.Since(m.at).Seconds())
+			}
+			fromLog++
+			out = sh.encode(s, m, out)
+		}
+	}
+	if fromLog > 0 {
+		sh.b.metrics.batch.Observe(float64(fromLog))
+	}
+	if cap(out) <= 2*maxBatch {
+		sh.scratch = out[:0]
+	}
+	return sh.requestAck(s, out)
+}
+
+// nextOfLog advances the cursor by one. It returns nil with ok for a message
+// that is left out, and not ok when the log has nothing for now.
+func (sh *shard) nextOfLog(s *Session, lagging bool) (m *Message, ok bool) {
+	if s.log == nil || s.cursor >= s.group.head {
+		return nil, false
+	}
+	if len(s.queue) > 0 && s.cursor >= s.queue[0].after {
+		return nil, false
+	}
+	m = s.log.at(s.cursor)
+	if m == nil {
+		sh.overflow(s)
+		return nil, !s.dead
+	}
+	s.cursor++
+	if lagging && m.superseded.Load() {
+		sh.tally.conflated++
+		return nil, true
+	}
+	return m, true
+}
+
+// take carries out one item of the private queue.
+func (sh *shard) take(s *Session, it item, out []byte) []byte {
+	if it.m != nil {
+		out = sh.encode(s, it.m, out)
+	}
+	switch it.action {
+	case startFollowing:
+		sh.follow(s, it.log, it.after)
+	case stopFollowing:
+		sh.leave(s)
+	case startCounting:
+		s.counting = true
+		s.sent.Store(0)
+		s.unrequested = 0
+	case finish:
+		sh.leave(s)
+		s.finishing = true
+		out = append(out, s.trailer...)
+	}
+	return out
+}
+
+func (sh *shard) encode(s *Session, m *Message, out []byte) []byte {
+	out = s.framing.appendHeader(out, m.size(len(s.to)))
+	out = m.append(out, s.to)
+	sh.tally.deliveries++
+	if s.counting && !m.nonza {
+		s.unrequested++
+		s.sent.Add(1)
+	}
+	return out
+}
+
+// requestAck appends <r/> when it is due: in the same write it costs nothing.
+func (sh *shard) requestAck(s *Session, out []byte) []byte {
+	if !s.counting || s.unrequested < s.ackEvery || s.ackRequest == nil || s.dead || s.finishing {
+		return out
+	}
+	s.unrequested = 0
+	out = s.framing.appendHeader(out, s.ackRequest.size(0))
+	return s.ackRequest.append(out, nil)
+}
