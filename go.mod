@@ -1,6 +1,6 @@
 module vnode
 
-go 1.26.8
+go 1.26
 
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.2.0

@@ -40,7 +40,7 @@ func (sh *shard) turn() {
 
 func followers(b *Broadcaster, l *Log, n int) {
 	for i := range n {
-		s := b.Attach(Options{To: fmt.Sprintf("%036d@v3.meet.jitsi/abcdefgh", i), Framing: WebSocket, AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})
+		s := b.Attach(Options{To: fmt.Appendf(nil, "%036d@v3.meet.jitsi/abcdefgh", i), Framing: WebSocket, AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})
 		s.out = devNull{}
 		s.EnableAcks(NewNonza(nil))
 		s.Follow(l)
@@ -102,7 +102,7 @@ func BenchmarkSocketDelivery(b *testing.B) {
 			const n = 200
 			var arrived atomic.Int64
 			for i := range n {
-				s, c := attach(b, bc, Options{To: fmt.Sprint(1000 + i), Framing: WebSocket})
+				s, c := attach(b, bc, Options{To: fmt.Appendf(nil, "%d", 1000+i), Framing: WebSocket})
 				require.NoError(b, c.conn.SetDeadline(time.Time{}))
 				s.Follow(l)
 				go func() { _, _ = io.Copy(counter{&arrived}, c.conn) }()

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
-
-	"vnode/internal/wire"
 )
 
 // Options describe a session to [Broadcaster.Attach].
@@ -15,8 +13,9 @@ type Options struct {
 	// connection after Done and not before.
 	Conn    net.Conn
 	Framing Framing
-	// To is the client's address, unescaped, put into spliced messages.
-	To string
+	// To is the client's address, put into spliced messages as it stands:
+	// the caller has escaped it.
+	To []byte
 	// AckRequest is the <r/> sent after every AckEvery stanzas once acks are
 	// enabled (XEP-0198 §4); default 10.
 	AckRequest *Message
@@ -37,7 +36,7 @@ type Session struct {
 	// Static after construction.
 	shard      *shard
 	out        sender
-	to         []byte // escaped
+	to         []byte
 	framing    Framing
 	ackRequest *Message
 	ackEvery   uint32
@@ -98,7 +97,7 @@ func (b *Broadcaster) Attach(o Options) *Session {
 	sh := b.shards[b.next.Add(1)%uint64(len(b.shards))]
 	s := &Session{
 		shard: sh, out: newSender(o.Conn, b.cfg.SendBuffer),
-		to: wire.AppendText(nil, o.To), framing: o.Framing,
+		to: o.To, framing: o.Framing,
 		ackRequest: o.AckRequest, ackEvery: uint32(o.AckEvery), maxPrivate: o.MaxPrivate,
 		overflow: o.Overflow, trailer: o.Trailer,
 		done: make(chan struct{}),

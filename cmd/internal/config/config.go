@@ -1,0 +1,222 @@
+// Package config holds the node's settings: one annotated default embedded in
+// the binary, then a file, the environment and flags over it, each stricter
+// than forgiving.
+package config
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vnode/internal/wire"
+)
+
+// Default is the annotated default configuration, TOML.
+//
+//go:embed default.toml
+var Default string
+
+// Config is a complete configuration. Load returns one that is valid; who
+// makes one otherwise calls Validate.
+type Config struct {
+	ID       ID     `toml:"id"`
+	StateDir string `toml:"state-dir"`
+
+	MainDomain          string   `toml:"main-domain"`
+	MainS2S             string   `toml:"main-s2s"`
+	RoomPrefix          string   `toml:"room-prefix"`
+	ExtraDomains        []string `toml:"extra-domains"`
+	S2STrust            string   `toml:"s2s-trust"`
+	S2STrustedAddresses []string `toml:"s2s-trusted-addresses"`
+	S2SCAFile           string   `toml:"s2s-ca-file"`
+	S2SPins             []string `toml:"s2s-pins"`
+
+	Port  int      `toml:"port"`
+	S2S   []string `toml:"s2s"`
+	C2S   []string `toml:"c2s"`
+	HTTP  []string `toml:"http"`
+	Admin string   `toml:"admin"`
+
+	AuthDomain        string `toml:"auth-domain"`
+	FocusPasswordFile string `toml:"focus-password-file"`
+
+	MaxVisitorsPerRoom int `toml:"max-visitors-per-room"`
+	MaxConnections     int `toml:"max-connections"`
+
+	LogLevel  string `toml:"log-level"`
+	LogFormat string `toml:"log-format"`
+}
+
+// ID is a node's id in the form of its domain's first label: v3.
+type ID string
+
+// nodeSuffix is fixed in the browsers' and in main's code.
+const nodeSuffix = ".meet.jitsi"
+
+// Host is the domain visitors log in to, v3.meet.jitsi.
+func (c *Config) Host() string { return string(c.ID) + nodeSuffix }
+
+// Rooms is the domain of the node's rooms, conference.v3.meet.jitsi.
+func (c *Config) Rooms() string { return c.RoomPrefix + "." + c.Host() }
+
+// MainRooms is the domain of main's rooms, conference.meet.jitsi.
+func (c *Config) MainRooms() string { return c.RoomPrefix + "." + c.MainDomain }
+
+// number is the id as a number, for the default ports; 0 when it has none.
+func (id ID) number() int {
+	n, err := strconv.Atoi(strings.TrimPrefix(string(id), "v"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// Admin values.
+const adminOff = "off"
+
+// AdminOff reports whether the admin listener is turned off.
+func (c *Config) AdminOff() bool { return c.Admin == adminOff }
+
+// Values of S2STrust.
+const (
+	TrustAddress     = "address"
+	TrustCertificate = "certificate"
+	TrustAnyone      = "anyone"
+)
+
+// complete fills in what follows from the id.
+func (c *Config) complete() {
+	n := c.ID.number()
+	if c.Port == 0 {
+		c.Port = 52690 + n
+	}
+	if len(c.S2S) == 0 {
+		c.S2S = []string{net.JoinHostPort("", strconv.Itoa(c.Port))}
+	}
+	loopback := func(base int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(base+n)) }
+	if len(c.C2S) == 0 {
+		c.C2S = []string{loopback(52220)}
+	}
+	if len(c.HTTP) == 0 {
+		c.HTTP = []string{loopback(52800)}
+	}
+	if c.Admin == "" {
+		c.Admin = loopback(52600)
+	}
+}
+
+// Validate reports everything that is wrong, each with what to do.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{key}, args...)...))
+	}
+	label := func(key, s string) {
+		if j, err := wire.ParseJID(s); err != nil || j.Domain != s || strings.Contains(s, ".") {
+			bad(key, "%q is not a single label of a domain, such as v3", s)
+		}
+	}
+	domain := func(key, s string) {
+		if j, err := wire.ParseJID(s); err != nil || j.Domain != s {
+			bad(key, "%q is not a domain in lower case, such as meet.jitsi", s)
+		}
+	}
+	label("id", string(c.ID))
+	label("room-prefix", c.RoomPrefix)
+	domain("main-domain", c.MainDomain)
+	domain("auth-domain", c.AuthDomain)
+	for _, d := range c.ExtraDomains {
+		domain("extra-domains", d)
+	}
+	if c.MainDomain == c.Host() {
+		bad("main-domain", "%q is this node's own domain; name the main Prosody's", c.MainDomain)
+	}
+	if _, _, err := net.SplitHostPort(c.MainS2S); err != nil {
+		bad("main-s2s", "%q is not host:port, such as 127.0.0.1:5269", c.MainS2S)
+	}
+	c.validateListeners(bad)
+	c.validateTrust(bad)
+	choice := func(key, s string, of ...string) {
+		if !slices.Contains(of, s) {
+			bad(key, "%q is none of %s", s, strings.Join(of, ", "))
+		}
+	}
+	choice("log-level", c.LogLevel, "debug", "info", "warn", "error")
+	choice("log-format", c.LogFormat, "text", "json")
+	if c.MaxVisitorsPerRoom < 1 {
+		bad("max-visitors-per-room", "%d is less than 1", c.MaxVisitorsPerRoom)
+	}
+	if c.MaxConnections < 1 {
+		bad("max-connections", "%d is less than 1", c.MaxConnections)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) validateListeners(bad func(key, format string, args ...any)) {
+	if c.Port < 0 || c.Port > 65535 {
+		bad("port", "%d is not a port", c.Port)
+	}
+	for key, list := range map[string][]string{"s2s": c.S2S, "c2s": c.C2S, "http": c.HTTP, "admin": {c.Admin}} {
+		for _, a := range list {
+			if key == "admin" && a == adminOff || key == "http" && strings.HasPrefix(a, unixPrefix) && a != unixPrefix {
+				continue
+			}
+			if _, port, err := net.SplitHostPort(a); err != nil {
+				bad(key, "%q is not host:port, such as 127.0.0.1:52803", a)
+			} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+				bad(key, "%q has no port between 0 and 65535", a)
+			}
+		}
+	}
+}
+
+func (c *Config) validateTrust(bad func(key, format string, args ...any)) {
+	switch c.S2STrust {
+	case TrustAddress, TrustCertificate, TrustAnyone:
+	default:
+		bad("s2s-trust", "%q is none of address, certificate, anyone", c.S2STrust)
+	}
+	if _, err := c.TrustedAddresses(); err != nil {
+		bad("s2s-trusted-addresses", "%v", err)
+	}
+}
+
+// TrustedAddresses parses S2STrustedAddresses, addresses or networks.
+func (c *Config) TrustedAddresses() ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, s := range c.S2STrustedAddresses {
+		if a, err := netip.ParseAddr(s); err == nil {
+			list = append(list, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/24", s)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+const unixPrefix = "unix:"
+
+// Network splits an address of C2S, HTTP or S2S into what [net.Listen] takes.
+func Network(address string) (network, addr string) {
+	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
+		return "unix", path
+	}
+	return "tcp", address
+}
+
+// Level is LogLevel for slog.
+func (c *Config) Level() slog.Level {
+	var l slog.Level
+	_ = l.UnmarshalText([]byte(c.LogLevel)) // Validate has seen it
+	return l
+}

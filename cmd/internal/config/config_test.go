@@ -1,0 +1,138 @@
+package config
+
+import (
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func load(t *testing.T, env map[string]string, args ...string) (*Config, error) {
+	t.Helper()
+	flags := flag.NewFlagSet("vnode", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	return Load(flags, args, func(k string) (string, bool) { v, ok := env[k]; return v, ok })
+}
+
+func file(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "vnode.toml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestNodeThreeWithoutConfiguration(t *testing.T) {
+	c, err := load(t, nil, "-id", "3", "-port", "52693")
+	require.NoError(t, err)
+	require.Equal(t, "v3.meet.jitsi", c.Host())
+	require.Equal(t, "conference.v3.meet.jitsi", c.Rooms())
+	require.Equal(t, "conference.meet.jitsi", c.MainRooms())
+	require.Equal(t, []string{":52693"}, c.S2S)
+	require.Equal(t, []string{"127.0.0.1:52223"}, c.C2S)
+	require.Equal(t, []string{"127.0.0.1:52803"}, c.HTTP)
+	require.Equal(t, "127.0.0.1:52603", c.Admin)
+	require.Equal(t, "127.0.0.1:5269", c.MainS2S)
+	require.Equal(t, "auth.meet.jitsi", c.AuthDomain)
+}
+
+func TestFlagsOverEnvironmentOverFileOverDefault(t *testing.T) {
+	path := file(t, "id = 4\nmain-domain = 'file.example'\nroom-prefix = 'muc'\nc2s = ['127.0.0.1:1', '[::1]:1']\n")
+	env := map[string]string{"VNODE_CONFIG": path, "VNODE_MAIN_DOMAIN": "env.example", "VNODE_ID": "v5", "VNODE_HTTP": "unix:/run/x.sock, 127.0.0.1:2"}
+	c, err := load(t, env, "-id", "6")
+	require.NoError(t, err)
+	require.Equal(t, ID("v6"), c.ID)
+	require.Equal(t, "env.example", c.MainDomain)
+	require.Equal(t, "muc", c.RoomPrefix)
+	require.Equal(t, []string{"127.0.0.1:1", "[::1]:1"}, c.C2S)
+	require.Equal(t, []string{"unix:/run/x.sock", "127.0.0.1:2"}, c.HTTP)
+	require.Equal(t, 52696, c.Port)
+}
+
+func TestIDWithQuotesAndWithout(t *testing.T) {
+	for _, text := range []string{"id = 7", "id = '7'", "id = 'v7'"} {
+		c, err := load(t, nil, "-config", file(t, text))
+		require.NoError(t, err)
+		require.Equal(t, ID("v7"), c.ID)
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		file string
+		args []string
+		want string
+	}{
+		"unknown key":       {file: "main-domian = 'x'", want: `line 1: unknown key "main-domian"; the nearest is "main-domain"`},
+		"syntax":            {file: "id = ", want: "line 1, column"},
+		"wrong type":        {file: "port = 'x'", want: "line 1, column"},
+		"unknown flag":      {args: []string{"-prot", "1"}, want: "flag provided but not defined: -prot"},
+		"argument":          {args: []string{"3"}, want: `unexpected argument "3"`},
+		"not a number":      {args: []string{"-port", "x"}, want: `-port: "x" is not a number`},
+		"port":              {args: []string{"-port", "70000"}, want: "port: 70000 is not a port"},
+		"empty id":          {args: []string{"-id", ""}, want: "-id: is empty"},
+		"id with a dot":     {args: []string{"-id", "a.b"}, want: "id: \"a.b\" is not a single label"},
+		"main-s2s":          {args: []string{"-main-s2s", "10.0.0.1"}, want: `main-s2s: "10.0.0.1" is not host:port`},
+		"itself for main":   {args: []string{"-id", "3", "-main-domain", "v3.meet.jitsi"}, want: "this node's own domain"},
+		"domain":            {args: []string{"-main-domain", "a b"}, want: "main-domain: \"a b\" is not a domain"},
+		"listener":          {args: []string{"-http", "52803"}, want: `http: "52803" is not host:port`},
+		"unix for s2s":      {args: []string{"-s2s", "unix:/x"}, want: `s2s: "unix:/x"`},
+		"trust":             {args: []string{"-s2s-trust", "all"}, want: `s2s-trust: "all" is none of`},
+		"network":           {args: []string{"-s2s-trusted-addresses", "10.0.0.0/40"}, want: "neither an address nor a network"},
+		"level":             {args: []string{"-log-level", "loud"}, want: `log-level: "loud" is none of debug, info, warn, error`},
+		"no such file":      {args: []string{"-config", "/nonexistent/vnode.toml"}, want: "no such file"},
+		"visitors":          {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
+		"several at a time": {args: []string{"-log-level", "x", "-log-format", "y"}, want: "log-format"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := tc.args
+			if tc.file != "" {
+				args = append(args, "-config", file(t, tc.file))
+			}
+			_, err := load(t, nil, args...)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestHelpIsNotAFailure(t *testing.T) {
+	_, err := load(t, nil, "-help")
+	require.ErrorIs(t, err, flag.ErrHelp)
+}
+
+// Every key of the default file is a flag, an environment variable and a field
+// of Config, and the other way round.
+func TestDefaultFileIsComplete(t *testing.T) {
+	var c Config
+	require.NoError(t, decode(&c, Default))
+	require.Len(t, c.settings(), len(usages))
+	for _, s := range c.settings() {
+		require.True(t, s.value.IsValid(), s.key)
+		require.Regexp(t, `(?m)^`+s.key+` = `, Default)
+		require.NotEmpty(t, s.usage)
+	}
+	c.complete()
+	require.NoError(t, c.Validate())
+}
+
+func TestTrustedAddresses(t *testing.T) {
+	c, err := load(t, nil, "-s2s-trusted-addresses", "10.0.0.1,192.168.0.0/16,::1")
+	require.NoError(t, err)
+	p, err := c.TrustedAddresses()
+	require.NoError(t, err)
+	require.Len(t, p, 3)
+}
+
+func FuzzFile(f *testing.F) {
+	f.Add(Default)
+	f.Add("id = 3")
+	f.Fuzz(func(t *testing.T, text string) {
+		var c Config
+		_ = decode(&c, Default)
+		if decode(&c, text) == nil {
+			c.complete()
+			_ = c.Validate()
+		}
+	})
+}

@@ -1,0 +1,213 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// setting is one key of Config, reachable by all three names.
+type setting struct {
+	key   string
+	usage string
+	value reflect.Value
+}
+
+// usages are the flags in the order --help shows them. `…` names the value.
+var usages = []struct{ key, usage string }{
+	{"id", "node `id`: 3 means v3.meet.jitsi"},
+	{"port", "s2s `port`, on all addresses (default 52690 + id)"},
+	{"main-domain", "`domain` of the main Prosody"},
+	{"main-s2s", "`host:port` where main's s2s is dialed"},
+	{"room-prefix", "first `label` of the rooms' domains, here and on main"},
+	{"c2s", "`address`es for client TCP, separated by commas (default 127.0.0.1:52220+id)"},
+	{"http", "`address`es for WebSocket, also unix:PATH (default 127.0.0.1:52800+id)"},
+	{"s2s", "`address`es for s2s; overrides -port"},
+	{"admin", "`address` of metrics and health, or off (default 127.0.0.1:52600+id)"},
+	{"focus-password-file", "`file` with jicofo's password (default: generated, kept in the state directory)"},
+	{"state-dir", "`directory` for certificate, password and learned keys"},
+	{"auth-domain", "`domain` jicofo logs in at, as focus"},
+	{"extra-domains", "further `domain`s of main whose users take part"},
+	{"s2s-trust", "who is believed to be main: `address`, certificate or anyone"},
+	{"s2s-trusted-addresses", "`network`s main may connect from, besides main-s2s"},
+	{"s2s-ca-file", "PEM `file` of CAs that sign main's certificate"},
+	{"s2s-pins", "SHA-256 `fingerprint`s of main's certificates"},
+	{"max-visitors-per-room", "`number` of visitors in one room"},
+	{"max-connections", "`number` of client connections"},
+	{"log-level", "`level`: debug, info, warn, error"},
+	{"log-format", "`format`: text or json"},
+}
+
+// Load reads the configuration: the default, the file named by -config or
+// VNODE_CONFIG, the environment, and args over each other. flags receives
+// the flags and is parsed; its usage is the caller's. The error is
+// [flag.ErrHelp] after -help, and otherwise says what to change.
+func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool)) (*Config, error) {
+	c := new(Config)
+	if err := decode(c, Default); err != nil {
+		return nil, fmt.Errorf("built-in default: %w", err)
+	}
+	given := map[string]string{}
+	file := flags.String("config", "", "configuration `file`, TOML")
+	for _, s := range c.settings() {
+		flags.Func(s.key, s.usage, func(v string) error {
+			given[s.key] = v
+			return nil
+		})
+	}
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if rest := flags.Args(); len(rest) > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: flags begin with a dash, such as -id 3", rest[0])
+	}
+	path := *file
+	if path == "" {
+		path, _ = environ("VNODE_CONFIG")
+	}
+	if path != "" {
+		if err := c.readFile(path); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range c.settings() {
+		if v, ok := environ(EnvName(s.key)); ok {
+			if err := s.set(v); err != nil {
+				return nil, fmt.Errorf("%s: %w", EnvName(s.key), err)
+			}
+		}
+		if v, ok := given[s.key]; ok {
+			if err := s.set(v); err != nil {
+				return nil, fmt.Errorf("-%s: %w", s.key, err)
+			}
+		}
+	}
+	c.complete()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// EnvName is the environment variable of a key: VNODE_MAIN_DOMAIN.
+func EnvName(key string) string {
+	return "VNODE_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+}
+
+func (c *Config) readFile(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	if err := decode(c, string(b)); err != nil {
+		return fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return nil
+}
+
+func decode(c *Config, text string) error {
+	d := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields()
+	err := d.Decode(c)
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		e := unknown.Errors[0]
+		row, _ := e.Position()
+		key := strings.Join(e.Key(), ".")
+		return fmt.Errorf("line %d: unknown key %q; the nearest is %q", row, key, nearest(key))
+	}
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		row, column := syntax.Position()
+		return fmt.Errorf("line %d, column %d: %w", row, column, err)
+	}
+	return err
+}
+
+// UnmarshalText takes the id as a number or as text, in TOML with or without
+// quotes.
+func (id *ID) UnmarshalText(text []byte) error {
+	v := string(text)
+	if v == "" {
+		return errors.New("is empty; give the node's id, such as 3")
+	}
+	if _, err := strconv.ParseUint(v, 10, 16); err == nil {
+		v = "v" + v
+	}
+	*id = ID(v)
+	return nil
+}
+
+// settings lists the keys in the order of usages.
+func (c *Config) settings() []setting {
+	v := reflect.ValueOf(c).Elem()
+	fields := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		fields[v.Type().Field(i).Tag.Get("toml")] = v.Field(i)
+	}
+	list := make([]setting, len(usages))
+	for i, u := range usages {
+		list[i] = setting{u.key, u.usage, fields[u.key]}
+	}
+	return list
+}
+
+// set takes a value as a flag or the environment gives it.
+func (s setting) set(v string) error {
+	switch p := s.value.Addr().Interface().(type) {
+	case *ID:
+		return p.UnmarshalText([]byte(v))
+	case *string:
+		*p = v
+	case *int:
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", v)
+		}
+		*p = n
+	case *[]string:
+		*p = nil
+		for part := range strings.SplitSeq(v, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				*p = append(*p, part)
+			}
+		}
+	default:
+		panic("config: no way to set " + s.key)
+	}
+	return nil
+}
+
+// nearest returns the known key most like the given one.
+func nearest(key string) string {
+	return slices.MinFunc(usages, func(a, b struct{ key, usage string }) int {
+		return distance(key, a.key) - distance(key, b.key)
+	}).key
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		previous := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := previous
+			if a[i] != b[j] {
+				cost++
+			}
+			previous = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

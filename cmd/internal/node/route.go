@@ -1,0 +1,30 @@
+package node
+
+import (
+	"vnode/internal/wire"
+	"vnode/muc"
+	"vnode/visitor"
+)
+
+// router ties the parts together: what clients and main send goes to the
+// rooms.
+type router struct {
+	rooms *muc.Service
+}
+
+// fromClients is the clients' handler.
+type fromClients struct{ *router }
+
+// Stanza implements visitor.Handler. The rooms answer what is not for them.
+func (r fromClients) Stanza(s *visitor.Session, stanza []byte, _ *wire.Header, _ wire.JID) {
+	r.rooms.FromClient(s, stanza)
+}
+
+// Closed implements visitor.Handler.
+func (r fromClients) Closed(s *visitor.Session) { r.rooms.SessionClosed(s) }
+
+// fromMain is the s2s streams' handler.
+type fromMain struct{ *router }
+
+// Stanza implements s2s.Handler.
+func (r fromMain) Stanza(stanza []byte, _ *wire.Header, _, _ wire.JID) { r.rooms.FromRemote(stanza) }

@@ -1,0 +1,185 @@
+package node
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"vnode/cmd/internal/config"
+)
+
+// state is the directory a node keeps its own things in.
+type state struct {
+	dir string
+}
+
+// openState finds and makes the state directory, readable by its owner alone.
+func openState(c *config.Config) (*state, error) {
+	dir := c.StateDir
+	if dir == "" {
+		var err error
+		if dir, err = defaultStateDir(string(c.ID)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w; choose another with -state-dir", err)
+	}
+	return &state{dir: dir}, nil
+}
+
+func defaultStateDir(node string) (string, error) {
+	// systemd names the directory it made for the unit; several separated
+	// by colons.
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+		return filepath.Join(dir, node), nil
+	}
+	if os.Geteuid() == 0 {
+		return filepath.Join("/var/lib/vnode", node), nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "vnode", node), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("state directory: %w; name one with -state-dir", err)
+	}
+	return filepath.Join(home, ".local/state/vnode", node), nil
+}
+
+func (s *state) path(name string) string { return filepath.Join(s.dir, name) }
+
+// knownCerts is where s2s remembers the certificates main has shown.
+func (s *state) knownCerts() string { return s.path("known-certificates.json") }
+
+// focusPassword returns the focus password and the file that holds it: the
+// configured one, else one generated once.
+func (s *state) focusPassword(configured string) (password, path string, err error) {
+	if configured != "" {
+		password, err = readPassword(configured)
+		return password, configured, err
+	}
+	path = s.path("focus-password")
+	password, err = readPassword(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return password, path, err
+	}
+	password = rand.Text()
+	if err := writeFile(path, []byte(password+"\n")); err != nil {
+		return "", "", fmt.Errorf("focus password: %w", err)
+	}
+	return password, path, nil
+}
+
+func readPassword(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("focus password: %w", err)
+	}
+	password := strings.TrimRight(string(b), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("focus password: %s is empty; put jicofo's password on its first line", path)
+	}
+	return password, nil
+}
+
+const (
+	certLife   = 10 * 365 * 24 * time.Hour
+	certMargin = 30 * 24 * time.Hour // renewed so long before its end
+)
+
+// certificate returns the node's certificate, self-signed and made once. It is
+// made anew when it is about to expire or lacks one of the domains.
+func (s *state) certificate(domains []string) (tls.Certificate, error) {
+	certFile, keyFile := s.path("node.crt"), s.path("node.key")
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	switch {
+	case err == nil && usable(cert.Leaf, domains):
+		return cert, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return tls.Certificate{}, fmt.Errorf("certificate: %w; remove %s and %s to have new ones made", err, certFile, keyFile)
+	}
+	if err := newCertificate(certFile, keyFile, domains); err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
+	}
+	cert, err = tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
+	}
+	return cert, nil
+}
+
+func usable(leaf *x509.Certificate, domains []string) bool {
+	if leaf == nil || time.Now().Add(certMargin).After(leaf.NotAfter) {
+		return false
+	}
+	for _, d := range domains {
+		if leaf.VerifyHostname(d) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func newCertificate(certFile, keyFile string, domains []string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: domains[0]},
+		DNSNames:     domains,
+		// Clocks of two servers may differ.
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(certLife),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})); err != nil {
+		return err
+	}
+	return writeFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// writeFile replaces a file whole, or not at all, readable by its owner alone.
+func writeFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it is renamed
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,143 @@
+// Package imports holds no code: its test keeps the import graph of the module
+// what docs/ARCHITECTURE.md says it is.
+package imports
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// rule says which packages of this module some packages may import. The first
+// rule whose path matches a package counts.
+type rule struct {
+	path    string   // a package, or with /... it and those below it
+	may     []string // likewise
+	because string
+}
+
+var rules = []rule{
+	{"vnode/internal/wire", nil,
+		"floor 1: bytes of XML, without sockets, goroutines or rules"},
+	{"vnode/fanout", nil,
+		"floor 1: it knows bytes and sessions, not XMPP"},
+	{"vnode/s2s", []string{"vnode/internal/wire"},
+		"floor 2: streams to servers know neither rooms nor clients; node ties them"},
+	{"vnode/muc", []string{"vnode/internal/wire", "vnode/fanout"},
+		"floor 2: rooms know neither sockets nor streams; they declare the Session and Remote they need"},
+	{"vnode/visitor/websocket", nil,
+		"a transport's framing stands alone"},
+	{"vnode/visitor", []string{"vnode/internal/wire", "vnode/fanout", "vnode/visitor/websocket"},
+		"floor 2: clients know neither rooms nor servers; they declare the Handler they need"},
+	{"vnode/bench", []string{"vnode/internal/wire"},
+		"floor 2: a load test that used the server's packages would share its errors"},
+	{"vnode/internal/xmpptest/...", []string{"vnode/internal/wire", "vnode/internal/xmpptest/..."},
+		"test peers must not lean on what they test"},
+	{"vnode/internal/imports", nil,
+		"it only looks at the others"},
+	{"vnode/cmd/internal/config", []string{"vnode/internal/wire"},
+		"settings are read before any part exists"},
+	{"vnode/cmd/internal/admin", nil,
+		"the operator's listener is told what to show"},
+	{"vnode/cmd/internal/node", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/admin", "vnode/internal/wire",
+		"vnode/fanout", "vnode/s2s", "vnode/muc", "vnode/visitor"},
+		"composition: it makes every part, and knows no protocol"},
+	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/node"},
+		"a command is thin: logic lives where it can be tested"},
+	{"vnode/cmd/demo", []string{"vnode/bench", "vnode/internal/xmpptest/prosody"},
+		"the demonstration drives the built command from outside, as an operator would"},
+}
+
+// bans are modules from outside that some packages must not use.
+var bans = []struct{ path, module, because string }{
+	{"vnode/internal/wire", "net", "wire has no sockets"},
+	{"vnode/muc", "net", "rooms have no sockets"},
+	{"vnode/muc", "os", "rooms have no files"},
+	{"vnode/s2s", "mellium.im/xmpp", "its session cannot be the receiving side of a server stream"},
+	{"vnode/visitor", "github.com/coder/websocket", "it cannot coalesce frames; it is our independent peer in tests"},
+	{"vnode/fanout", "mellium.im/xmpp", "fanout knows bytes, not XMPP"},
+}
+
+// pkg is what go list tells of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range list(t) {
+		r, ok := ruleFor(p.ImportPath)
+		require.Truef(t, ok, "%s has no rule: add one here and to docs/ARCHITECTURE.md", p.ImportPath)
+		for _, i := range p.Imports {
+			if strings.HasPrefix(i, "vnode/") && !allowed(r, i) {
+				t.Errorf("%s imports %s. It must not: %s", p.ImportPath, i, r.because)
+			}
+			for _, b := range bans {
+				if b.path == p.ImportPath && b.module == i {
+					t.Errorf("%s imports %s. It must not: %s", p.ImportPath, i, b.because)
+				}
+			}
+		}
+	}
+}
+
+// Every rule is about something: a rule that outlived its package would hide
+// that the house has changed.
+func TestEveryRuleIsNeeded(t *testing.T) {
+	packages := list(t)
+	for _, r := range rules {
+		used := false
+		for _, p := range packages {
+			used = used || matches(r.path, p.ImportPath)
+		}
+		require.Truef(t, used, "no package matches the rule for %s", r.path)
+	}
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "vnode/...").Output()
+	require.NoError(t, err)
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+	require.Greater(t, len(all), 8, "go list saw the module")
+	return all
+}
+
+func ruleFor(path string) (rule, bool) {
+	for _, r := range rules {
+		if matches(r.path, path) {
+			return r, true
+		}
+	}
+	return rule{}, false
+}
+
+func allowed(r rule, path string) bool {
+	for _, m := range r.may {
+		if matches(m, path) {
+			return true
+		}
+	}
+	return false
+}
+
+func matches(pattern, path string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return path == base || strings.HasPrefix(path, base+"/")
+	}
+	return path == pattern
+}
