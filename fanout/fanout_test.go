@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,37 @@ func TestUnfollowEndsExactlyThere(t *testing.T) {
 	require.True(t, s.Follow(other))
 	other.Append(public(Plain, "", "of the other"))
 	c.expect("<p to='a' n='1'/>", "<i n='destroyed'/>", "<p to='a' n='of the other'/>")
+}
+
+// A client leaves one room and joins another at once: two rooms' goroutines
+// speak to the session, and neither may undo the other's word.
+func TestSessionMovesBetweenRooms(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 2})
+	s, c := attach(t, b, Options{To: []byte("a")})
+	const rounds = 500
+	rooms := []*Log{b.NewLog(), b.NewLog()}
+	require.True(t, s.Follow(rooms[0], private("join 0")))
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		for i := range rounds {
+			l := rooms[i%2]
+			l.Append(public(Plain, "", fmt.Sprint("in ", i)))
+			done := make(chan struct{})
+			go func() { // the other room admits it as soon as it can
+				defer close(done)
+				for !s.Follow(rooms[(i+1)%2], private(fmt.Sprint("join ", i+1))) {
+					runtime.Gosched()
+				}
+			}()
+			s.Unfollow(l, private(fmt.Sprint("leave ", i)))
+			<-done
+		}
+	}()
+	for i := range rounds {
+		c.expect(fmt.Sprintf("<i n='join %d'/>", i), fmt.Sprintf("<p to='a' n='in %d'/>", i), fmt.Sprintf("<i n='leave %d'/>", i))
+	}
+	<-left
 }
 
 func TestWebSocketFramesOfEverySize(t *testing.T) {

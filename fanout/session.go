@@ -135,12 +135,16 @@ func (s *Session) Follow(l *Log, ms ...*Message) bool {
 }
 
 // Unfollow sends what was appended to l so far, then ms, then nothing of l any
-// more. It does nothing when the session does not follow l.
+// more. It does nothing when the session does not follow l. The goroutine that
+// appends to l calls it.
 func (s *Session) Unfollow(l *Log, ms ...*Message) {
-	if !s.following.CompareAndSwap(l, nil) {
+	if s.following.Load() != l {
 		return
 	}
 	s.shard.post(command{op: opUnfollow, s: s, log: l, seq: l.Head(), ms: ms})
+	// Cleared behind the post: another room's Follow, which can succeed only
+	// now, is posted behind it.
+	s.following.Store(nil)
 }
 
 // EnableAcks sends enabled and counts the stanzas sent from there on (XEP-0198

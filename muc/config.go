@@ -1,0 +1,150 @@
+package muc
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Config of a [Service]. Zero limits mean the defaults below.
+type Config struct {
+	// Domain of the rooms: RoomPrefix, a dot and the domain the visitors
+	// log in to, e.g. conference.v3.meet.jitsi. Required.
+	Domain string
+	// RoomPrefix is the first label of the rooms' domain, here and on the
+	// main server alike; "conference" when empty.
+	RoomPrefix string
+	// MainDomain is the main server's domain, e.g. meet.jitsi. Required.
+	// Its rooms are at RoomPrefix.MainDomain and its visitors component at
+	// visitors.MainDomain.
+	MainDomain string
+	// ParticipantDomains are domains other than MainDomain and those below
+	// it whose users take part in main rooms: guests, recorders, gateways.
+	ParticipantDomains []string
+	// TranscriptionLanguage is asked for visitors that request
+	// transcription and name no language; "en" when empty.
+	TranscriptionLanguage string
+
+	MaxRooms        int // rooms on the node; default 10000
+	MaxVisitors     int // visitors in one room, the focus not counted; default 20000
+	MaxQueued       int // visitors waiting for one room's connect; default 500
+	MaxParticipants int // mirrored participants in one room; default 2000
+	MaxNick         int // bytes of an occupant's nick; default 256
+	MaxPresence     int // bytes of a visitor's presence; default 32 KiB
+	MaxMessage      int // bytes of a visitor's message; default 16 KiB
+	MaxDisplayName  int // bytes of a visitor's display name, cut beyond; default 1024
+	MaxMailbox      int // stanzas waiting for one room; default 1024
+	MaxMailboxBytes int // and their bytes, one stanza beyond; default 8 MiB
+
+	// HistoryMessages are kept for late joiners, together at most
+	// HistoryBytes; defaults 20 and 256 KiB. Negative HistoryMessages keep
+	// none.
+	HistoryMessages int
+	HistoryBytes    int
+
+	// EmptyTimeout is how long a room outlives its last visitor; default
+	// 15 s.
+	EmptyTimeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if c.RoomPrefix == "" {
+		c.RoomPrefix = "conference"
+	}
+	if c.TranscriptionLanguage == "" {
+		c.TranscriptionLanguage = "en"
+	}
+	if c.EmptyTimeout == 0 {
+		c.EmptyTimeout = 15 * time.Second
+	}
+	def(&c.MaxRooms, 10000)
+	def(&c.MaxVisitors, 20000)
+	def(&c.MaxQueued, 500)
+	def(&c.MaxParticipants, 2000)
+	def(&c.MaxNick, 256)
+	def(&c.MaxPresence, 32<<10)
+	def(&c.MaxMessage, 16<<10)
+	def(&c.MaxDisplayName, 1024)
+	def(&c.MaxMailbox, 1024)
+	def(&c.MaxMailboxBytes, 8<<20)
+	def(&c.HistoryMessages, 20)
+	def(&c.HistoryBytes, 256<<10)
+	return c
+}
+
+// Validate reports what is missing or contradictory, all of it at once.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	if c.MainDomain == "" {
+		errs = append(errs, errors.New("muc: the main domain is not set"))
+	}
+	host, ok := strings.CutPrefix(c.Domain, c.RoomPrefix+".")
+	if !ok || host == "" {
+		errs = append(errs, fmt.Errorf("muc: domain %q does not begin with %q", c.Domain, c.RoomPrefix+"."))
+	} else if host == c.MainDomain {
+		errs = append(errs, fmt.Errorf("muc: domain %q is that of the main server's rooms", c.Domain))
+	}
+	for name, v := range map[string]int{
+		"MaxRooms": c.MaxRooms, "MaxVisitors": c.MaxVisitors, "MaxQueued": c.MaxQueued,
+		"MaxParticipants": c.MaxParticipants, "MaxNick": c.MaxNick, "MaxPresence": c.MaxPresence,
+		"MaxMessage": c.MaxMessage, "MaxDisplayName": c.MaxDisplayName, "MaxMailbox": c.MaxMailbox,
+		"MaxMailboxBytes": c.MaxMailboxBytes, "HistoryBytes": c.HistoryBytes,
+	} {
+		if v < 0 {
+			errs = append(errs, fmt.Errorf("muc: %s is negative", name))
+		}
+	}
+	if c.EmptyTimeout < 0 {
+		errs = append(errs, errors.New("muc: EmptyTimeout is negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// domains are the addresses that follow from a Config.
+type domains struct {
+	prefix    string // conference
+	rooms     string // conference.v3.meet.jitsi
+	host      string // v3.meet.jitsi
+	main      string // meet.jitsi
+	mainRooms string // conference.meet.jitsi
+	visitors  string // visitors.meet.jitsi
+	extra     map[string]bool
+}
+
+func newDomains(c *Config) domains {
+	lower := strings.ToLower
+	main := lower(c.MainDomain)
+	d := domains{
+		prefix:    lower(c.RoomPrefix),
+		rooms:     lower(c.Domain),
+		host:      strings.TrimPrefix(lower(c.Domain), lower(c.RoomPrefix)+"."),
+		main:      main,
+		mainRooms: lower(c.RoomPrefix) + "." + main,
+		visitors:  "visitors." + main,
+		extra:     make(map[string]bool, len(c.ParticipantDomains)),
+	}
+	for _, e := range c.ParticipantDomains {
+		d.extra[lower(e)] = true
+	}
+	return d
+}
+
+// ofParticipants reports whether users of domain may be mirrored. This node's
+// own domains never are, although they lie below the main domain in Docker's
+// default set-up.
+func (d *domains) ofParticipants(domain string) bool {
+	switch domain {
+	case d.main:
+		return true
+	case d.host, d.rooms, d.mainRooms, d.visitors:
+		return false
+	}
+	return d.extra[domain] || strings.HasSuffix(domain, "."+d.main)
+}

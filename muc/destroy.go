@@ -1,0 +1,86 @@
+package muc
+
+import (
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// endReason says why a room ended; it is a metric label.
+type endReason string
+
+const (
+	endMain      endReason = "main_ended"  // disconnect, or the last participant left
+	endEmpty     endReason = "no_visitors" // for EmptyTimeout
+	endFocusLeft endReason = "focus_left"
+	endFocusLost endReason = "focus_lost" // its session ended, or a new one came
+	endDestroyed endReason = "destroyed"  // by the focus
+	endShutdown  endReason = "service_closed"
+)
+
+var endReasons = []endReason{endMain, endEmpty, endFocusLeft, endFocusLost, endDestroyed, endShutdown}
+
+// text is what clients show. jitsi-meet opens its dialog with it.
+func (e endReason) text() string {
+	if e == endEmpty {
+		return "No visitors."
+	}
+	return "Conference ended."
+}
+
+// end destroys the room, XEP-0045 §10.9: everybody still in it, and everybody
+// waiting, is told so with a reason; text replaces the usual one when not
+// empty. A visitor that saw the focus leave without it would reload the page.
+// The main server is told that its participants are out, so that it sends
+// them all again should the room come back.
+func (r *room) end(reason endReason, text string) {
+	if r.ended != "" {
+		return
+	}
+	r.ended = reason
+	if text == "" {
+		text = reason.text()
+	}
+	s := status{gone: true, self: true, destroy: text}
+	for _, o := range r.nicks {
+		r.metrics.occupants(o.role).Dec()
+		if o.kind != participant {
+			r.bid(o, r.presencePacket(fanout.Plain, o, nil, s))
+		}
+	}
+	for _, o := range r.participants {
+		r.out.send(r.addr.Domain, o.jid.Domain, r.leaveOnMain(o, s))
+	}
+	for _, w := range r.queue.take() {
+		r.metrics.queued.Dec()
+		o := r.newOccupant(visitor, w.nick, w.session.JID())
+		r.out.deliver(w.session, r.presencePacket(fanout.Plain, o, nil, s))
+	}
+	r.log.Info("room ended", "reason", string(reason), "participants", len(r.participants), "visitors", r.visitors)
+	r.metrics.ended(reason).Inc()
+}
+
+// leaveOnMain is the presence by which main counts a participant out of this
+// node. It bears the room's address between servers.
+func (r *room) leaveOnMain(o *occupant, s status) []byte {
+	b := append(make([]byte, 0, 512), "<presence"...)
+	b = wire.AppendAttr(b, "from", r.addr.WithResource(o.nick).String())
+	b = wire.AppendAttr(b, "to", o.jidText)
+	b = append(b, " type='unavailable'>"...)
+	b = s.append(b, o, roleNone)
+	return append(b, "</presence>"...)
+}
+
+// endWithoutParticipants ends a room whose last participant left: main's room
+// is over.
+func (r *room) endWithoutParticipants() {
+	if len(r.participants) == 0 {
+		r.end(endMain, "")
+	}
+}
+
+// timeout handles the timer that was set when the last visitor left.
+func (r *room) timeout(turn uint64) {
+	if turn == r.turn && r.visitors == 0 {
+		r.end(endEmpty, "")
+	}
+}

@@ -1,0 +1,249 @@
+package muc
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+const (
+	nsOccupantID  = "urn:xmpp:occupant-id:0"                 // XEP-0421
+	nsStanzaID    = "urn:xmpp:sid:0"                         // XEP-0359
+	nsAddresses   = "http://jabber.org/protocol/address"     // XEP-0033
+	nsDisplayName = "http://jitsi.org/protocol/display-name" // who wrote a chat line
+	defaultLang   = "en"                                     // of a stanza that names none
+)
+
+// packet is an encoded stanza for local clients: the recipient's address goes
+// between head and tail. One without a tail is complete as it is. It is
+// immutable but for the message made of it on first use, by the goroutine of
+// the room.
+type packet struct {
+	class      fanout.Class
+	key        string
+	head, tail []byte
+	made       *fanout.Message
+}
+
+func (p *packet) message() *fanout.Message {
+	if p.made == nil {
+		if p.tail == nil {
+			p.made = fanout.NewPrivate(p.head)
+		} else {
+			p.made = fanout.NewMessage(p.class, p.key, p.head, p.tail)
+		}
+	}
+	return p.made
+}
+
+// payload is what a stanza says apart from its addressing: the children that
+// pass, and the attributes (namespace declarations among them) they may need.
+type payload struct {
+	id, lang string
+	attrs    []byte
+	children []byte
+}
+
+// readPayload copies the children of stanza that keep accepts.
+func readPayload(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) payload {
+	p := payload{id: wire.Unescape(h.ID), lang: wire.Unescape(h.Lang), attrs: h.OtherAttrs()}
+	if p.lang == "" {
+		p.lang = defaultLang
+	}
+	for c := range wire.Children(stanza) {
+		if !keep(&c) {
+			continue
+		}
+		if p.children == nil {
+			p.children = make([]byte, 0, len(stanza))
+		}
+		p.children = append(p.children, c.Raw...)
+	}
+	return p
+}
+
+// keepInPresence leaves out what the room itself says in a presence, so that
+// nobody can say it in the room's place.
+func keepInPresence(c *wire.Child) bool {
+	switch c.Space {
+	case wire.NSMUC, wire.NSMUCUser:
+		return c.Local != "x"
+	case nsOccupantID:
+		return false
+	}
+	return true
+}
+
+// keepInChat is [keepInPresence] for messages of visitors: who speaks, when
+// and to whom is the room's to say.
+func keepInChat(c *wire.Child) bool {
+	switch c.Space {
+	case wire.NSNick, nsDisplayName, nsOccupantID, nsStanzaID, nsAddresses, wire.NSDelay:
+		return false
+	}
+	return keepInPresence(c)
+}
+
+// appendOpen appends the start tag of a stanza to local clients up to the
+// recipient's address. from is escaped already.
+func appendOpen(dst []byte, name, from, typ string, p *payload) []byte {
+	dst = append(dst, '<')
+	dst = append(dst, name...)
+	dst = append(dst, " xmlns='"+wire.NSClient+"' from='"...)
+	dst = append(dst, from...)
+	dst = append(dst, '\'')
+	dst = appendOptional(dst, "type", typ)
+	dst = appendOptional(dst, "id", p.id)
+	dst = appendOptional(dst, "xml:lang", p.lang)
+	dst = append(dst, p.attrs...)
+	return append(dst, " to='"...)
+}
+
+func appendOptional(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return wire.AppendAttr(dst, name, value)
+}
+
+// status of an occupant as a presence states it, XEP-0045 §7, §8, §10.
+type status struct {
+	codes   []string // before the item: 100, 201, 307
+	self    bool     // 110: the recipient's own presence
+	gone    bool     // role none
+	actor   string   // nick of who did it
+	reason  string   // why it did
+	destroy string   // why the room is no more; "" when it is
+}
+
+// presencePacket encodes a presence of o; p is nil for one the room makes on
+// its own account.
+func (r *room) presencePacket(class fanout.Class, o *occupant, p *payload, s status) *packet {
+	if p == nil {
+		p = &payload{}
+	}
+	typ, role := "", o.role
+	if s.gone {
+		typ, role = "unavailable", roleNone
+	}
+	head := appendOpen(make([]byte, 0, 192+len(o.from)+len(p.attrs)), "presence", o.from, typ, p)
+	tail := append(make([]byte, 0, 320+len(o.jidText)+len(p.children)), "'>"...)
+	tail = append(tail, p.children...)
+	tail = append(tail, "<occupant-id xmlns='"+nsOccupantID+"' id='"...)
+	tail = append(tail, o.id...)
+	tail = append(tail, "'/>"...)
+	tail = s.append(tail, o, role)
+	tail = append(tail, "</presence>"...)
+	return &packet{class: class, key: o.nick, head: head, tail: tail}
+}
+
+func (s *status) append(dst []byte, o *occupant, r role) []byte {
+	dst = append(dst, "<x xmlns='"+wire.NSMUCUser+"'>"...)
+	for _, code := range s.codes {
+		dst = appendCode(dst, code)
+	}
+	if s.destroy != "" {
+		dst = append(dst, "<destroy><reason>"...)
+		dst = wire.AppendText(dst, s.destroy)
+		dst = append(dst, "</reason></destroy>"...)
+	}
+	dst = append(dst, "<item affiliation='"...)
+	dst = append(dst, o.affiliation...)
+	dst = append(dst, "' role='"...)
+	dst = append(dst, r...)
+	dst = wire.AppendAttr(append(dst, '\''), "jid", o.jidText)
+	dst = s.appendItemEnd(dst)
+	if s.self {
+		dst = appendCode(dst, "110")
+	}
+	return append(dst, "</x>"...)
+}
+
+func (s *status) appendItemEnd(dst []byte) []byte {
+	if s.actor == "" && s.reason == "" {
+		return append(dst, "/>"...)
+	}
+	dst = append(dst, '>')
+	if s.actor != "" {
+		dst = append(dst, "<actor"...)
+		dst = wire.AppendAttr(dst, "nick", s.actor)
+		dst = append(dst, "/>"...)
+	}
+	if s.reason != "" {
+		dst = append(dst, "<reason>"...)
+		dst = wire.AppendText(dst, s.reason)
+		dst = append(dst, "</reason>"...)
+	}
+	return append(dst, "</item>"...)
+}
+
+func appendCode(dst []byte, code string) []byte {
+	dst = append(dst, "<status code='"...)
+	dst = append(dst, code...)
+	return append(dst, "'/>"...)
+}
+
+// appendName appends the name a visitor speaks under, in the old form and in
+// Jitsi's.
+func appendName(dst []byte, name string) []byte {
+	dst = append(dst, "<nick xmlns='"+wire.NSNick+"'>"...)
+	dst = wire.AppendText(dst, name)
+	dst = append(dst, "</nick><display-name xmlns='"+nsDisplayName+"' source='visitor'>"...)
+	dst = wire.AppendText(dst, name)
+	return append(dst, "</display-name>"...)
+}
+
+// messagePacket encodes a message from the escaped address from, its content
+// already complete.
+func messagePacket(from, typ string, p *payload, content []byte) *packet {
+	head := appendOpen(make([]byte, 0, 160+len(from)+len(p.attrs)), "message", from, typ, p)
+	tail := make([]byte, 0, len(content)+16)
+	tail = append(tail, "'>"...)
+	tail = append(tail, content...)
+	tail = append(tail, "</message>"...)
+	return &packet{head: head, tail: tail}
+}
+
+// remoteMessage encodes a message to another server.
+func remoteMessage(from, to, typ string, p *payload, content []byte) []byte {
+	b := append(make([]byte, 0, 160+len(from)+len(to)+len(p.attrs)+len(content)), "<message"...)
+	b = wire.AppendAttr(b, "from", from)
+	b = wire.AppendAttr(b, "to", to)
+	b = appendOptional(b, "type", typ)
+	b = appendOptional(b, "id", p.id)
+	b = appendOptional(b, "xml:lang", p.lang)
+	b = append(b, p.attrs...)
+	b = append(b, '>')
+	b = append(b, content...)
+	return append(b, "</message>"...)
+}
+
+// escaped returns s fit for an attribute value.
+func escaped(s string) string { return string(wire.AppendText(nil, s)) }
+
+// occupantID is the stable, opaque identifier of a user in a room (XEP-0421
+// §3.1), base64: the same for every session of a user, and of no use in
+// another room.
+func occupantID(salt []byte, bare wire.JID) string {
+	mac := hmac.New(sha256.New, salt)
+	mac.Write([]byte(bare.String()))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// clip cuts s to at most n bytes without splitting a character.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
+
+// clone copies b, which lives only as long as the event under way.
+func clone(b []byte) []byte { return slices.Clone(b) }

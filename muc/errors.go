@@ -1,0 +1,74 @@
+package muc
+
+import (
+	"errors"
+
+	"mellium.im/xmpp/stanza"
+
+	"vnode/internal/wire"
+)
+
+// Errors whose text or detail clients look at: jitsi-meet matches the text of
+// restricted creation and the detail of the lobby to pick its dialog.
+var (
+	errCreation     = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "Room creation is restricted"}
+	errLobby        = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "Visitors not allowed while lobby is on!", Extra: "<no-visitors-lobby xmlns='" + wire.NSVisitors + "'/>"}
+	errPassword     = wire.StanzaError{Type: stanza.Auth, Condition: stanza.NotAuthorized}
+	errConflict     = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.Conflict}
+	errQueueFull    = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "Too many visitors wait for this room"}
+	errTooManyRooms = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "Too many rooms on this node"}
+	errNotJoined    = wire.StanzaError{Type: stanza.Modify, Condition: stanza.NotAcceptable, Text: "You are not currently connected to this chat"}
+	errNotConnected = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: "You are not currently connected to this chat"}
+	errNickChange   = wire.StanzaError{Type: stanza.Modify, Condition: stanza.NotAcceptable, Text: "Nicks cannot be changed"}
+	errNoNick       = wire.StanzaError{Type: stanza.Modify, Condition: stanza.JIDMalformed, Text: "A nick is missing"}
+	errLongNick     = wire.StanzaError{Type: stanza.Modify, Condition: stanza.JIDMalformed, Text: "The nick is too long"}
+	errBigPresence  = wire.StanzaError{Type: stanza.Modify, Condition: stanza.PolicyViolation, Text: "The presence is too large"}
+	errBigMessage   = wire.StanzaError{Type: stanza.Modify, Condition: stanza.PolicyViolation, Text: "The message is too large"}
+	errSubject      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Visitors may not change the subject"}
+	errNoRecipient  = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: "Recipient not in room"}
+	errVisitorPM    = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Private messaging between visitors is disabled on visitor nodes"}
+	errOwnersOnly   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only owners can configure rooms"}
+	errNoSuchNick   = wire.StanzaError{Type: stanza.Modify, Condition: stanza.ItemNotFound}
+	errNotFromMain  = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only the main server governs rooms"}
+	errShuttingDown = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable, Text: "The server shuts down"}
+)
+
+// by names who found the error, RFC 6120 §8.3.1.
+func by(e wire.StanzaError, who string) wire.StanzaError {
+	e.By = who
+	return e
+}
+
+// asStanzaError returns the stanza error in err's tree.
+func asStanzaError(err error) wire.StanzaError {
+	var e wire.StanzaError
+	if errors.As(err, &e) {
+		return e
+	}
+	return wire.ErrServiceUnavailable
+}
+
+// sender is the way to other servers.
+type sender interface {
+	send(from, to string, stanza []byte)
+}
+
+// sendError answers another server's stanza with an error. What a participant
+// says gets none: main would hand it on to the participant's browser, which
+// knows nothing of the node. Of the answers to participants' addresses a main
+// server expects only IQs.
+func sendError(out sender, from wire.JID, h *wire.Header, e wire.StanzaError) {
+	if !wire.Answerable(h) || string(h.Name) == "presence" || string(h.Name) == "message" && from.Local != "" && from.Resource != "" {
+		return
+	}
+	if to, err := wire.ParseAddress(h.To); err == nil {
+		out.send(to.Domain, from.Domain, wire.AppendErrorReply(nil, h, "", from.String(), e))
+	}
+}
+
+// sendResult answers another server's IQ.
+func sendResult(out sender, from wire.JID, h *wire.Header, payload []byte) {
+	if to, err := wire.ParseAddress(h.To); err == nil {
+		out.send(to.Domain, from.Domain, wire.AppendResult(nil, h, "", from.String(), payload))
+	}
+}

@@ -1,0 +1,87 @@
+package muc
+
+import "vnode/internal/wire"
+
+// clientIQ handles a local session's IQ.
+func (r *room) clientIQ(from Session, h *wire.Header, nick string, stanza []byte) {
+	switch string(h.Type) {
+	case "get", "set", "result", "error":
+	default:
+		r.refuse(from, h, wire.ErrBadRequest)
+		return
+	}
+	o := r.occupantOf(from)
+	if nick != "" {
+		r.relay(from, o, h, nick, stanza)
+		return
+	}
+	if wire.Answerable(h) {
+		r.ownIQ(from, o, h, stanza)
+	}
+}
+
+// relay passes an IQ from one occupant to another: Jingle between the focus
+// and visitors, XEP-0045 §7.5 and §17.4. The bodies are 10 to 30 KB and never
+// looked into. The id stays as it is: both sides tell answers apart by the
+// pair of address and id, and each sees the other under one address only.
+func (r *room) relay(from Session, o *occupant, h *wire.Header, nick string, stanza []byte) {
+	to := r.nicks[nick]
+	switch {
+	case o == nil:
+		r.refuse(from, h, by(errNotJoined, r.pub.String()))
+	case to == nil:
+		r.refuse(from, h, by(errNoRecipient, r.pub.String()))
+	case to == o && string(h.Type) == "get" && isPing(stanza): // XEP-0410 §3.1
+		r.answer(from, h, nil)
+	case to.kind == participant:
+		// Main's occupants have no use for them; what reaches main by way
+		// of the node is chat only.
+		r.refuse(from, h, wire.ErrServiceUnavailable)
+	case o.kind == visitor && to.kind == visitor:
+		r.refuse(from, h, wire.ErrForbidden)
+	default:
+		lang := wire.Unescape(h.Lang)
+		if lang == "" {
+			lang = defaultLang
+		}
+		dst := make([]byte, 0, len(stanza)+len(to.jidText)+len(o.from)+64)
+		r.reply(to.session, h.AppendStamped(dst, stanza, wire.Stamp{
+			Space: wire.NSClient, To: to.jidText, From: r.pub.WithResource(o.nick).String(),
+			ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
+		}))
+	}
+}
+
+func isPing(stanza []byte) bool {
+	c, ok := wire.FirstChild(stanza)
+	return ok && c.Space == wire.NSPing && c.Local == "ping"
+}
+
+// ownIQ handles a request to the room itself; o is nil for one who is not in
+// it.
+func (r *room) ownIQ(from Session, o *occupant, h *wire.Header, stanza []byte) {
+	c, ok := wire.FirstChild(stanza)
+	if !ok {
+		r.refuse(from, h, wire.ErrBadRequest)
+		return
+	}
+	set := string(h.Type) == "set"
+	switch {
+	case c.Space == wire.NSMUCOwner && c.Local == "query":
+		r.ownerIQ(from, o, h, &c)
+	case c.Space == wire.NSMUCAdmin && c.Local == "query":
+		r.adminIQ(from, o, h, &c)
+	case c.Space == wire.NSVisitors:
+		r.refuse(from, h, errNotFromMain)
+	case set:
+		r.refuse(from, h, wire.ErrServiceUnavailable)
+	case c.Space == wire.NSDisco && c.Local == "query":
+		r.info(from, o, h)
+	case c.Space == wire.NSItems && c.Local == "query":
+		r.items(from, o, h)
+	case c.Space == wire.NSPing:
+		r.answer(from, h, nil)
+	default:
+		r.refuse(from, h, wire.ErrServiceUnavailable)
+	}
+}

@@ -1,0 +1,197 @@
+package muc
+
+import (
+	"strings"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// healthRoom begins the names of rooms jicofo makes to test itself.
+const healthRoom = "__jicofo-health-check"
+
+// clientPresence handles a local session's presence; false as in
+// [room.fromClient].
+func (r *room) clientPresence(from Session, h *wire.Header, nick string, stanza []byte) (taken bool) {
+	o := r.occupantOf(from)
+	switch string(h.Type) {
+	case "":
+	case "unavailable":
+		r.clientLeave(from, o, h, stanza)
+		return true
+	default: // subscriptions and probes mean nothing to a room
+		r.refuse(from, h, wire.ErrServiceUnavailable)
+		return true
+	}
+	x, joining := wire.FindChild(stanza, wire.NSMUC, "x")
+	switch {
+	case o != nil && o.nick != nick:
+		r.refuse(from, h, by(errNickChange, r.pub.String()))
+	case o != nil && joining:
+		r.resync(o, h, &x, stanza)
+	case o != nil:
+		r.update(o, h, stanza)
+	case !joining:
+		r.refuse(from, h, by(errNotConnected, r.pub.String()))
+	case nick == "":
+		r.refuse(from, h, errNoNick)
+	case len(nick) > r.cfg.MaxNick:
+		r.refuse(from, h, errLongNick)
+	case from.Admin():
+		return r.focusJoin(from, h, nick, stanza)
+	default:
+		r.visitorJoin(from, h, nick, &x, stanza)
+	}
+	return true
+}
+
+// focusJoin admits the focus, which makes the room. When the room has a focus
+// already that one is lost, and its visitors are about to be given up: jicofo
+// invites nobody from before a new session. The room ends, and the join is for
+// a new one.
+func (r *room) focusJoin(from Session, h *wire.Header, nick string, stanza []byte) (taken bool) {
+	if r.focus != nil {
+		if r.focus.jid.Bare() != from.JID().Bare() {
+			r.refuse(from, h, by(errConflict, r.pub.String()))
+			return true
+		}
+		r.end(endFocusLost, "")
+		return false
+	}
+	o := r.newOccupant(focus, nick, from.JID())
+	o.session = from
+	r.add(o)
+	r.showFocus(o, h, stanza)
+	r.out.deliver(from, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"201", "100"}, self: true}), r.subjectPacket())
+	r.log.Info("room created", "session", o.jidText)
+	return true
+}
+
+// visitorJoin admits a visitor, or lets it wait until main has connected the
+// room.
+func (r *room) visitorJoin(from Session, h *wire.Header, nick string, x *wire.Child, stanza []byte) {
+	if len(stanza) > r.cfg.MaxPresence {
+		r.refuseJoin(from, h, refusedSize, errBigPresence)
+		return
+	}
+	if strings.HasPrefix(r.addr.Local, healthRoom) {
+		r.refuseJoin(from, h, refusedHealth, wire.ErrServiceUnavailable)
+		return
+	}
+	if r.connected {
+		r.admit(from, h, nick, x, stanza)
+		return
+	}
+	if r.queue.index[from] == nil {
+		if r.queue.len() >= r.cfg.MaxQueued {
+			r.refuseJoin(from, h, refusedQueue, errQueueFull)
+			return
+		}
+		r.metrics.queued.Inc()
+	}
+	r.queue.put(from, nick, clone(stanza))
+}
+
+// admitQueued lets in who waits, in order of arrival.
+func (r *room) admitQueued() {
+	for _, w := range r.queue.take() {
+		r.metrics.queued.Dec()
+		h, _, ok := parse(w.stanza)
+		if !ok {
+			continue
+		}
+		x, _ := wire.FindChild(w.stanza, wire.NSMUC, "x")
+		r.admit(w.session, &h, w.nick, &x, w.stanza)
+	}
+}
+
+// admit lets a visitor in if the room's rules allow it.
+func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, stanza []byte) {
+	switch {
+	case r.lobby:
+		r.refuseJoin(from, h, refusedLobby, errLobby)
+		return
+	case r.password != "" && passwordOf(x) != r.password:
+		r.refuseJoin(from, h, refusedPassword, by(errPassword, r.pub.String()))
+		return
+	case r.visitors >= r.cfg.MaxVisitors:
+		r.refuseJoin(from, h, refusedFull, wire.ErrServiceUnavailable)
+		return
+	case r.nicks[nick] != nil || r.jids[from.JID()] != nil:
+		r.refuseJoin(from, h, refusedConflict, by(errConflict, r.pub.String()))
+		return
+	}
+	o := r.newOccupant(visitor, nick, from.JID())
+	o.session = from
+	r.add(o)
+	r.turn++ // no longer without visitors
+	r.read(o, h, stanza)
+	snapshot := r.snapshot(o, x)
+	if o.follows = r.out.follow(from, snapshot...); !o.follows {
+		r.direct = append(r.direct, o)
+		r.out.deliver(from, snapshot...)
+	}
+	r.tellFocus(o)
+	r.noticeRequests(o, stanza)
+}
+
+func (r *room) refuseJoin(from Session, h *wire.Header, why refusal, e wire.StanzaError) {
+	r.metrics.refused(why).Inc()
+	r.refuse(from, h, e)
+}
+
+func passwordOf(x *wire.Child) string {
+	c, ok := wire.FindChild(x.Raw, wire.NSMUC, "password")
+	if !ok {
+		return ""
+	}
+	return c.Text()
+}
+
+// snapshot is what a visitor gets on joining, XEP-0045 §7.1 and §7.2: who is
+// here, its own presence, what was said, the subject.
+func (r *room) snapshot(o *occupant, x *wire.Child) []*packet {
+	ps := make([]*packet, 0, len(r.participants)+r.history.len()+4)
+	if r.focus != nil {
+		ps = append(ps, r.focus.shown)
+	}
+	for _, p := range r.participants {
+		ps = append(ps, p.shown)
+	}
+	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"100"}, self: true}))
+	ps = append(ps, r.history.since(askedHistory(x), r.now)...)
+	return append(ps, r.subjectPacket())
+}
+
+// resync answers a join of a session that is in the room already: it has lost
+// track and is told everything again.
+func (r *room) resync(o *occupant, h *wire.Header, x *wire.Child, stanza []byte) {
+	if o.kind == focus {
+		r.resyncFocus(o, h, stanza)
+		return
+	}
+	if len(stanza) > r.cfg.MaxPresence {
+		r.refuse(o.session, h, errBigPresence)
+		return
+	}
+	r.read(o, h, stanza)
+	r.out.deliver(o.session, r.snapshot(o, x)...)
+	r.tellFocus(o)
+	r.noticeRequests(o, stanza)
+}
+
+func (r *room) resyncFocus(o *occupant, h *wire.Header, stanza []byte) {
+	r.showFocus(o, h, stanza)
+	r.toVisitors(o.shown)
+	ps := make([]*packet, 0, len(r.nicks)+1)
+	for _, p := range r.participants {
+		ps = append(ps, p.shown)
+	}
+	for _, v := range r.nicks {
+		if v.kind == visitor {
+			ps = append(ps, r.presencePacket(fanout.Plain, v, &v.last, status{}))
+		}
+	}
+	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"100"}, self: true}))
+	r.out.deliver(o.session, append(ps, r.subjectPacket())...)
+}

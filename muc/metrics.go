@@ -1,0 +1,76 @@
+package muc
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// refusal says why a visitor was not let in; it is a metric label.
+type refusal string
+
+const (
+	refusedLobby    refusal = "lobby"
+	refusedPassword refusal = "password"
+	refusedFull     refusal = "room_full"
+	refusedConflict refusal = "nick_conflict"
+	refusedQueue    refusal = "queue_full"
+	refusedSize     refusal = "presence_size"
+	refusedHealth   refusal = "health_room"
+	refusedNoRoom   refusal = "no_room"
+)
+
+var refusals = []refusal{refusedLobby, refusedPassword, refusedFull, refusedConflict, refusedQueue, refusedSize, refusedHealth, refusedNoRoom}
+
+type metrics struct {
+	rooms            prometheus.Gauge
+	queued           prometheus.Gauge
+	byRole           map[role]prometheus.Gauge
+	byRefusal        map[refusal]prometheus.Counter
+	byEnd            map[endReason]prometheus.Counter
+	chatFromVisitors prometheus.Counter
+	chatFromMain     prometheus.Counter
+	chatFromNodes    prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	occupants := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "vnode_muc_occupants", Help: "Occupants of all rooms by role.",
+	}, []string{"role"})
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_muc_joins_refused_total", Help: "Joins of visitors that were refused, by reason.",
+	}, []string{"reason"})
+	ended := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_muc_rooms_ended_total", Help: "Rooms that ended, by reason.",
+	}, []string{"reason"})
+	chat := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_muc_chat_messages_total", Help: "Messages said in rooms, by where they came from.",
+	}, []string{"origin"})
+	m := &metrics{
+		rooms: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_muc_rooms", Help: "Rooms on the node.",
+		}),
+		queued: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_muc_queued_visitors", Help: "Visitors that wait until the main server has connected their room.",
+		}),
+		byRole:           make(map[role]prometheus.Gauge),
+		byRefusal:        make(map[refusal]prometheus.Counter),
+		byEnd:            make(map[endReason]prometheus.Counter),
+		chatFromVisitors: chat.WithLabelValues("visitors"),
+		chatFromMain:     chat.WithLabelValues("main"),
+		chatFromNodes:    chat.WithLabelValues("nodes"),
+	}
+	for _, r := range []role{roleVisitor, roleParticipant, roleModerator} {
+		m.byRole[r] = occupants.WithLabelValues(string(r))
+	}
+	for _, r := range refusals {
+		m.byRefusal[r] = refused.WithLabelValues(string(r))
+	}
+	for _, e := range endReasons {
+		m.byEnd[e] = ended.WithLabelValues(string(e))
+	}
+	reg.MustRegister(m.rooms, m.queued, occupants, refused, ended, chat)
+	return m
+}
+
+func (m *metrics) occupants(r role) prometheus.Gauge    { return m.byRole[r] }
+func (m *metrics) refused(r refusal) prometheus.Counter { return m.byRefusal[r] }
+func (m *metrics) ended(r endReason) prometheus.Counter { return m.byEnd[r] }

@@ -1,0 +1,215 @@
+package muc
+
+import (
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// read takes a visitor's presence as its latest.
+func (r *room) read(o *occupant, h *wire.Header, stanza []byte) {
+	o.last = readPayload(h, stanza, keepInPresence)
+	o.name = ""
+	if c, ok := wire.FindChild(stanza, wire.NSNick, "nick"); ok {
+		o.name = clip(c.Text(), r.cfg.MaxDisplayName)
+	}
+}
+
+// update handles a local occupant's presence after its join.
+func (r *room) update(o *occupant, h *wire.Header, stanza []byte) {
+	if o.kind == focus {
+		r.showFocus(o, h, stanza)
+		r.toVisitors(o.shown)
+		r.out.deliver(o.session, r.self(o))
+		return
+	}
+	if len(stanza) > r.cfg.MaxPresence {
+		r.refuse(o.session, h, errBigPresence)
+		return
+	}
+	r.read(o, h, stanza)
+	r.out.deliver(o.session, r.self(o))
+	r.tellFocus(o)
+	r.noticeRequests(o, stanza)
+}
+
+// self is an occupant's own presence as it gets it back.
+func (r *room) self(o *occupant) *packet {
+	return r.presencePacket(fanout.Plain, o, &o.last, status{self: true})
+}
+
+// showFocus takes the focus' presence as its latest.
+func (r *room) showFocus(o *occupant, h *wire.Header, stanza []byte) {
+	o.last = readPayload(h, stanza, keepInPresence)
+	o.shown = r.presencePacket(fanout.Update, o, &o.last, status{})
+}
+
+// tellFocus shows a visitor's latest presence to the focus, which alone sees
+// visitors.
+func (r *room) tellFocus(o *occupant) {
+	if r.focus != nil {
+		r.out.deliver(r.focus.session, r.presencePacket(fanout.Plain, o, &o.last, status{}))
+	}
+}
+
+// clientLeave handles unavailable presence of a local session; o is nil when
+// it is no occupant.
+func (r *room) clientLeave(from Session, o *occupant, h *wire.Header, stanza []byte) {
+	if o == nil {
+		if w := r.queue.drop(from); w != nil {
+			r.metrics.queued.Dec()
+			// The client waits for this one before it goes on.
+			gone := r.newOccupant(visitor, w.nick, from.JID())
+			r.out.deliver(from, r.presencePacket(fanout.Plain, gone, nil, status{gone: true, self: true}))
+			return
+		}
+		r.refuse(from, h, by(errNotConnected, r.pub.String()))
+		return
+	}
+	p := readPayload(h, stanza, keepInPresence)
+	if o.kind == focus {
+		r.remove(o)
+		r.end(endFocusLeft, "")
+		r.out.deliver(from, r.presencePacket(fanout.Plain, o, &p, status{gone: true, self: true}))
+		return
+	}
+	r.visitorGone(o, &p, status{gone: true})
+}
+
+// sessionClosed handles the end of a local session.
+func (r *room) sessionClosed(s Session) {
+	if r.ended != "" {
+		return
+	}
+	if r.queue.drop(s) != nil {
+		r.metrics.queued.Dec()
+		return
+	}
+	o := r.occupantOf(s)
+	if o == nil {
+		return
+	}
+	if o.kind == focus {
+		r.remove(o)
+		r.end(endFocusLost, "")
+		return
+	}
+	r.visitorGone(o, nil, status{gone: true})
+}
+
+// visitorGone takes a visitor out of the room and tells it, the focus and
+// main. p is what it said in leaving, if it did.
+func (r *room) visitorGone(o *occupant, p *payload, s status) {
+	r.remove(o)
+	if r.focus != nil {
+		r.out.deliver(r.focus.session, r.presencePacket(fanout.Plain, o, p, s))
+	}
+	s.self = true
+	r.bid(o, r.presencePacket(fanout.Plain, o, p, s))
+	r.forgetRequests(o)
+	if r.visitors == 0 {
+		r.turn++
+		r.out.after(r.cfg.EmptyTimeout, r.turn)
+	}
+}
+
+// bid sends the last packet a local occupant gets of the room.
+func (r *room) bid(o *occupant, p *packet) {
+	if o.follows {
+		r.out.unfollow(o.session, p)
+		return
+	}
+	r.out.deliver(o.session, p)
+}
+
+// remotePresence handles presence that main forwards for a participant.
+func (r *room) remotePresence(from wire.JID, h *wire.Header, nick string, stanza []byte) {
+	if from.Resource == "" || !r.domains.ofParticipants(from.Domain) {
+		r.log.Debug("presence of a stranger ignored", "peer", from.Domain)
+		return
+	}
+	o := r.jids[from]
+	if o != nil && o.kind != participant {
+		return
+	}
+	switch string(h.Type) {
+	case "":
+		r.participantPresence(o, from, h, nick, stanza)
+	case "unavailable":
+		if o != nil {
+			p := readPayload(h, stanza, keepInPresence)
+			r.participantGone(o, &p)
+			r.endWithoutParticipants()
+		}
+	}
+}
+
+func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, nick string, stanza []byte) {
+	if o != nil && o.nick == nick {
+		o.last = readPayload(h, stanza, keepInPresence)
+		o.shown = r.presencePacket(fanout.Update, o, &o.last, status{})
+		r.toAll(o.shown)
+		return
+	}
+	if _, joining := wire.FindChild(stanza, wire.NSMUC, "x"); !joining {
+		r.log.Debug("update of a participant that has not joined ignored", "peer", from.Domain)
+		return
+	}
+	if nick == "" || len(nick) > r.cfg.MaxNick {
+		r.log.Warn("participant with a bad nick ignored", "peer", from.Domain)
+		return
+	}
+	if o != nil {
+		r.participantGone(o, nil)
+	}
+	if !r.vacate(nick) {
+		r.log.Warn("participant with the nick of the focus ignored", "peer", from.Domain)
+		return
+	}
+	if len(r.participants) >= r.cfg.MaxParticipants {
+		r.log.Warn("too many participants", "peer", from.Domain, "limit", r.cfg.MaxParticipants)
+		return
+	}
+	o = r.newOccupant(participant, nick, from)
+	o.last = readPayload(h, stanza, keepInPresence)
+	r.add(o)
+	o.shown = r.presencePacket(fanout.Plain, o, &o.last, status{})
+	r.toAll(o.shown)
+}
+
+// vacate makes a nick free for a participant. Main has given it the nick, so
+// whoever bears it here does so by a leave that was lost, or is a visitor who
+// must not be able to keep a participant out by guessing its nick. The focus
+// stays.
+func (r *room) vacate(nick string) bool {
+	o := r.nicks[nick]
+	switch {
+	case o == nil:
+	case o.kind == focus:
+		return false
+	case o.kind == participant:
+		r.participantGone(o, nil)
+	default:
+		r.visitorGone(o, nil, status{gone: true, codes: []string{"307"}, reason: "The nick belongs to a participant"})
+	}
+	return true
+}
+
+// participantGone takes a participant out of the room and tells everybody.
+func (r *room) participantGone(o *occupant, p *payload) {
+	r.remove(o)
+	r.toAll(r.presencePacket(fanout.Final, o, p, status{gone: true}))
+}
+
+// grant makes participants moderators that main has named so after they came.
+func (r *room) grant() {
+	for _, o := range r.participants {
+		if o.role != roleParticipant || !r.moderators[o.nick] {
+			continue
+		}
+		r.metrics.occupants(o.role).Dec()
+		o.role, o.affiliation = roleModerator, affiliationOwner
+		r.metrics.occupants(o.role).Inc()
+		o.shown = r.presencePacket(fanout.Update, o, &o.last, status{})
+		r.toAll(o.shown)
+	}
+}

@@ -1,0 +1,59 @@
+package muc
+
+import (
+	"vnode/internal/wire"
+)
+
+// mucUser marks a private message, XEP-0045 §7.5.
+const mucUser = "<x xmlns='" + wire.NSMUCUser + "'/>"
+
+// privateMessage handles a local occupant's message to one occupant. Visitors
+// may write to participants, whom main delivers it; not to one another.
+func (r *room) privateMessage(o *occupant, h *wire.Header, nick string, stanza []byte) {
+	to := r.nicks[nick]
+	switch {
+	case to == nil:
+		r.refuse(o.session, h, by(errNoRecipient, r.pub.String()))
+	case o.kind == focus && to.kind == visitor:
+		m := readMessage(h, stanza, keepInPresence)
+		r.out.deliver(to.session, messagePacket(o.from, string(h.Type), &m.payload, append(m.children, mucUser...)))
+	case o.kind == visitor && to.kind == participant:
+		m := readMessage(h, stanza, keepInChat)
+		content := appendName(append(m.children, mucUser...), o.shownName())
+		r.out.send(r.addr.Domain, r.main.Domain, remoteMessage(r.addr.WithResource(o.nick).String(),
+			r.main.WithResource(nick).String(), string(h.Type), &m.payload, content))
+	default:
+		r.refuse(o.session, h, errVisitorPM)
+	}
+}
+
+// remotePrivate handles a participant's message, from its real address, to one
+// visitor.
+func (r *room) remotePrivate(from wire.JID, h *wire.Header, nick string, stanza []byte) {
+	o, to := r.participantAt(from), r.nicks[nick]
+	switch {
+	case o == nil:
+		r.refuseRemote(from, h, errNotJoined)
+		return
+	case to == nil || to.kind != visitor:
+		r.refuseRemote(from, h, by(errNoRecipient, r.addr.String()))
+		return
+	}
+	m := readMessage(h, stanza, keepInPresence)
+	content := append(m.children, mucUser+"<occupant-id xmlns='"+nsOccupantID+"' id='"...)
+	content = append(append(content, o.id...), "'/>"...)
+	r.out.deliver(to.session, messagePacket(o.from, string(h.Type), &m.payload, content))
+}
+
+// returnError brings main's refusal of what a visitor said back to it, from
+// the address it wrote to.
+func (r *room) returnError(from wire.JID, h *wire.Header, nick string, stanza []byte) {
+	to := r.nicks[nick]
+	if from.Bare() != r.main || to == nil || to.kind != visitor {
+		return
+	}
+	r.reply(to.session, h.AppendStamped(nil, stanza, wire.Stamp{
+		Space: wire.NSClient, To: to.jidText, From: r.pub.WithResource(from.Resource).String(),
+		ID: wire.Unescape(h.ID), Type: "error", Lang: wire.Unescape(h.Lang),
+	}))
+}

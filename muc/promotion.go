@@ -1,0 +1,140 @@
+package muc
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vnode/internal/wire"
+)
+
+// Children of a visitor's presence that ask something of main.
+const (
+	raisedHand      = "jitsi_participant_raisedHand"
+	wantsTranscript = "jitsi_participant_requestingTranscription"
+	translateTo     = "jitsi_participant_translation_language"
+)
+
+// noticeRequests tells main what a visitor's presence asks for: promotion, on
+// every presence that says anything of the hand, and transcription, when it
+// changed.
+func (r *room) noticeRequests(o *occupant, stanza []byte) {
+	var hand, transcript, language string
+	spoke := false
+	for c := range wire.Children(stanza) {
+		if c.Space != "" {
+			continue
+		}
+		switch c.Local {
+		case raisedHand:
+			hand, spoke = c.Text(), true
+		case wantsTranscript:
+			transcript = c.Text()
+		case translateTo:
+			language = languageTag(c.Text())
+		}
+	}
+	if o.hand = hand != ""; spoke {
+		r.requestPromotion(o, hand)
+	}
+	if transcript != "true" {
+		language = ""
+	} else if language == "" {
+		language = r.cfg.TranscriptionLanguage
+	}
+	r.transcribe(o, language)
+}
+
+// languageTag returns s if it looks like one (RFC 5646 §2.1), else "": main
+// gets the tags of all visitors in one list with commas between.
+func languageTag(s string) string {
+	if len(s) > 35 { // §4.4.1
+		return ""
+	}
+	for _, c := range []byte(s) {
+		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return ""
+		}
+	}
+	return s
+}
+
+// forgetRequests takes back what a visitor that left asked for.
+func (r *room) forgetRequests(o *occupant) {
+	if o.hand {
+		o.hand = false
+		r.toVisitorsComponent(func(b *wire.Builder) {
+			b.Start("promotion-request", "jid", o.jidText).End()
+		})
+	}
+	r.transcribe(o, "")
+}
+
+func (r *room) requestPromotion(o *occupant, time string) {
+	r.toVisitorsComponent(func(b *wire.Builder) {
+		b.Start("promotion-request", "jid", o.jidText, "time", time, "forcePromote", "false").End()
+		if o.name != "" {
+			b.Elem("nick", o.name, "xmlns", wire.NSNick)
+		}
+	})
+}
+
+// toVisitorsComponent sends main's visitors component an IQ about the main
+// room, from the node's own domain.
+func (r *room) toVisitorsComponent(content func(*wire.Builder)) {
+	d := r.domains
+	b := wire.NewBuilder(nil).Start("iq", "type", "set", "from", d.host, "to", d.visitors, "id", r.newID())
+	b.Start("visitors", "xmlns", wire.NSVisitors, "room", r.main.String())
+	content(b)
+	r.out.send(d.host, d.visitors, b.Bytes())
+}
+
+// promotion forwards main's answer to a raised hand, from the room. The
+// client sends no result: the node has answered for it.
+func (r *room) promotion(from wire.JID, h *wire.Header, q *visitorsIQ, stanza []byte) {
+	if (from != wire.JID{Domain: r.domains.visitors}) {
+		r.log.Warn("promotion refused", "peer", from.String())
+		r.refuseRemote(from, h, errNotFromMain)
+		return
+	}
+	r.answerRemote(from, h)
+	to, err := wire.ParseJID(q.Promotion.JID)
+	if err != nil {
+		return
+	}
+	if o := r.jids[to]; o != nil && o.kind == visitor {
+		r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
+			Space: wire.NSClient, To: o.jidText, From: r.pub.String(),
+			ID: wire.Unescape(h.ID), Type: "set", Lang: wire.Unescape(h.Lang),
+		}))
+	}
+}
+
+// transcription counts the visitors that want each language.
+type transcription map[string]int
+
+// transcribe sets the language o wants, "" for none, and tells main what is
+// wanted now.
+func (r *room) transcribe(o *occupant, language string) {
+	if o.language == language {
+		return
+	}
+	if o.language != "" {
+		if r.languages[o.language]--; r.languages[o.language] == 0 {
+			delete(r.languages, o.language)
+		}
+	}
+	if language != "" {
+		r.languages[language]++
+	}
+	o.language = language
+	count := 0
+	for _, n := range r.languages {
+		count += n
+	}
+	langs := strings.Join(slices.Sorted(maps.Keys(r.languages)), ",")
+	r.toVisitorsComponent(func(b *wire.Builder) {
+		b.Start("transcription-languages", "langs", langs, "count", strconv.Itoa(count)).End()
+	})
+}

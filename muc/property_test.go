@@ -1,0 +1,324 @@
+package muc
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vnode/internal/wire"
+)
+
+// TestInvariants plays random interleavings of main, the focus and visitors
+// and checks after every step that
+//
+//   - what each visitor has been told adds up to the room: the focus and the
+//     participants with their latest presence, and nobody else;
+//   - the focus has been told of all of them and of all visitors;
+//   - each join of a visitor got exactly one presence of its own;
+//   - every line said reached each visitor once and in order, and main once;
+//   - nothing leaves a room that has ended.
+func TestInvariants(t *testing.T) {
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := newWorld(t, rand.New(rand.NewPCG(seed, 20)))
+			for range 200 {
+				w.step()
+				w.check()
+			}
+		})
+	}
+}
+
+// world is a sim with a model of what everybody should know.
+type world struct {
+	*sim
+	t     *testing.T
+	rnd   *rand.Rand
+	focus *simVisitor // its view is of everybody
+	trace []string
+	mark  int
+
+	connected bool
+	mains     map[string]string // nick → mark of the latest presence
+	visitors  []*simVisitor
+	lines     int // said by visitors
+	ended     bool
+	atEnd     int // effects when the room ended
+}
+
+type simVisitor struct {
+	*simSession
+	nick     string
+	state    string // out, waiting, in, gone
+	seen     int    // packets looked at
+	view     map[string]string
+	selves   int      // own presences with status 100 since it asked to join
+	expected []string // lines said while it was in
+	heard    []string
+	ended    bool
+}
+
+func newWorld(t *testing.T, rnd *rand.Rand) *world {
+	w := &world{sim: newSim(t, testConfig()), t: t, rnd: rnd, mains: make(map[string]string)}
+	w.focus = &simVisitor{simSession: w.session("focus"), nick: "focus", view: make(map[string]string)}
+	w.join(w.focus.simSession, "focus")
+	for i := range 6 {
+		name := fmt.Sprint("vis", i)
+		v := &simVisitor{simSession: w.session(name), nick: people(name)[:8], state: "out", view: make(map[string]string)}
+		v.loyal = i == 5
+		w.visitors = append(w.visitors, v)
+	}
+	return w
+}
+
+func (w *world) note(format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf(format, args...))
+}
+
+func (w *world) step() {
+	v := w.visitors[w.rnd.IntN(len(w.visitors))]
+	main := fmt.Sprint("main", w.rnd.IntN(4))
+	w.mark++
+	switch w.rnd.IntN(22) {
+	case 0, 1, 2, 3:
+		w.visitorJoins(v)
+	case 4, 5:
+		w.visitorLeaves(v)
+	case 6, 7, 8:
+		w.mainPresence(main)
+	case 9:
+		w.mainLeaves(main)
+	case 10, 11, 12:
+		w.visitorSpeaks(v)
+	case 13, 14:
+		w.mainSpeaks(main)
+	case 15:
+		w.focusUpdates()
+	case 16:
+		w.grants(main)
+	case 17, 18:
+		w.connects()
+	case 19:
+		w.note("time")
+		w.pass(time.Duration(w.rnd.IntN(9)) * time.Second)
+	case 20:
+		w.visitorUpdates(v)
+	case 21:
+		w.rare(v)
+	}
+}
+
+func (w *world) visitorJoins(v *simVisitor) {
+	w.note("%s joins (%s)", v.nick, v.state)
+	if v.state == "in" {
+		v.view, v.selves = make(map[string]string), 0 // it is told again
+	}
+	if v.state == "out" || v.state == "waiting" {
+		v.state = "waiting"
+		if w.connected {
+			w.lets(v)
+		}
+	}
+	w.join(v.simSession, v.nick)
+}
+
+func (w *world) lets(v *simVisitor) {
+	v.state, v.selves, v.view = "in", 0, make(map[string]string)
+	v.heard, v.expected = nil, nil
+}
+
+func (w *world) visitorLeaves(v *simVisitor) {
+	w.note("%s leaves", v.nick)
+	if w.rnd.IntN(2) == 0 {
+		w.client(v.simSession, "<presence type='unavailable' to='%s/%s'/>", simRoom, v.nick)
+	} else {
+		w.room.sessionClosed(v.simSession)
+	}
+	v.state = "out"
+}
+
+func (w *world) visitorUpdates(v *simVisitor) {
+	w.note("%s updates", v.nick)
+	w.client(v.simSession, "<presence to='%s/%s'><mark>%d</mark></presence>", simRoom, v.nick, w.mark)
+}
+
+func (w *world) mainPresence(name string) {
+	nick := people(name)[:8]
+	w.note("%s presence", name)
+	w.mainJoin(name, fmt.Sprintf("<mark>%d</mark>", w.mark))
+	if w.room.ended == "" {
+		w.mains[nick] = fmt.Sprint(w.mark)
+	}
+}
+
+func (w *world) mainLeaves(name string) {
+	w.note("%s leaves", name)
+	w.remote(people(name), "<presence type='unavailable' from='%s' to='%s/%s'/>", people(name), simRoom, people(name)[:8])
+	delete(w.mains, people(name)[:8])
+}
+
+func (w *world) visitorSpeaks(v *simVisitor) {
+	line := fmt.Sprintf("v%d", w.mark)
+	w.note("%s says %s", v.nick, line)
+	if v.state == "in" && w.room.ended == "" {
+		w.expect(line)
+		w.lines++
+	}
+	w.client(v.simSession, "<message type='groupchat' id='%s' to='%s'><body>%s</body></message>", line, simRoom, line)
+}
+
+func (w *world) mainSpeaks(name string) {
+	line := fmt.Sprintf("m%d", w.mark)
+	w.note("%s says %s", name, line)
+	if _, here := w.mains[people(name)[:8]]; here && w.room.ended == "" {
+		w.expect(line)
+	}
+	w.remote(people(name), "<message type='groupchat' id='%s' from='%s' to='%s'><body>%s</body></message>", line, people(name), simRoom, line)
+}
+
+func (w *world) expect(line string) {
+	for _, v := range w.visitors {
+		if v.state == "in" {
+			v.expected = append(v.expected, line)
+		}
+	}
+}
+
+func (w *world) focusUpdates() {
+	w.note("focus updates")
+	w.client(w.focus.simSession, "<presence to='%s/focus'><mark>%d</mark></presence>", simRoom, w.mark)
+}
+
+func (w *world) grants(name string) {
+	w.note("grants %s", name)
+	w.control("update", fmt.Sprintf("password=''><moderators><item epId='%s'/></moderators>", people(name)[:8]))
+}
+
+func (w *world) connects() {
+	w.note("connect")
+	w.control("connect", "password='' lobby='false'>")
+	if w.room.ended != "" {
+		return
+	}
+	w.connected = true
+	for _, v := range w.visitors {
+		if v.state == "waiting" {
+			w.lets(v)
+		}
+	}
+}
+
+// rare steps end the room, once in a while.
+func (w *world) rare(v *simVisitor) {
+	switch w.rnd.IntN(12) {
+	case 0:
+		w.note("disconnect")
+		w.control("disconnect", ">")
+	case 1:
+		w.note("focus lost")
+		w.room.sessionClosed(w.focus.simSession)
+	case 2:
+		w.note("kick %s", v.nick)
+		w.client(w.focus.simSession, "<iq type='set' id='k' to='%s'><query xmlns='%s'><item nick='%s' role='none'/></query></iq>", simRoom, wire.NSMUCAdmin, v.nick)
+		if v.state == "in" {
+			v.state = "out"
+		}
+	default:
+		w.note("forged")
+		w.remote("polls.meet.jitsi", "<iq type='set' id='c' from='polls.meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><disconnect/></visitors></iq>", wire.NSVisitors, simRoom)
+	}
+}
+
+func (w *world) check() {
+	last := w.trace[max(0, len(w.trace)-12):]
+	if w.room.ended != "" {
+		w.checkEnd(last)
+		return
+	}
+	everybody := maps.Clone(w.mains)
+	everybody["focus"] = w.markOf(w.room.focus)
+	for _, v := range w.visitors {
+		v.look(w.t)
+		if v.state != "in" {
+			continue
+		}
+		everybody[v.nick] = w.markOf(w.room.nicks[v.nick])
+		want := maps.Clone(w.mains)
+		want["focus"] = w.markOf(w.room.focus)
+		want[v.nick] = everybody[v.nick]
+		require.Equal(w.t, want, v.view, "view of %s\n%s", v.nick, strings.Join(last, "\n"))
+		require.Equal(w.t, 1, v.selves, "own presences of %s\n%s", v.nick, strings.Join(last, "\n"))
+		require.Equal(w.t, v.expected, v.heard, "%s\n%s", v.nick, strings.Join(last, "\n"))
+	}
+	w.focus.look(w.t)
+	require.Equal(w.t, everybody, w.focus.view, "view of the focus\n%s", strings.Join(last, "\n"))
+	up := 0
+	for _, b := range w.sent {
+		if strings.HasPrefix(string(b), "<message") && !strings.Contains(string(b), "type='error'") {
+			up++
+		}
+	}
+	require.Equal(w.t, w.lines, up, "lines sent to main")
+}
+
+func (w *world) markOf(o *occupant) string {
+	require.NotNil(w.t, o, strings.Join(w.trace, "\n"))
+	_, after, _ := strings.Cut(string(o.last.children), "<mark>")
+	mark, _, _ := strings.Cut(after, "<")
+	return mark
+}
+
+// checkEnd verifies that everybody who was in was told, and nothing came after.
+func (w *world) checkEnd(last []string) {
+	if !w.ended {
+		w.ended, w.atEnd = true, w.effects
+		for _, v := range w.visitors {
+			v.look(w.t)
+			if v.state == "in" || v.state == "waiting" {
+				require.True(w.t, v.ended, "%s was not told\n%s", v.nick, strings.Join(last, "\n"))
+			}
+		}
+		require.Empty(w.t, w.followers)
+	}
+	require.Equal(w.t, w.atEnd, w.effects, "effects after the end\n%s", strings.Join(last, "\n"))
+}
+
+// look reads what the visitor got since the last look.
+func (v *simVisitor) look(t *testing.T) {
+	for _, b := range v.got[v.seen:] {
+		n, err := parseNode(b)
+		require.NoError(t, err)
+		require.False(t, v.ended, "%s got %s after the room's end", v.nick, b)
+		from := strings.TrimPrefix(n.attr("from"), simRoom+"/")
+		switch {
+		case n.attr("type") == "error":
+		case n.name == "presence":
+			v.presence(n, from)
+		case n.name == "message" && n.find("body") != nil && n.find("delay") == nil:
+			v.heard = append(v.heard, n.find("body").text)
+		}
+	}
+	v.seen = len(v.got)
+}
+
+func (v *simVisitor) presence(n *node, from string) {
+	if n.attr("type") == "unavailable" {
+		delete(v.view, from)
+		v.ended = n.find("destroy") != nil
+		return
+	}
+	mark := ""
+	if m := n.find("mark"); m != nil {
+		mark = m.text
+	}
+	v.view[from] = mark
+	if from == v.nick && slices.ContainsFunc(n.kids[len(n.kids)-1].kids, func(k *node) bool { return k.attr("code") == "100" }) {
+		v.selves++
+	}
+}

@@ -1,0 +1,111 @@
+package muc
+
+import "vnode/internal/wire"
+
+// FromRemote takes a stanza of another server whose from domain the stream it
+// came on has proved. It blocks only while the room's mailbox is full. The
+// stanza is the caller's again on return.
+func (s *Service) FromRemote(stanza []byte) {
+	h, err := wire.ParseHeader(stanza)
+	if err != nil {
+		return
+	}
+	from, err1 := wire.ParseAddress(h.From)
+	to, err2 := wire.ParseAddress(h.To)
+	if err1 != nil || err2 != nil || from.IsZero() || to.IsZero() {
+		s.log.Debug("stanza with malformed addresses ignored") // there is nobody to answer, or nobody to do it
+		return
+	}
+	local, ok := s.concerned(from, to, &h, stanza)
+	switch {
+	case ok:
+		s.remoteToRoom(from, local, stanza)
+	case string(h.Name) == "iq" && wire.Answerable(&h):
+		s.remoteToComponent(from, to, &h, stanza)
+	default:
+		sendError(s, from, &h, wire.ErrServiceUnavailable)
+	}
+}
+
+// concerned returns the localpart of the room that a stanza of another server
+// is about: the one it is sent to, or for those to the node's own domains the
+// one it names.
+func (s *Service) concerned(from, to wire.JID, h *wire.Header, stanza []byte) (local string, ok bool) {
+	if to.Domain == s.domains.rooms && to.Local != "" {
+		return to.Local, true
+	}
+	if to.Domain != s.domains.rooms && to.Domain != s.domains.host {
+		return "", false
+	}
+	switch string(h.Name) {
+	case "message": // history, or a system message to one visitor
+		if from.Domain != s.domains.mainRooms {
+			return "", false
+		}
+		if from.Local == "" && to.Domain == s.domains.rooms {
+			m := readMessage(h, stanza, func(*wire.Child) bool { return false })
+			from = speakerOf(from, &m)
+		}
+		return from.Local, from.Local != ""
+	case "iq":
+		if string(h.Type) != "set" {
+			return "", false
+		}
+		q, ok := parseVisitorsIQ(stanza)
+		if !ok {
+			return "", false
+		}
+		room, err := wire.ParseJID(q.Room)
+		if err != nil {
+			return "", false
+		}
+		local, ok = s.domains.realLocal(room.Local, room.Domain)
+		return local, ok && local != ""
+	}
+	return "", false
+}
+
+func (s *Service) remoteToRoom(from wire.JID, local string, stanza []byte) {
+	s.mu.RLock()
+	b := s.rooms[local]
+	s.mu.RUnlock()
+	if b == nil || !b.mail.put(event{kind: evRemote, from: from, stanza: clone(stanza)}) {
+		s.remoteWithoutRoom(from, stanza)
+	}
+}
+
+// remoteWithoutRoom answers what another server sent about a room that is not
+// there. Disconnecting it is done already.
+func (s *Service) remoteWithoutRoom(from wire.JID, stanza []byte) {
+	h, err := wire.ParseHeader(stanza)
+	if err != nil {
+		return
+	}
+	if q, ok := parseVisitorsIQ(stanza); ok && q.Disconnect != nil && (from == wire.JID{Domain: s.domains.main}) {
+		sendResult(s, from, &h, nil)
+		return
+	}
+	sendError(s, from, &h, by(wire.ErrItemNotFound, s.domains.rooms))
+}
+
+// remoteToComponent answers another server's request to the node's own
+// domains.
+func (s *Service) remoteToComponent(from, to wire.JID, h *wire.Header, stanza []byte) {
+	if _, ok := wire.FindChild(stanza, wire.NSVisitors, "visitors"); ok {
+		sendError(s, from, h, wire.ErrBadRequest) // names no room of ours
+		return
+	}
+	if to.Domain != s.domains.rooms {
+		sendError(s, from, h, wire.ErrServiceUnavailable)
+		return
+	}
+	payload, err := componentIQ(h, stanza)
+	if err != nil {
+		sendError(s, from, h, asStanzaError(err))
+		return
+	}
+	sendResult(s, from, h, payload)
+}
+
+// send is what rooms and errors use to reach other servers.
+func (s *Service) send(from, to string, stanza []byte) { s.remote.Send(from, to, stanza) }

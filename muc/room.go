@@ -1,0 +1,307 @@
+package muc
+
+import (
+	"log/slog"
+	"time"
+
+	"vnode/internal/wire"
+)
+
+// role and affiliation of an occupant, XEP-0045 §5.
+type (
+	role        string
+	affiliation string
+)
+
+const (
+	roleNone        role = "none"
+	roleVisitor     role = "visitor"
+	roleParticipant role = "participant"
+	roleModerator   role = "moderator"
+
+	affiliationNone  affiliation = "none"
+	affiliationOwner affiliation = "owner"
+)
+
+// kind of occupant: where it comes from, which no promotion changes.
+type kind uint8
+
+const (
+	visitor kind = iota
+	focus
+	participant // of the main room
+)
+
+// occupant of a room.
+type occupant struct {
+	kind        kind
+	nick        string
+	from        string // public room address and nick, escaped
+	jid         wire.JID
+	jidText     string
+	id          string // occupant-id
+	role        role
+	affiliation affiliation
+	last        payload // of its latest available presence
+	shown       *packet // the same as everybody sees it; nil for visitors
+
+	session Session // nil for participants
+	follows bool    // the room's log, else each packet is delivered
+
+	// Of visitors.
+	name     string // display name, "" when it told none
+	hand     bool   // raised
+	language string // it wants transcribed, "" for none
+}
+
+// effects is what a room does to the world, in the order it does it. No
+// method blocks or calls back into the room.
+type effects interface {
+	// broadcast appends p to the room's log.
+	broadcast(p *packet)
+	// deliver sends ps to one session, behind the log if it follows it.
+	deliver(s Session, ps ...*packet)
+	// follow sends ps and then the log; false: it follows another room.
+	follow(s Session, ps ...*packet) bool
+	// unfollow sends the log so far, then ps, then no more of it.
+	unfollow(s Session, ps ...*packet)
+	// send hands a stanza to the stream between two domains.
+	send(from, to string, stanza []byte)
+	// after calls timeout with turn when d has passed.
+	after(d time.Duration, turn uint64)
+}
+
+// room is the state machine of one room. All of it is owned by the goroutine
+// that feeds it events.
+type room struct {
+	// Static after construction.
+	cfg     *Config
+	domains *domains
+	out     effects
+	metrics *metrics
+	log     *slog.Logger
+	newID   func() string
+	salt    []byte   // of occupant ids
+	addr    wire.JID // between servers
+	pub     wire.JID // to local clients
+	pubFrom string   // pub, escaped
+	main    wire.JID // the room it mirrors
+
+	// State.
+	now          time.Time // of the event under way
+	ended        endReason // why the room is no more; "" while it lives
+	focus        *occupant
+	nicks        map[string]*occupant
+	jids         map[wire.JID]*occupant // by real full JID
+	participants []*occupant            // in the order they came
+	direct       []*occupant            // visitors that do not follow the log
+	visitors     int
+	queue        queue // visitors waiting for connect
+	connected    bool  // main has sent connect
+	password     string
+	lobby        bool
+	meetingID    string
+	created      string // milliseconds since 1970, as main wrote it
+	moderators   map[string]bool
+	subject      *packet // as the last one was said; nil before the first
+	history      history
+	languages    transcription
+	turn         uint64 // of the timer under way; older ones are stale
+}
+
+// roomParams is what a room is made of.
+type roomParams struct {
+	cfg       *Config
+	domains   *domains
+	out       effects
+	metrics   *metrics
+	log       *slog.Logger
+	newID     func() string
+	local     string // localpart between servers
+	salt      []byte
+	meetingID string
+}
+
+func newRoom(p roomParams) *room {
+	r := &room{
+		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, newID: p.newID,
+		salt: p.salt, meetingID: p.meetingID,
+		addr:       wire.JID{Local: p.local, Domain: p.domains.rooms},
+		main:       wire.JID{Local: p.local, Domain: p.domains.mainRooms},
+		pub:        p.domains.publicAddress(p.local),
+		nicks:      make(map[string]*occupant),
+		jids:       make(map[wire.JID]*occupant),
+		moderators: make(map[string]bool),
+		queue:      queue{index: make(map[Session]*waiting)},
+		history:    history{maxMessages: p.cfg.HistoryMessages, maxBytes: p.cfg.HistoryBytes},
+		languages:  make(transcription),
+	}
+	r.pubFrom = escaped(r.pub.String())
+	r.log = p.log.With("room", r.addr.String())
+	return r
+}
+
+// newOccupant makes an occupant that is not in the room yet.
+func (r *room) newOccupant(k kind, nick string, j wire.JID) *occupant {
+	o := &occupant{
+		kind: k, nick: nick, jid: j, jidText: j.String(),
+		from:        escaped(r.pub.WithResource(nick).String()),
+		id:          occupantID(r.salt, j.Bare()),
+		affiliation: affiliationNone,
+	}
+	switch {
+	case k == focus:
+		o.role, o.affiliation = roleModerator, affiliationOwner
+	case k == visitor:
+		o.role = roleVisitor
+	case r.moderators[nick]:
+		o.role = roleModerator
+	default:
+		o.role = roleParticipant
+	}
+	return o
+}
+
+func (r *room) add(o *occupant) {
+	r.nicks[o.nick] = o
+	r.jids[o.jid] = o
+	switch o.kind {
+	case focus:
+		r.focus = o
+	case participant:
+		r.participants = append(r.participants, o)
+	case visitor:
+		r.visitors++
+	}
+	r.metrics.occupants(o.role).Inc()
+}
+
+func (r *room) remove(o *occupant) {
+	delete(r.nicks, o.nick)
+	delete(r.jids, o.jid)
+	switch o.kind {
+	case focus:
+		r.focus = nil
+	case participant:
+		r.participants = without(r.participants, o)
+	case visitor:
+		r.visitors--
+		if !o.follows {
+			r.direct = without(r.direct, o)
+		}
+	}
+	r.metrics.occupants(o.role).Dec()
+}
+
+func without(list []*occupant, o *occupant) []*occupant {
+	for i, x := range list {
+		if x == o {
+			copy(list[i:], list[i+1:])
+			list[len(list)-1] = nil
+			return list[:len(list)-1]
+		}
+	}
+	return list
+}
+
+// occupantOf returns the occupant a local session is, nil when it is none.
+func (r *room) occupantOf(s Session) *occupant {
+	if o := r.jids[s.JID()]; o != nil && o.session == s {
+		return o
+	}
+	return nil
+}
+
+// toVisitors sends p to every visitor.
+func (r *room) toVisitors(p *packet) {
+	r.out.broadcast(p)
+	for _, o := range r.direct {
+		r.out.deliver(o.session, p)
+	}
+}
+
+// toAll sends p to every local occupant.
+func (r *room) toAll(p *packet) {
+	r.toVisitors(p)
+	if r.focus != nil {
+		r.out.deliver(r.focus.session, p)
+	}
+}
+
+// fromClient handles a stanza that a local session sent to the room. It
+// reports false when the room ended without having taken the stanza: it is for
+// a new room then.
+func (r *room) fromClient(now time.Time, from Session, stanza []byte) (taken bool) {
+	h, to, ok := parse(stanza)
+	if !ok {
+		return true
+	}
+	if r.ended != "" {
+		return false
+	}
+	r.now = now
+	switch string(h.Name) {
+	case "presence":
+		return r.clientPresence(from, &h, to.Resource, stanza)
+	case "message":
+		r.clientMessage(from, &h, to.Resource, stanza)
+	case "iq":
+		r.clientIQ(from, &h, to.Resource, stanza)
+	}
+	return true
+}
+
+// fromRemote handles a stanza of another server that concerns the room: sent
+// to the room, or to the node's own addresses in the room's matter.
+func (r *room) fromRemote(now time.Time, from wire.JID, stanza []byte) {
+	h, to, ok := parse(stanza)
+	if !ok || r.ended != "" {
+		return
+	}
+	r.now = now
+	switch string(h.Name) {
+	case "presence":
+		r.remotePresence(from, &h, to.Resource, stanza)
+	case "message":
+		r.remoteMessage(from, to, &h, stanza)
+	case "iq":
+		r.remoteIQ(from, to, &h, stanza)
+	}
+}
+
+// parse reads the header of a stanza the Service has parsed once before.
+func parse(stanza []byte) (h wire.Header, to wire.JID, ok bool) {
+	h, err := wire.ParseHeader(stanza)
+	if err != nil {
+		return h, to, false
+	}
+	to, err = wire.ParseAddress(h.To)
+	return h, to, err == nil
+}
+
+// refuse answers a client's stanza with an error.
+func (r *room) refuse(s Session, h *wire.Header, e wire.StanzaError) {
+	if wire.Answerable(h) {
+		r.reply(s, wire.AppendErrorReply(nil, h, wire.NSClient, s.JID().String(), e))
+	}
+}
+
+// answer answers a client's IQ; payload is encoded, nil for none.
+func (r *room) answer(s Session, h *wire.Header, payload []byte) {
+	r.reply(s, wire.AppendResult(nil, h, wire.NSClient, s.JID().String(), payload))
+}
+
+// reply sends a complete stanza to a session that need not be an occupant.
+func (r *room) reply(s Session, stanza []byte) {
+	r.out.deliver(s, &packet{head: stanza})
+}
+
+// refuseRemote answers another server's stanza with an error.
+func (r *room) refuseRemote(from wire.JID, h *wire.Header, e wire.StanzaError) {
+	sendError(r.out, from, h, e)
+}
+
+// answerRemote answers another server's IQ with an empty result.
+func (r *room) answerRemote(from wire.JID, h *wire.Header) {
+	sendResult(r.out, from, h, nil)
+}

@@ -1,0 +1,282 @@
+package muc
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// Service is the node's rooms. Its methods are safe for concurrent use.
+//
+// Stanzas of one caller reach a room in the order of the calls. Rooms do not
+// wait for each other: each has a goroutine and a bounded mailbox.
+type Service struct {
+	// Static after construction.
+	cfg     Config
+	domains domains
+	remote  Remote
+	logs    Logs
+	log     *slog.Logger
+	metrics *metrics
+
+	running sync.WaitGroup // rooms' goroutines
+
+	mu sync.RWMutex
+	// Guarded by mu.
+	rooms  map[string]*box    // by localpart between servers
+	joined map[Session][]*box // where each session has sent a join; it stays, empty, until the session closes
+	closed bool
+}
+
+// New returns a Service for cfg, which must be valid.
+func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.Registerer) *Service {
+	cfg = cfg.withDefaults()
+	return &Service{
+		cfg: cfg, domains: newDomains(&cfg), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
+		rooms: make(map[string]*box), joined: make(map[Session][]*box),
+	}
+}
+
+// FromClient takes a stanza of a local session, addressed to a room or to the
+// rooms' domain, that [wire.Check] has accepted. It blocks only while that
+// room's mailbox is full. The stanza is the caller's again on return.
+func (s *Service) FromClient(from Session, stanza []byte) {
+	h, err := wire.ParseHeader(stanza)
+	if err != nil {
+		return
+	}
+	to, err := wire.ParseAddress(h.To)
+	if err != nil {
+		s.refuse(from, &h, wire.ErrJIDMalformed)
+		return
+	}
+	local, ok := s.domains.realLocal(to.Local, to.Domain)
+	switch {
+	case !ok:
+		s.refuse(from, &h, wire.ErrServiceUnavailable)
+	case local == "":
+		s.clientToComponent(from, &h, stanza)
+	default:
+		s.clientToRoom(from, local, &event{kind: evClient, session: from, stanza: clone(stanza)}, false)
+	}
+}
+
+// clientToRoom hands an event to a room, which a join of the focus makes. An
+// orphan was meant for an earlier room of that name; its session may be closed
+// by now.
+func (s *Service) clientToRoom(from Session, local string, e *event, orphan bool) {
+	h, err := wire.ParseHeader(e.stanza)
+	if err != nil {
+		return
+	}
+	for {
+		b, err := s.enter(from, local, &h, e.stanza, orphan)
+		if err != nil {
+			s.refuse(from, &h, asStanzaError(err))
+			return
+		}
+		switch {
+		case b == nil:
+			return
+		case !b.mail.put(*e):
+			continue // the room ended since; there may be another
+		case orphan && s.hasClosed(from):
+			// The session's end may have got into the mailbox first.
+			b.mail.put(event{kind: evClosed, session: from})
+		}
+		return
+	}
+}
+
+func (s *Service) hasClosed(from Session) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, open := s.joined[from]
+	return !open
+}
+
+// enter finds the room for a client's stanza. Both results are nil when the
+// stanza is an orphan of a closed session.
+func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byte, orphan bool) (*box, error) {
+	if string(h.Name) != "presence" || len(h.Type) > 0 {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		if b := s.rooms[local]; b != nil {
+			return b, nil
+		}
+		return nil, by(wire.ErrItemNotFound, s.domains.rooms)
+	}
+	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	boxes, known := s.joined[from]
+	if orphan && !known {
+		return nil, nil
+	}
+	b := s.rooms[local]
+	if b == nil {
+		if err := s.mayCreate(from, h, joins); err != nil {
+			return nil, err
+		}
+		b = s.create(local)
+	}
+	if _, ok := b.sessions[from]; !ok {
+		b.sessions[from] = struct{}{}
+		s.joined[from] = append(boxes, b)
+	}
+	return b, nil
+}
+
+// mayCreate decides, with mu held, about a presence to a room that is not
+// there: only the focus makes rooms.
+func (s *Service) mayCreate(from Session, h *wire.Header, joins bool) error {
+	to, err := wire.ParseAddress(h.To)
+	switch {
+	case err != nil:
+		return wire.ErrJIDMalformed
+	case !joins:
+		return by(wire.ErrItemNotFound, s.domains.rooms)
+	case !from.Admin():
+		s.metrics.refused(refusedNoRoom).Inc()
+		return by(errCreation, s.domains.rooms)
+	case to.Resource == "":
+		return errNoNick
+	case len(to.Resource) > s.cfg.MaxNick:
+		return errLongNick
+	case s.closed:
+		return errShuttingDown
+	case len(s.rooms) >= s.cfg.MaxRooms:
+		return errTooManyRooms
+	}
+	return nil
+}
+
+// create makes a room, with mu held.
+func (s *Service) create(local string) *box {
+	salt := make([]byte, 32)
+	_, _ = rand.Read(salt) // never fails
+	b := &box{
+		service: s, local: local, mail: newMailbox(s.cfg.MaxMailbox, s.cfg.MaxMailboxBytes), log: s.logs.NewLog(),
+		sessions: make(map[Session]struct{}),
+	}
+	b.room = newRoom(roomParams{
+		cfg: &s.cfg, domains: &s.domains, out: b, metrics: s.metrics, log: s.log, newID: rand.Text,
+		local: local, salt: salt, meetingID: newUUID(),
+	})
+	s.rooms[local] = b
+	s.metrics.rooms.Inc()
+	s.running.Add(1)
+	go b.run()
+	return b
+}
+
+// newUUID returns a random UUID, RFC 9562 §5.4.
+func newUUID() string {
+	var u [16]byte
+	_, _ = rand.Read(u[:]) // never fails
+	u[6], u[8] = u[6]&0x0F|0x40, u[8]&0x3F|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// forget takes an ended room out.
+func (s *Service) forget(b *box) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.rooms, b.local)
+	s.metrics.rooms.Dec()
+	for session := range b.sessions {
+		boxes := s.joined[session]
+		for i := range boxes {
+			if boxes[i] == b {
+				s.joined[session] = append(boxes[:i:i], boxes[i+1:]...)
+				break
+			}
+		}
+	}
+	b.sessions = nil
+}
+
+// orphan handles an event that a room did not take before it ended. Joins may
+// be for a new room of that name; the rest is answered as if sent later.
+func (s *Service) orphan(local string, e *event) {
+	switch e.kind {
+	case evClient:
+		s.clientToRoom(e.session, local, e, true)
+	case evRemote:
+		s.remoteWithoutRoom(e.from, e.stanza)
+	}
+}
+
+// clientToComponent handles a stanza to the rooms' domain itself.
+func (s *Service) clientToComponent(from Session, h *wire.Header, stanza []byte) {
+	if string(h.Name) != "iq" {
+		s.refuse(from, h, wire.ErrServiceUnavailable)
+		return
+	}
+	if !wire.Answerable(h) {
+		return
+	}
+	payload, err := componentIQ(h, stanza)
+	if err != nil {
+		s.refuse(from, h, asStanzaError(err))
+		return
+	}
+	reply(from, wire.AppendResult(nil, h, wire.NSClient, from.JID().String(), payload))
+}
+
+// SessionClosed takes a session out of every room it is in. It must come after
+// the session's last FromClient, and blocks like it.
+func (s *Service) SessionClosed(from Session) {
+	s.mu.Lock()
+	boxes := s.joined[from]
+	delete(s.joined, from)
+	for _, b := range boxes {
+		delete(b.sessions, from)
+	}
+	s.mu.Unlock()
+	for _, b := range boxes {
+		b.mail.put(event{kind: evClosed, session: from})
+	}
+}
+
+// Close ends every room with a reason and refuses new ones. It returns when
+// all have ended, or with ctx's error.
+func (s *Service) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	boxes := make([]*box, 0, len(s.rooms))
+	for _, b := range s.rooms {
+		boxes = append(boxes, b)
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, b := range boxes {
+			b.mail.put(event{kind: evShutdown})
+		}
+		s.running.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("muc: closing rooms: %w", ctx.Err())
+	}
+}
+
+func (s *Service) refuse(from Session, h *wire.Header, e wire.StanzaError) {
+	if wire.Answerable(h) {
+		reply(from, wire.AppendErrorReply(nil, h, wire.NSClient, from.JID().String(), e))
+	}
+}
+
+// reply sends a complete stanza to a session.
+func reply(to Session, stanza []byte) { to.Deliver(nil, fanout.NewPrivate(stanza)) }

@@ -1,0 +1,154 @@
+package muc
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// sim is one room without goroutines: its effects are carried out on the spot,
+// on sessions that are records of what they got.
+type sim struct {
+	t         testing.TB
+	room      *room
+	now       time.Time
+	followers []*simSession
+	sent      [][]byte // to main
+	timer     uint64   // turn of the timer under way
+	due       time.Time
+	effects   int
+}
+
+// simSession is a client; got is in the order of arrival.
+type simSession struct {
+	jid      wire.JID
+	admin    bool
+	loyal    bool // follows another room: Follow fails
+	got      [][]byte
+	received int
+}
+
+func (s *simSession) JID() wire.JID { return s.jid }
+func (s *simSession) Admin() bool   { return s.admin }
+
+// The room's own effects come by way of sim; a pure room calls none of these.
+func (s *simSession) Deliver(*fanout.Log, ...*fanout.Message)     { panic("not by way of the sim") }
+func (s *simSession) Follow(*fanout.Log, ...*fanout.Message) bool { panic("not by way of the sim") }
+func (s *simSession) Unfollow(*fanout.Log, ...*fanout.Message)    { panic("not by way of the sim") }
+
+func newSim(t testing.TB, cfg Config) *sim {
+	cfg = cfg.withDefaults()
+	d := newDomains(&cfg)
+	s := &sim{t: t, now: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
+	ids := 0
+	s.room = newRoom(roomParams{
+		cfg: &cfg, domains: &d, out: s, metrics: newMetrics(prometheus.NewRegistry()),
+		log: slog.New(slog.NewTextHandler(io.Discard, nil)), local: "room", salt: make([]byte, 32), meetingID: "meeting",
+		newID: func() string { ids++; return fmt.Sprint("id", ids) },
+	})
+	return s
+}
+
+func (s *sim) session(name string) *simSession {
+	j, err := wire.ParseJID(people(name))
+	require.NoError(s.t, err)
+	return &simSession{jid: j, admin: j.Domain == "auth.meet.jitsi"}
+}
+
+func (s *sim) give(to Session, p *packet) {
+	s.effects++
+	c := to.(*simSession)
+	c.received++
+	b := slices.Clone(p.head)
+	if p.tail != nil {
+		b = append(append(b, escaped(c.jid.String())...), p.tail...)
+	}
+	c.got = append(c.got, b)
+}
+
+func (s *sim) broadcast(p *packet) {
+	s.effects++
+	for _, f := range s.followers {
+		s.give(f, p)
+	}
+}
+
+func (s *sim) deliver(to Session, ps ...*packet) {
+	for _, p := range ps {
+		s.give(to, p)
+	}
+}
+
+func (s *sim) follow(to Session, ps ...*packet) bool {
+	if to.(*simSession).loyal {
+		return false
+	}
+	s.deliver(to, ps...)
+	require.NotContains(s.t, s.followers, to, "follows twice")
+	s.followers = append(s.followers, to.(*simSession))
+	return true
+}
+
+func (s *sim) unfollow(to Session, ps ...*packet) {
+	i := slices.Index(s.followers, to.(*simSession))
+	require.GreaterOrEqual(s.t, i, 0, "unfollows what it does not follow")
+	s.followers = slices.Delete(s.followers, i, i+1)
+	s.deliver(to, ps...)
+}
+
+func (s *sim) send(_, _ string, stanza []byte) {
+	s.effects++
+	s.sent = append(s.sent, stanza)
+}
+
+func (s *sim) after(d time.Duration, turn uint64) {
+	s.effects++
+	s.timer, s.due = turn, s.now.Add(d)
+}
+
+// pass lets time pass, and the timer fire in it.
+func (s *sim) pass(d time.Duration) {
+	s.now = s.now.Add(d)
+	if s.timer != 0 && !s.now.Before(s.due) {
+		turn := s.timer
+		s.timer = 0
+		s.room.timeout(turn)
+	}
+}
+
+func (s *sim) client(from *simSession, format string, args ...any) {
+	s.room.fromClient(s.now, from, fmt.Appendf(nil, format, args...))
+}
+
+func (s *sim) remote(from, format string, args ...any) {
+	j, err := wire.ParseJID(from)
+	require.NoError(s.t, err)
+	s.room.fromRemote(s.now, j, fmt.Appendf(nil, format, args...))
+}
+
+const (
+	simRoom = "room@conference.v3.meet.jitsi"
+	simMain = "room@conference.meet.jitsi"
+)
+
+func (s *sim) join(c *simSession, nick string) {
+	s.client(c, "<presence to='%s/%s'><x xmlns='%s'/></presence>", simRoom, nick, wire.NSMUC)
+}
+
+func (s *sim) control(what, attrs string) {
+	s.remote("meet.jitsi", "<iq type='set' id='c' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><%s %s</%s></visitors></iq>",
+		wire.NSVisitors, simRoom, what, attrs, what)
+}
+
+func (s *sim) mainJoin(name, content string) {
+	s.remote(people(name), "<presence from='%s' to='%s/%s'><x xmlns='%s'/>%s</presence>", people(name), simRoom, people(name)[:8], wire.NSMUC, content)
+}

@@ -1,0 +1,41 @@
+package muc
+
+import (
+	"strings"
+
+	"vnode/internal/wire"
+)
+
+// Rooms of a tenant are [tenant]room@conference.HOST between servers and
+// room@conference.tenant.HOST to local clients.
+
+// realLocal maps the address a client uses to the localpart of the room
+// between servers. ok is false when domain is none of the rooms'. local is
+// empty for the service itself.
+func (d *domains) realLocal(local, domain string) (real string, ok bool) {
+	if domain == d.rooms {
+		return local, true
+	}
+	tenant, ok := strings.CutPrefix(domain, d.prefix+".")
+	if !ok {
+		return "", false
+	}
+	tenant, ok = strings.CutSuffix(tenant, "."+d.host)
+	if !ok || tenant == "" {
+		return "", false
+	}
+	if local == "" {
+		return "", true
+	}
+	return "[" + tenant + "]" + local, true
+}
+
+// publicAddress is the address local clients know a room by.
+func (d *domains) publicAddress(local string) wire.JID {
+	if rest, ok := strings.CutPrefix(local, "["); ok {
+		if tenant, room, ok := strings.Cut(rest, "]"); ok && tenant != "" && room != "" {
+			return wire.JID{Local: room, Domain: d.prefix + "." + tenant + "." + d.host}
+		}
+	}
+	return wire.JID{Local: local, Domain: d.rooms}
+}

@@ -1,0 +1,244 @@
+package muc
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vnode/internal/wire"
+)
+
+// TestTranscripts plays testdata/*.txt, each named after the flow of the real
+// stack it was made from. In a file
+//
+//	NAME> stanza    is sent by a local client
+//	s2s> stanza     comes from the main server
+//	NAME< stanza    is what that client gets next
+//	s2s< stanza     is what the main server gets next
+//	setup mainN...  creates and connects the room with these participants
+//	join visN...    lets visitors join
+//	close NAME      ends a session
+//	wait 15s        lets time pass
+//
+// Everything anybody gets after an input must be listed behind it, in order
+// for each recipient; setup and join discard it. A line that starts with white
+// space continues the one before. {...} stands for text, see expand.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { playFile(t, file) })
+		})
+	}
+}
+
+type player struct {
+	*bubble
+	room     string // localpart between servers
+	expected map[string][]expectation
+	input    string // the last one, for messages
+}
+
+type expectation struct {
+	line   int
+	stanza string
+}
+
+func playFile(t *testing.T, file string) {
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	cfg, room := testConfig(), "room"
+	if m := regexp.MustCompile(`(?m)^config max-visitors (\d+)$`).FindSubmatch(raw); m != nil {
+		_, err := fmt.Sscan(string(m[1]), &cfg.MaxVisitors)
+		require.NoError(t, err)
+	}
+	if m := regexp.MustCompile(`(?m)^config room (\S+)$`).FindSubmatch(raw); m != nil {
+		room = string(m[1])
+	}
+	p := &player{bubble: newBubble(t, cfg), room: room, expected: make(map[string][]expectation)}
+	defer p.end()
+	require.Regexp(t, `(?m)^\w+< `, string(raw), "expects nothing")
+	text := regexp.MustCompile(`\n[ \t]+`).ReplaceAllString(string(raw), "")
+	for i, line := range strings.Split(text, "\n") {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			p.play(i+1, line)
+		}
+	}
+	p.verify()
+}
+
+func (p *player) play(line int, text string) {
+	if m := regexp.MustCompile(`^(\w+)([<>]) (.*)$`).FindStringSubmatch(text); m != nil {
+		if m[2] == "<" {
+			p.expected[m[1]] = append(p.expected[m[1]], expectation{line, p.expand(m[3])})
+			return
+		}
+		p.verify()
+		p.input = fmt.Sprintf("line %d: %s", line, text)
+		p.send(m[1], p.expand(m[3]))
+		return
+	}
+	p.verify()
+	p.input = fmt.Sprintf("line %d: %s", line, text)
+	words := strings.Fields(text)
+	switch words[0] {
+	case "config":
+	case "setup":
+		p.setup(words[1:])
+	case "join":
+		for _, name := range words[1:] {
+			p.send(name, p.expand("<presence to='{pub}/{"+name+".nick}'><x xmlns='{muc}'/><nick xmlns='{nick}'>"+name+"</nick></presence>"))
+		}
+		p.drain()
+	case "close":
+		p.svc.SessionClosed(p.client(words[1]))
+	case "wait":
+		d, err := time.ParseDuration(words[1])
+		require.NoError(p.t, err)
+		time.Sleep(d)
+	default:
+		require.Fail(p.t, "unknown step", text)
+	}
+}
+
+func (p *player) setup(mains []string) {
+	p.send("focus", p.expand("<presence to='{pub}/focus' id='f1'><x xmlns='{muc}'/></presence>"))
+	p.send("s2s", p.expand("<iq type='set' id='u' from='meet.jitsi' to='{cv}'><visitors xmlns='{vis}' room='{room}'><update password='' lobby='false' meetingId='meeting' createdTimestamp='1795335615000'><moderators/></update></visitors></iq>"))
+	for _, name := range mains {
+		p.send("s2s", p.expand("<presence from='{"+name+"}' to='{room}/{"+name+".nick}' xml:lang='en'><nick xmlns='{nick}'>"+name+"</nick>{oid}<x xmlns='{muc}'/></presence>"))
+	}
+	p.send("s2s", p.expand("<iq type='set' id='c' from='meet.jitsi' to='{cv}'><visitors xmlns='{vis}' room='{room}'><connect password='' lobby='false' meetingId='meeting' createdTimestamp='1795335615000'/></visitors></iq>"))
+	p.drain()
+}
+
+func (p *player) send(who, stanza string) {
+	require.NoError(p.t, wire.Check([]byte(stanza), wire.Limits{}), stanza)
+	if who == "s2s" {
+		p.svc.FromRemote([]byte(stanza))
+	} else {
+		p.svc.FromClient(p.client(who), []byte(stanza))
+	}
+	p.settle()
+}
+
+func (p *player) drain() {
+	p.settle()
+	p.main.take()
+	for _, c := range p.clients {
+		c.take()
+	}
+}
+
+// verify compares what everybody got since the last input with what was
+// expected.
+func (p *player) verify() {
+	p.settle()
+	p.compare("s2s", p.main.take())
+	for name, c := range p.clients {
+		p.compare(name, c.take())
+	}
+	for name, left := range p.expected {
+		require.Empty(p.t, left, "%s got nothing\nafter %s", name, p.input)
+	}
+}
+
+func (p *player) compare(name string, got [][]byte) {
+	want := p.expected[name]
+	delete(p.expected, name)
+	for i, b := range got {
+		n, err := parseNode(b)
+		require.NoError(p.t, err)
+		require.Less(p.t, i, len(want), "%s also got %s\nafter %s", name, b, p.input)
+		pattern, err := parseNode([]byte(want[i].stanza))
+		require.NoError(p.t, err)
+		if !n.matches(pattern) {
+			require.Fail(p.t, "unexpected stanza", "%s, line %d, after %s\nwant %s\ngot  %s", name, want[i].line, p.input, pattern, n)
+		}
+	}
+	require.Len(p.t, got, len(want), "%s, after %s", name, p.input)
+}
+
+var placeholder = regexp.MustCompile(`\{[^{}"]+\}`)
+
+// expand replaces placeholders:
+//
+//	{room} {pub} {main}        the room's address between servers, to clients, on main
+//	{cv} {v}                   the node's domains
+//	{NAME} {NAME.nick}         an address, and the nick made of it
+//	{oid}                      any occupant-id
+//	{err TYPE CONDITION BY TEXT}
+//	{x [CODE...] ROLE AFFILIATION NAME [110]}
+func (p *player) expand(s string) string {
+	return placeholder.ReplaceAllStringFunc(s, func(m string) string {
+		words := strings.Fields(m[1 : len(m)-1])
+		switch words[0] {
+		case "x":
+			return p.expandX(words[1:])
+		case "err":
+			return p.expandError(words[1:])
+		case "oid":
+			return "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='*'/>"
+		}
+		if v, ok := p.constant(words[0]); ok {
+			return v
+		}
+		if strings.HasPrefix(m, `{&quot;`) || strings.Contains(m, ":") {
+			return m // JSON
+		}
+		name, nick := strings.CutSuffix(words[0], ".nick")
+		address := people(name)
+		if nick && strings.HasPrefix(address, "focus") {
+			return "focus"
+		} else if nick {
+			return address[:8]
+		}
+		return address
+	})
+}
+
+func (p *player) constant(name string) (string, bool) {
+	d := newDomains(&Config{Domain: "conference.v3.meet.jitsi", RoomPrefix: "conference", MainDomain: "meet.jitsi"})
+	v, ok := map[string]string{
+		"room": p.room + "@conference.v3.meet.jitsi", "pub": d.publicAddress(p.room).String(),
+		"main": p.room + "@conference.meet.jitsi", "cv": d.rooms, "v": d.host,
+		"muc": wire.NSMUC, "user": wire.NSMUCUser, "nick": wire.NSNick, "vis": wire.NSVisitors,
+		"owner": wire.NSMUCOwner, "admin": wire.NSMUCAdmin, "form": wire.NSForm, "info": wire.NSDisco,
+		"items": wire.NSItems, "dn": nsDisplayName, "delay": wire.NSDelay,
+	}[name]
+	return v, ok
+}
+
+func (p *player) expandX(words []string) string {
+	var before, after strings.Builder
+	for len(words[0]) == 3 {
+		fmt.Fprintf(&before, "<status code='%s'/>", words[0])
+		words = words[1:]
+	}
+	role, affiliation, who, rest := words[0], words[1], words[2], words[3:]
+	if len(rest) > 0 {
+		after.WriteString("<status code='110'/>")
+	}
+	return fmt.Sprintf("<x xmlns='%s'>%s<item role='%s' affiliation='%s' jid='%s'/>%s</x>",
+		wire.NSMUCUser, &before, role, affiliation, people(who), &after)
+}
+
+func (p *player) expandError(words []string) string {
+	by, text := "", strings.Join(words[3:], " ")
+	if words[2] != "-" {
+		v, _ := p.constant(words[2])
+		by = " by='" + v + "'"
+	}
+	if text != "" {
+		text = "<text xmlns='" + wire.NSStanzas + "'>" + text + "</text>"
+	}
+	return fmt.Sprintf("<error type='%s'%s><%s xmlns='%s'/>%s</error>", words[0], by, words[1], wire.NSStanzas, text)
+}

@@ -1,0 +1,176 @@
+package muc
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestConfigValidate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		want   string // part of the error, "" for none
+	}{
+		{"usual", func(*Config) {}, ""},
+		{"other prefix", func(c *Config) { c.RoomPrefix, c.Domain = "muc", "muc.v3.meet.jitsi" }, ""},
+		{"no main domain", func(c *Config) { c.MainDomain = "" }, "main domain"},
+		{"no domain", func(c *Config) { c.Domain = "" }, "does not begin with"},
+		{"prefix only", func(c *Config) { c.Domain = "conference." }, "does not begin with"},
+		{"wrong prefix", func(c *Config) { c.RoomPrefix = "muc" }, "does not begin with"},
+		{"main's own rooms", func(c *Config) { c.Domain = "conference.meet.jitsi" }, "main server's rooms"},
+		{"negative limit", func(c *Config) { c.MaxQueued = -1 }, "MaxQueued"},
+		{"negative time", func(c *Config) { c.EmptyTimeout = -1 }, "EmptyTimeout"},
+		{"no history", func(c *Config) { c.HistoryMessages = -1 }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := testConfig()
+			c.change(&cfg)
+			if c.want == "" {
+				require.NoError(t, cfg.Validate())
+				return
+			}
+			require.ErrorContains(t, cfg.Validate(), c.want)
+		})
+	}
+}
+
+func TestTenantAddresses(t *testing.T) {
+	cfg := testConfig().withDefaults()
+	d := newDomains(&cfg)
+	for _, c := range []struct{ local, domain, real, public string }{
+		{"room", "conference.v3.meet.jitsi", "room", "room@conference.v3.meet.jitsi"},
+		{"room", "conference.acme.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi"},
+		{"room", "conference.my_tenant.v3.meet.jitsi", "[my_tenant]room", "room@conference.my_tenant.v3.meet.jitsi"},
+		{"room", "conference.a.b.v3.meet.jitsi", "[a.b]room", "room@conference.a.b.v3.meet.jitsi"},
+		{"[acme]room", "conference.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi"},
+		{"[]room", "conference.v3.meet.jitsi", "[]room", "[]room@conference.v3.meet.jitsi"},
+	} {
+		real, ok := d.realLocal(c.local, c.domain)
+		require.True(t, ok, c.domain)
+		require.Equal(t, c.real, real)
+		require.Equal(t, c.public, d.publicAddress(real).String())
+	}
+	for _, domain := range []string{"v3.meet.jitsi", "conference.meet.jitsi", "meet.jitsi", "conference.v4.meet.jitsi", "conference..v3.meet.jitsi", "polls.v3.meet.jitsi"} {
+		_, ok := d.realLocal("room", domain)
+		require.False(t, ok, domain)
+	}
+	local, ok := d.realLocal("", "conference.acme.v3.meet.jitsi")
+	require.True(t, ok)
+	require.Empty(t, local)
+}
+
+func TestParticipantDomains(t *testing.T) {
+	cfg := testConfig().withDefaults()
+	cfg.ParticipantDomains = []string{"Jigasi.example"}
+	d := newDomains(&cfg)
+	for domain, want := range map[string]bool{
+		"meet.jitsi": true, "guest.meet.jitsi": true, "jigasi.example": true,
+		"v3.meet.jitsi": false, "conference.v3.meet.jitsi": false, "conference.meet.jitsi": false,
+		"visitors.meet.jitsi": false, "xmeet.jitsi": false, "example.org": false,
+	} {
+		require.Equal(t, want, d.ofParticipants(domain), domain)
+	}
+}
+
+func TestHistoryKeepsTheNewestWithinItsBounds(t *testing.T) {
+	start := time.Unix(1000, 0)
+	entry := func(i, size int) historyEntry {
+		return historyEntry{packet: &packet{head: make([]byte, size)}, nick: "x", id: fmt.Sprint(i), time: start.Add(time.Duration(i) * time.Second)}
+	}
+	keys := func(h *history) (ks []string) {
+		for _, e := range h.entries {
+			ks = append(ks, e.id)
+		}
+		return ks
+	}
+	h := &history{maxMessages: 3, maxBytes: 100}
+	for _, i := range []int{2, 1, 4, 3} { // 1 is gone again
+		require.True(t, h.add(entry(i, 10)))
+	}
+	require.Equal(t, []string{"2", "3", "4"}, keys(h), "by time, the oldest gone")
+	require.False(t, h.add(entry(0, 10)), "older than all of a full history")
+	require.False(t, h.add(entry(3, 10)), "twice")
+	twin := entry(3, 10)
+	twin.nick = "y"
+	require.False(t, h.has(&twin), "another speaker's")
+	twin.nick = ""
+	require.True(t, h.has(&twin), "as main calls a visitor")
+	require.False(t, h.add(entry(9, 101)), "too large for itself")
+	require.True(t, h.add(entry(5, 85)))
+	require.Equal(t, []string{"4", "5"}, keys(h), "bytes count too")
+	require.Equal(t, 95, h.bytes)
+
+	none := &history{maxMessages: -1, maxBytes: 100}
+	require.False(t, none.add(entry(1, 10)))
+}
+
+func TestQueueForgetsWhoWent(t *testing.T) {
+	q := queue{index: make(map[Session]*waiting)}
+	stay := &nullSession{}
+	q.put(stay, "stay", nil)
+	for range 1000 {
+		s := &nullSession{}
+		q.put(s, "x", nil)
+		require.NotNil(t, q.drop(s))
+		require.Nil(t, q.drop(s))
+	}
+	require.Less(t, len(q.order), 50)
+	all := q.take()
+	require.Len(t, all, 1)
+	require.Equal(t, "stay", all[0].nick)
+	require.Zero(t, q.len())
+}
+
+func TestMailboxHandsBackWhatNobodyTook(t *testing.T) {
+	m := newMailbox(10, 1000)
+	for i := range 3 {
+		require.True(t, m.put(event{turn: uint64(i)}))
+	}
+	require.Len(t, m.take(nil), 3)
+	require.True(t, m.put(event{turn: 3}))
+	left := m.close()
+	require.Len(t, left, 1)
+	require.Equal(t, uint64(3), left[0].turn)
+	require.False(t, m.put(event{}))
+}
+
+func TestMailboxIsFullOfEventsOrBytes(t *testing.T) {
+	for name, m := range map[string]*mailbox{"events": newMailbox(2, 1000), "bytes": newMailbox(10, 100)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				require.True(t, m.put(event{stanza: make([]byte, 50)}))
+				require.True(t, m.put(event{stanza: make([]byte, 70)}))
+				put := make(chan bool, 1)
+				go func() { put <- m.put(event{}) }()
+				synctest.Wait()
+				require.Empty(t, put, "should wait")
+				require.Len(t, m.take(nil), 2)
+				require.True(t, <-put)
+			})
+		})
+	}
+}
+
+func TestClipKeepsCharactersWhole(t *testing.T) {
+	require.Equal(t, "abc", clip("abc", 3))
+	require.Equal(t, "ab", clip("abc", 2))
+	require.Equal(t, "a", clip("aé", 2))
+	require.Equal(t, "", clip("é", 1))
+	require.Equal(t, strings.Repeat("é", 5), clip(strings.Repeat("é", 9), 11))
+}
+
+// The identifier is the same for a user's sessions, and another in another
+// room.
+func TestOccupantIDIsStableAndOpaque(t *testing.T) {
+	s := newSim(t, testConfig())
+	user := s.session("vis1").jid
+	id := occupantID([]byte("salt"), user.Bare())
+	require.Equal(t, id, occupantID([]byte("salt"), user.WithResource("other").Bare()))
+	require.NotEqual(t, id, occupantID([]byte("pepper"), user.Bare()))
+	require.NotContains(t, id, user.Local[:8])
+}
