@@ -274,6 +274,17 @@ func TestTooManyPrivateBytesIsASlowConsumer(t *testing.T) {
 	require.Equal(t, SlowConsumer, s.Reason())
 }
 
+// settle returns when the only shard has seen everything appended so far: it
+// reads a log's head in the round after it was told of it, and answers a
+// client in each.
+func settle(t *testing.T, b *Broadcaster) {
+	s, c := attach(t, b, Options{})
+	for range 2 {
+		s.Deliver(nil, private("settled"))
+		c.expect("<i n='settled'/>")
+	}
+}
+
 func TestLaggardGetsTheNewestStateOfEachOccupant(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, ConflateLag: 4})
 	l := b.NewLog()
@@ -291,6 +302,7 @@ func TestLaggardGetsTheNewestStateOfEachOccupant(t *testing.T) {
 	l.Append(public(Final, "bob", "bob leaves"))
 	l.Append(public(Plain, "", "bob joins again"))
 	l.Append(public(Update, "bob", "b2"))
+	settle(t, b)
 	_, err = bufio.NewReaderSize(c.conn, 16).ReadString('>')
 	require.NoError(t, err)
 	for _, want := range []string{"bob joins", "chat", "a2", "bob leaves", "bob joins again", "b2"} {
@@ -342,6 +354,28 @@ func TestCloseOfTheBroadcasterEndsWhatIsOpen(t *testing.T) {
 	require.NoError(t, b.Close(t.Context()))
 	<-stuck.Done()
 	require.Equal(t, BroadcasterClosed, stuck.Reason())
+}
+
+func TestOnEndComesBeforeDone(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1, StallTimeout: time.Millisecond})
+	near, far := net.Pipe() // nobody reads it
+	var s *Session
+	told := make(chan bool, 1)
+	attached := make(chan struct{})
+	s, _ = attachTo(t, b, Options{OnEnd: func() {
+		<-attached
+		select {
+		case <-s.Done():
+			told <- false
+		default:
+			told <- true
+		}
+	}}, near, far)
+	close(attached)
+	s.Deliver(nil, private("1"))
+	require.True(t, <-told)
+	<-s.Done()
+	require.Equal(t, Stalled, s.Reason())
 }
 
 func TestMetricNamesFollowPrometheusRules(t *testing.T) {

@@ -28,6 +28,7 @@ type Message struct {
 	class      Class
 	spliced    bool // the recipient's address goes between head and tail
 	nonza      bool // not a stanza: stream management does not count it
+	raw        bool // written without framing
 
 	// Written by the goroutine that appends it to a log, before the log's
 	// head moves past it.
@@ -50,6 +51,10 @@ func NewPrivate(stanza []byte) *Message { return &Message{head: stanza} }
 // NewNonza makes a top-level element that is not a stanza, such as stream
 // features or <a/>: stream management does not count it (XEP-0198 §4).
 func NewNonza(elem []byte) *Message { return &Message{head: elem, nonza: true} }
+
+// NewRaw makes bytes that go out unframed between two elements, such as a
+// WebSocket pong (RFC 6455 §5.5.3). It is for Deliver, not for a log.
+func NewRaw(b []byte) *Message { return &Message{head: b, nonza: true, raw: true} }
 
 // size is the encoded length for a recipient whose address has n bytes,
 // framing not included.

@@ -28,6 +28,9 @@ type Options struct {
 	Overflow *Message
 	// Trailer is written last of all, unframed: a WebSocket close frame.
 	Trailer []byte
+	// OnEnd is called once, by the shard, right before Done is closed. It
+	// must not block; it can make who reads the connection look up.
+	OnEnd func()
 }
 
 // Session is the output side of one client. Its methods never block and may be
@@ -43,6 +46,7 @@ type Session struct {
 	maxPrivate int
 	overflow   *Message
 	trailer    []byte
+	onEnd      func() // may be nil
 	done       chan struct{}
 
 	following atomic.Pointer[Log] // set by Follow, cleared by Unfollow
@@ -99,7 +103,7 @@ func (b *Broadcaster) Attach(o Options) *Session {
 		shard: sh, out: newSender(o.Conn, b.cfg.SendBuffer),
 		to: o.To, framing: o.Framing,
 		ackRequest: o.AckRequest, ackEvery: uint32(o.AckEvery), maxPrivate: o.MaxPrivate,
-		overflow: o.Overflow, trailer: o.Trailer,
+		overflow: o.Overflow, trailer: o.Trailer, onEnd: o.OnEnd,
 		done: make(chan struct{}),
 	}
 	if s.ackEvery == 0 {
@@ -187,6 +191,14 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Reason says why the session ended. It is valid after Done.
 func (s *Session) Reason() Reason { return s.reason }
+
+// letGo leaves the connection to its owner. Only the shard calls it.
+func (s *Session) letGo() {
+	if s.onEnd != nil {
+		s.onEnd()
+	}
+	close(s.done)
+}
 
 // enqueue adds to the private queue. Only the shard calls it.
 func (s *Session) enqueue(it item) {

@@ -169,7 +169,7 @@ func (sh *shard) queue(s *Session, c *command, a action) {
 func (sh *shard) attach(s *Session) {
 	if sh.stopping {
 		s.dead, s.reason = true, BroadcasterClosed
-		close(s.done)
+		s.letGo()
 		return
 	}
 	s.shardSession = len(sh.sessions)
@@ -237,7 +237,7 @@ func (sh *shard) remove(s *Session) {
 	sh.sessions[last] = nil
 	sh.sessions = sh.sessions[:last]
 	sh.b.metrics.sessions.Dec()
-	close(s.done)
+	s.letGo()
 }
 
 // block waits for the connection of s on another goroutine.

@@ -254,7 +254,9 @@ func (sh *shard) take(s *Session, it item, out []byte) []byte {
 }
 
 func (sh *shard) encode(s *Session, m *Message, out []byte) []byte {
-	out = s.framing.appendHeader(out, m.size(len(s.to)))
+	if !m.raw {
+		out = s.framing.appendHeader(out, m.size(len(s.to)))
+	}
 	out = m.append(out, s.to)
 	sh.tally.deliveries++
 	if s.counting && !m.nonza {

@@ -1,0 +1,167 @@
+package visitor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// quietHandler takes everything.
+type quietHandler struct{}
+
+func (quietHandler) Stanza(*Session, []byte, *wire.Header, wire.JID) {}
+func (quietHandler) Closed(*Session)                                 {}
+
+func benchServer(b testing.TB) *Server {
+	fan := fanout.New(fanout.Config{Shards: 1}, prometheus.NewRegistry())
+	cfg := testConfig()
+	cfg.Limits.Connections = 100_000
+	srv, err := New(cfg, fan, quietHandler{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	require.NoError(b, err)
+	b.Cleanup(func() {
+		require.NoError(b, srv.Close(context.Background()))
+		require.NoError(b, fan.Close(context.Background()))
+	})
+	return srv
+}
+
+// socket is a client's end of a connection, without anything of Go's runtime
+// behind it: what is measured is the server's.
+type socket int
+
+func connect(b testing.TB, srv *Server) socket {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(b, err)
+	f := os.NewFile(uintptr(fds[0]), "server")
+	conn, err := net.FileConn(f)
+	require.NoError(b, err)
+	require.NoError(b, f.Close())
+	st := srv.newStream(conn, transportWebSocket, false)
+	st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
+	require.Empty(b, srv.admit(st.peer))
+	require.True(b, srv.start(st))
+	return socket(fds[1])
+}
+
+// login sends a whole login at once and reads until the bind result.
+func (s socket) login(b testing.TB) (jid string) {
+	var out []byte
+	open := fmt.Sprintf(openTo, testDomain)
+	for _, elem := range []string{open, anonymousAuth, open, bindIQ} {
+		out = append(out, clientFrame(0x81, elem)...)
+	}
+	_, err := syscall.Write(int(s), out)
+	require.NoError(b, err)
+	var in []byte
+	for {
+		var chunk [4096]byte
+		n, err := syscall.Read(int(s), chunk[:])
+		require.NoError(b, err)
+		require.Positive(b, n)
+		in = append(in, chunk[:n]...)
+		if _, rest, ok := strings.Cut(string(in), "<jid>"); ok {
+			if jid, _, ok := strings.Cut(rest, "</jid>"); ok {
+				return jid
+			}
+		}
+	}
+}
+
+func memory() (heap, stack float64) {
+	var m runtime.MemStats
+	for range 4 { // stacks shrink by half at a time
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc), float64(m.StackInuse)
+}
+
+// BenchmarkIdleSession reports what one bound, silent visitor costs in Go
+// memory: heap and stack, without the kernel's socket.
+func BenchmarkIdleSession(b *testing.B) {
+	const n = 2000
+	srv := benchServer(b)
+	heap, stack := memory()
+	sockets := make([]socket, 0, n)
+	for range n {
+		s := connect(b, srv)
+		s.login(b)
+		sockets = append(sockets, s)
+	}
+	heapThen, stackThen := memory()
+	for _, s := range sockets {
+		syscall.Close(int(s))
+	}
+	for b.Loop() { // nothing is timed, and reporting comes after the loop
+	}
+	b.ReportMetric((heapThen-heap)/n, "heap-B/session")
+	b.ReportMetric((stackThen-stack)/n, "stack-B/session")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkLogin is a visitor's way from connect to bind.
+func BenchmarkLogin(b *testing.B) {
+	srv := benchServer(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		s := connect(b, srv)
+		s.login(b)
+		syscall.Close(int(s))
+	}
+}
+
+var benchPresence = []byte(`<presence xmlns='jabber:client' to='room@conference.v3.meet.jitsi/8b49e736'><x xmlns='http://jabber.org/protocol/muc'/>` +
+	`<stats-id>Somebody-8b49e736</stats-id><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://jitsi.org/jitsi-meet' ver='JoWq5vPVYxxeIMIWq1Zz0sb1Yvo='/>` +
+	`<SourceInfo>{}</SourceInfo><jitsi_participant_codecList>vp9,vp8,h264,av1</jitsi_participant_codecList><nick xmlns='http://jabber.org/protocol/nick'>Somebody</nick></presence>`)
+
+// boundSession is a session whose stanzas a benchmark plays itself.
+func boundSession(b testing.TB) (*Session, *wsTransport) {
+	srv := benchServer(b)
+	s := connect(b, srv)
+	jid, err := wire.ParseJID(s.login(b))
+	require.NoError(b, err)
+	b.Cleanup(func() { syscall.Close(int(s)) })
+	return srv.session(jid), newWSTransport(nil, nil, wire.DefaultMaxBytes)
+}
+
+func BenchmarkStanza(b *testing.B) {
+	s, t := boundSession(b)
+	b.SetBytes(int64(len(benchPresence)))
+	b.ReportAllocs()
+	for b.Loop() {
+		ev, err := t.text(benchPresence)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.element(ev.data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// One allocation is the address handed to the Handler, one the header's.
+func TestStanzaPathAllocatesLittle(t *testing.T) {
+	s, tr := boundSession(t)
+	n := testing.AllocsPerRun(2000, func() { // many, for others may allocate meanwhile
+		ev, err := tr.text(benchPresence)
+		if err == nil {
+			err = s.element(ev.data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	require.LessOrEqual(t, n, 3.0)
+}

@@ -1,0 +1,109 @@
+package visitor
+
+import (
+	"crypto/rand"
+	"time"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// bindRequest returns the <bind/> of an IQ that asks for it (RFC 6120 §7.6).
+func bindRequest(h *wire.Header, data []byte) (wire.Child, bool) {
+	if string(h.Name) != "iq" || string(h.Type) != "set" || len(h.ID) == 0 {
+		return wire.Child{}, false
+	}
+	c, ok := wire.FirstChild(data)
+	return c, ok && c.Space == wire.NSBind && c.Local == "bind"
+}
+
+// bind makes the session. The address is the server's choice but for the
+// resource: whom the client claimed to be, in a header or in the stanza, has
+// no part in it.
+func (n *negotiation) bind(h *wire.Header, req wire.Child) (*Session, error) {
+	jid, err := n.address(req)
+	if err != nil {
+		return nil, n.flush(wire.AppendErrorReply(nil, h, wire.NSClient, "", wire.ErrBadRequest))
+	}
+	if err := n.replace(jid); err != nil {
+		return nil, err
+	}
+	// From here on fanout sets the deadlines of writing, the session those
+	// of reading.
+	if err := n.raw.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	s := n.newSession(jid)
+	if err := n.srv.bound(s); err != nil {
+		s.fan.Abort(reasonOf(err).label)
+		<-s.fan.Done()
+		return nil, err
+	}
+	s.welcome(h, n.host)
+	return s, nil
+}
+
+// address returns the full JID of the client: with the resource it asks for,
+// or one of ours.
+func (n *negotiation) address(req wire.Child) (wire.JID, error) {
+	jid := wire.JID{Local: n.who.user, Domain: n.host.name}
+	asked := ""
+	if r, ok := wire.FindChild(req.Raw, wire.NSBind, "resource"); ok {
+		asked = r.Text()
+	}
+	if asked == "" {
+		return jid.WithResource(rand.Text()[:16]), nil
+	}
+	return wire.ParseJID(jid.String() + "/" + asked)
+}
+
+// replace ends the session that has the address and waits until the rest of
+// the node has forgotten it. The new connection wins (RFC 6120 §7.7.2.2): a
+// focus that comes back must not wait for its dead predecessor to time out.
+func (n *negotiation) replace(jid wire.JID) error {
+	deadline := time.NewTimer(n.srv.cfg.Limits.Negotiation)
+	defer deadline.Stop()
+	for {
+		old := n.srv.session(jid)
+		if old == nil {
+			return nil
+		}
+		old.end(streamReason(errReplaced))
+		select {
+		case <-old.gone:
+		case <-deadline.C:
+			return errSilent
+		}
+	}
+}
+
+// newSession hands the write side to fanout.
+func (n *negotiation) newSession(jid wire.JID) *Session {
+	l := &n.srv.cfg.Limits
+	s := &Session{
+		stream: n.stream, jid: jid, address: jid.String(), host: n.host, gone: make(chan struct{}),
+	}
+	out := n.t.output()
+	private := l.PrivateBytes
+	if n.who.admin {
+		private = l.AdminPrivateBytes
+	}
+	s.fan = n.srv.fan.Attach(fanout.Options{
+		Conn: n.conn, Framing: out.framing, To: wire.AppendText(nil, s.address), Trailer: out.trailer,
+		AckRequest: n.srv.ackRequest, AckEvery: l.AckEvery, MaxPrivate: private,
+		Overflow: out.overflow, OnEnd: s.outputEnded,
+	})
+	return s
+}
+
+// welcome pushes the domain's identities and answers the bind request. In this
+// order: the client takes them only until it counts itself connected.
+func (s *Session) welcome(h *wire.Header, on *host) {
+	if on.pushed != nil {
+		s.Deliver(nil, fanout.NewPrivate(wire.NewBuilder(nil).
+			Start("message", "xmlns", wire.NSClient, "from", on.name, "to", s.address).Raw(on.pushed).Bytes()))
+	}
+	s.Deliver(nil, fanout.NewPrivate(wire.NewBuilder(nil).
+		Start("iq", "xmlns", wire.NSClient, "type", "result", "id", wire.Unescape(h.ID)).
+		Start("bind", "xmlns", wire.NSBind).Elem("jid", s.address).Bytes()))
+}

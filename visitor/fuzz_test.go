@@ -1,0 +1,188 @@
+package visitor
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// FuzzSASL throws messages at each mechanism: none may panic, accept a guess or
+// answer with anything but a failure or a challenge.
+func FuzzSASL(f *testing.F) {
+	for _, s := range []string{
+		"", "\x00focus\x00pw", "a\x00b\x00c", "n,,n=focus,r=abc", "n,a=focus@auth.meet.jitsi,n=focus,r=abc", "y,,n=f=2Cx,r=z",
+		"p=tls-exporter,,n=focus,r=x", "c=biws,r=abc,p=AAAA", "n,,n=,r=", "n,,m=1,n=a,r=b", ",,,,", "n,,n=focus,r=abc,ext=1",
+	} {
+		f.Add(s, "c=biws,r=abc,p=AAAA")
+	}
+	cheap := Keys{Salt: make([]byte, saltSize), Iterations: 1, StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}
+	a := &authenticator{
+		domain: testAuth, accounts: StaticAccounts{"focus": {Admin: true, SHA1: cheap, SHA256: cheap}},
+		decoy: newDecoy(), deriving: make(chan struct{}, 1),
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		for _, m := range a.mechanisms() {
+			if m.name == mechPlain && !strings.Contains(first, "\x00focus\x00") {
+				continue // 10,000 rounds for each unknown user are too slow here
+			}
+			x := m.start()
+			for _, msg := range []string{first, second} {
+				out, who, err := x.step([]byte(msg))
+				require.Nil(t, who, "%s let %q in", m.name, msg)
+				if err != nil {
+					require.IsType(t, saslFailure(""), err)
+					break
+				}
+				require.True(t, utf8.Valid(out))
+			}
+		}
+		if msg, err := decodeSASL(first, true); err == nil {
+			require.LessOrEqual(t, len(msg), len(first))
+		}
+	})
+}
+
+// FuzzStream throws bytes at a stream, over both transports, from its first
+// byte on and after bind. Whatever they are, the stream ends when the client
+// has gone, what is said on it is well-formed, and nobody is let in as focus.
+func FuzzStream(f *testing.F) {
+	header := strings.ReplaceAll(streamTo, "%s", testDomain)
+	login := header + anonymousAuth + header + bindIQ
+	f.Add(false, []byte(login+`<iq type='get' id='p' to='v3.meet.jitsi'><ping xmlns='urn:xmpp:ping'/></iq></stream:stream>`))
+	f.Add(false, []byte(login+`<enable xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/><a xmlns='urn:xmpp:sm:3' h='0'/><a xmlns='urn:xmpp:sm:3' h='1'/>`))
+	f.Add(false, []byte(strings.ReplaceAll(streamTo, "%s", testAuth)+`<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`))
+	f.Add(false, []byte(header+`<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/><response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>`))
+	for _, c := range badOnTCP {
+		if len(c.send) < 4096 {
+			f.Add(false, []byte(c.send))
+			f.Add(false, []byte(header+c.send))
+			f.Add(false, []byte(login+c.send))
+		}
+	}
+	open := strings.ReplaceAll(openTo, "%s", testDomain)
+	frames := func(elems ...string) []byte {
+		var b []byte
+		for _, e := range elems {
+			b = append(b, clientFrame(0x81, e)...)
+		}
+		return b
+	}
+	f.Add(true, frames(open, anonymousAuth, open, bindIQ, `<presence xmlns='jabber:client' to='r@conference.v3.meet.jitsi/n'/>`, wsClose))
+	for _, c := range badOnWebSocket {
+		if len(c.send) < 4096 {
+			f.Add(true, frames(open, anonymousAuth, open, bindIQ, c.send))
+		}
+	}
+	for _, c := range brokenFrames {
+		f.Add(true, append(frames(open), c.send...))
+	}
+
+	fan := fanout.New(fanout.Config{Shards: 1}, prometheus.NewRegistry())
+	f.Cleanup(func() { _ = fan.Close(context.Background()) })
+	cfg := testConfig()
+	cfg.Limits.Close = 100 * time.Millisecond
+	f.Fuzz(func(t *testing.T, ws bool, in []byte) {
+		srv, err := New(cfg, fan, noHandler{t}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		require.NoError(t, err)
+		near, far := net.Pipe()
+		st := srv.newStream(near, transportTCP, true)
+		st.t = newTCPTransport(st.meter, srv.cfg.Limits.NegotiationBytes)
+		if ws {
+			st = srv.newStream(near, transportWebSocket, false)
+			st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
+		}
+		require.Empty(t, srv.admit(st.peer))
+		require.True(t, srv.start(st))
+		said := make(chan []byte, 1)
+		go func() { said <- readToTheEnd(far) }()
+		_, _ = far.Write(in) // the server may hang up in the midst of it
+		require.NoError(t, srv.Close(context.Background()))
+		far.Close()
+		checkSaid(t, ws, <-said)
+		require.Empty(t, srv.users.taken)
+	})
+}
+
+// readToTheEnd reads what the server says, and hangs up at the end of the
+// stream so that the server need not wait for it.
+func readToTheEnd(conn net.Conn) []byte {
+	var all []byte
+	var chunk [4096]byte
+	for {
+		n, err := conn.Read(chunk[:])
+		all = append(all, chunk[:n]...)
+		if err != nil {
+			return all
+		}
+		if bytes.HasSuffix(all, tcpOutput.end) || bytes.HasSuffix(all, wsOutput.trailer) {
+			conn.Close()
+		}
+	}
+}
+
+// checkSaid verifies what a server wrote on one connection.
+func checkSaid(t *testing.T, ws bool, said []byte) {
+	if ws {
+		p := &peer{t: t, conn: readOnly{bytes.NewReader(said)}, ws: true}
+		for {
+			elem, err := p.readFrame()
+			if err != nil {
+				require.Equal(t, io.EOF, err)
+				return
+			}
+			if strings.HasPrefix(elem, "<") {
+				require.NoError(t, wire.Check([]byte(elem), wire.Limits{MaxBytes: 1 << 20}), elem)
+			}
+		}
+	}
+	// After a restart there is a second header; each part is a stream.
+	for i, part := range strings.Split(string(said), "<?xml version='1.0'?>") {
+		if i == 0 {
+			require.Empty(t, part)
+			continue
+		}
+		r := wire.NewReader(strings.NewReader(part), wire.Limits{MaxBytes: 1 << 20})
+		for {
+			tok, err := r.Next()
+			if err != nil {
+				require.Equal(t, io.EOF, err, part)
+				break
+			}
+			require.NotContains(t, string(tok.Data), "focus@auth.meet.jitsi</jid>")
+		}
+	}
+}
+
+type readOnly struct{ io.Reader }
+
+func (readOnly) Write([]byte) (int, error)        { return 0, io.ErrClosedPipe }
+func (readOnly) Close() error                     { return nil }
+func (readOnly) LocalAddr() net.Addr              { return nil }
+func (readOnly) RemoteAddr() net.Addr             { return nil }
+func (readOnly) SetDeadline(time.Time) error      { return nil }
+func (readOnly) SetReadDeadline(time.Time) error  { return nil }
+func (readOnly) SetWriteDeadline(time.Time) error { return nil }
+
+// noHandler checks what the rest of the node relies on.
+type noHandler struct{ t *testing.T }
+
+func (n noHandler) Stanza(s *Session, stanza []byte, h *wire.Header, to wire.JID) {
+	require.NoError(n.t, wire.Check(stanza, wire.Limits{}))
+	require.False(n.t, s.Admin())
+	require.False(n.t, to.IsZero())
+	require.Contains(n.t, []string{"message", "presence", "iq"}, string(h.Name))
+}
+
+func (n noHandler) Closed(*Session) {}

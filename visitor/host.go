@@ -1,0 +1,115 @@
+package visitor
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"vnode/internal/wire"
+)
+
+// host is a domain the server serves.
+type host struct {
+	name       string
+	mechanisms []mechanism
+	tcpOnly    bool
+
+	// Payloads of answers, encoded once.
+	info, items []byte // disco of the domain
+	pushed      []byte // identities told to a client at bind; nil for none
+}
+
+// mechanism returns the mechanism with that name.
+func (h *host) mechanism(name string) (mechanism, bool) {
+	i := slices.IndexFunc(h.mechanisms, func(m mechanism) bool { return m.name == name })
+	if i < 0 {
+		return mechanism{}, false
+	}
+	return h.mechanisms[i], true
+}
+
+func (s *Server) newHosts() {
+	visitors := &host{
+		name:       s.cfg.Domain,
+		mechanisms: []mechanism{{mechAnonymous, func() exchange { return anonymousExchange{s.users} }}},
+		info:       discoInfo(s.cfg.Identities, true),
+		items:      discoItems(s.cfg.Items),
+		pushed:     discoInfo(s.cfg.Identities, false),
+	}
+	s.hosts = map[string]*host{visitors.name: visitors}
+	if s.cfg.AuthDomain == "" {
+		return
+	}
+	a := &authenticator{
+		domain: s.cfg.AuthDomain, accounts: s.cfg.Accounts, decoy: newDecoy(),
+		deriving: make(chan struct{}, maxDeriving()),
+	}
+	s.hosts[a.domain] = &host{
+		name: a.domain, mechanisms: a.mechanisms(), tcpOnly: true,
+		info: discoInfo(nil, true), items: discoItems(nil),
+	}
+}
+
+const nsExtdisco1, nsExtdisco2 = "urn:xmpp:extdisco:1", "urn:xmpp:extdisco:2" // XEP-0215
+
+// discoInfo encodes a disco#info answer (XEP-0030 §3.1).
+func discoInfo(ids []Identity, features bool) []byte {
+	b := wire.NewBuilder(nil).Start("query", "xmlns", wire.NSDisco)
+	for _, id := range ids {
+		b.Start("identity", "category", id.Category, "type", id.Type).Attr("name", id.Name).End()
+	}
+	b.Elem("identity", "", "category", "server", "type", "im", "name", "vnode")
+	if features {
+		for _, f := range []string{
+			wire.NSDisco, wire.NSItems, wire.NSPing, nsExtdisco1, nsExtdisco2, nsVersion,
+		} {
+			b.Elem("feature", "", "var", f)
+		}
+	}
+	return b.Bytes()
+}
+
+func discoItems(jids []string) []byte {
+	b := wire.NewBuilder(nil).Start("query", "xmlns", wire.NSItems)
+	for _, j := range jids {
+		b.Elem("item", "", "jid", j)
+	}
+	return b.Bytes()
+}
+
+// features encodes the stream features (RFC 6120 §4.3.2) of one step of the
+// negotiation.
+type features struct {
+	declare  bool // on WebSocket: each message is a document of its own
+	startTLS bool
+	offer    []mechanism
+	bind     bool
+	maxBytes int
+	idle     time.Duration
+}
+
+func (f *features) append(dst []byte) []byte {
+	b := wire.NewBuilder(dst).Start("stream:features")
+	if f.declare {
+		b.Attr("xmlns:stream", wire.NSStream).Attr("xmlns", wire.NSClient)
+	}
+	if f.startTLS {
+		b.Start("starttls", "xmlns", wire.NSTLS).Elem("required", "").End()
+	}
+	if len(f.offer) > 0 {
+		b.Start("mechanisms", "xmlns", wire.NSSASL)
+		for _, m := range f.offer {
+			b.Elem("mechanism", m.name)
+		}
+		b.End()
+	}
+	if f.bind {
+		// No <session/>: a client that sees it spends a round trip on it.
+		b.Start("bind", "xmlns", wire.NSBind).Elem("required", "").End()
+		b.Start("sm", "xmlns", wire.NSSM).Elem("optional", "").End()
+	}
+	b.Start("limits", "xmlns", wire.NSLimits).
+		Elem("max-bytes", strconv.Itoa(f.maxBytes)).
+		Elem("idle-seconds", strconv.Itoa(int(f.idle/time.Second)))
+	return b.Bytes()
+}

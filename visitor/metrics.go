@@ -1,0 +1,74 @@
+package visitor
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+type metrics struct {
+	sessions *prometheus.GaugeVec
+	closed   map[fanout.Reason]prometheus.Counter
+	logins   *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	stanzas  prometheus.Counter
+	bytes    prometheus.Counter
+}
+
+const (
+	stateNegotiating = "negotiating"
+	stateBound       = "bound"
+
+	overConnections = "connections"
+	overPerAddress  = "per_address"
+)
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_visitor_closed_total", Help: "Client streams ended, by reason.",
+	}, []string{"reason"})
+	m := &metrics{
+		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "vnode_visitor_sessions", Help: "Client streams open.",
+		}, []string{"transport", "state"}),
+		closed: make(map[fanout.Reason]prometheus.Counter),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vnode_visitor_logins_total", Help: "SASL exchanges ended.",
+		}, []string{"mechanism", "result"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vnode_visitor_refused_total", Help: "Connections refused, by the limit reached.",
+		}, []string{"limit"}),
+		stanzas: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_visitor_received_stanzas_total", Help: "Stanzas received from clients after bind.",
+		}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_visitor_received_bytes_total", Help: "Bytes of stanzas received from clients after bind.",
+		}),
+	}
+	for _, l := range labels() {
+		m.closed[fanout.Reason(l)] = closed.WithLabelValues(l)
+	}
+	for _, t := range []string{transportTCP, transportWebSocket} {
+		m.sessions.WithLabelValues(t, stateNegotiating)
+		m.sessions.WithLabelValues(t, stateBound)
+	}
+	for _, name := range []string{mechAnonymous, mechPlain, mechSCRAMSHA1, mechSCRAMSHA256} {
+		m.logins.WithLabelValues(name, "success")
+		m.logins.WithLabelValues(name, "failure")
+	}
+	m.refused.WithLabelValues(overConnections)
+	m.refused.WithLabelValues(overPerAddress)
+	reg.MustRegister(m.sessions, closed, m.logins, m.refused, m.stanzas, m.bytes)
+	return m
+}
+
+// ended counts the end of a stream. A reason outside the closed set, should
+// one be forgotten there, must not make a label of its own.
+func (m *metrics) ended(r fanout.Reason) {
+	c, ok := m.closed[r]
+	if !ok {
+		c = m.closed[streamReason(wire.StreamError{Condition: wire.UndefinedCondition}).label]
+	}
+	c.Inc()
+}

@@ -1,0 +1,335 @@
+package visitor
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"vnode/internal/wire"
+	"vnode/visitor/websocket"
+)
+
+// negotiation is a stream on its way to bind: headers, features, STARTTLS,
+// SASL (RFC 6120 §4 to §7). It is gone once the session runs.
+type negotiation struct {
+	*stream
+	host     *host // set by the first header
+	secure   bool  // passwords may be sent
+	exchange exchange
+	running  string // name of the exchange's mechanism
+	failed   int    // logins
+	elements int
+	opened   bool // our header is out
+	out      []byte
+}
+
+// negotiate leads the client to bind and returns its session, or nil: then the
+// client has been told why and the connection is closed.
+//
+//go:noinline
+func (st *stream) negotiate() *Session {
+	n := &negotiation{stream: st, secure: st.trusted || st.name == transportWebSocket}
+	sess, err := n.run()
+	if err == nil {
+		return sess
+	}
+	if st.srv.isClosing() && isTimeout(err) && !errors.Is(err, errTLS) {
+		err = errShutdown
+	}
+	var header *wire.StreamHeader
+	if !n.opened {
+		header = n.ownHeader()
+	}
+	r := reasonOf(err)
+	st.hangUp(r, header)
+	st.ended(r, wire.JID{})
+	return nil
+}
+
+func (n *negotiation) run() (*Session, error) {
+	if err := n.open(); err != nil {
+		return nil, err
+	}
+	for {
+		ev, err := n.event()
+		if err != nil {
+			return nil, err
+		}
+		if ev.kind == eventHeader {
+			return nil, errSecondHeader
+		}
+		h, err := wire.ParseHeader(ev.data)
+		if err != nil {
+			return nil, err
+		}
+		sess, err := n.element(&h, ev.data)
+		if err != nil || sess != nil {
+			return sess, err
+		}
+	}
+}
+
+// event returns the next header, element or end. Control frames are dealt with
+// here, and count: whatever a client does before bind is bounded.
+func (n *negotiation) event() (event, error) {
+	for {
+		ev, err := n.t.next()
+		if err != nil {
+			return event{}, err
+		}
+		if n.elements++; n.elements > n.srv.cfg.Limits.NegotiationElements {
+			return event{}, errTooManyElements
+		}
+		switch ev.kind {
+		case eventPing:
+			err = n.write(websocket.AppendPong(nil, ev.data))
+		case eventEnd:
+			err = errClosed
+		case eventHeader, eventElement:
+			return ev, nil
+		}
+		if err != nil {
+			return event{}, err
+		}
+	}
+}
+
+// open reads a stream header and answers it with ours and the features.
+func (n *negotiation) open() error {
+	n.opened = false
+	h, err := n.readHeader()
+	if err != nil {
+		return err
+	}
+	host, err := n.findHost(h.To)
+	if err != nil {
+		return err
+	}
+	n.host = host
+	n.opened = true
+	n.out = n.t.appendHeader(n.out[:0], n.ownHeader())
+	return n.flush(n.features())
+}
+
+func (n *negotiation) readHeader() (wire.StreamHeader, error) {
+	ev, err := n.event()
+	if err != nil {
+		return wire.StreamHeader{}, err
+	}
+	if ev.kind != eventHeader {
+		return wire.StreamHeader{}, errNoHeader
+	}
+	return n.t.header(ev.data)
+}
+
+func (n *negotiation) findHost(to string) (*host, error) {
+	if to == "" {
+		return nil, errNoTo
+	}
+	unknown := wire.StreamError{Condition: wire.HostUnknown, Text: "This server does not serve " + clip(to)}
+	j, err := wire.ParseJID(to)
+	if err != nil {
+		return nil, unknown
+	}
+	host := n.srv.hosts[j.Domain]
+	switch {
+	case host == nil, host.name != j.String(), host.tcpOnly && n.name != transportTCP:
+		return nil, unknown
+	case n.host != nil && host != n.host:
+		return nil, errOtherHost
+	}
+	return host, nil
+}
+
+// clip bounds what is said back of a peer's words.
+func clip(s string) string { return s[:min(len(s), 256)] }
+
+// ownHeader is our header: from the domain asked for or, when that is none of
+// ours, from one that is (RFC 6120 §4.9.3.6). It has no 'to': §4.7.2 wants the
+// bare JID a client named itself by, but Prosody sends none, and mellium's
+// client hangs up on one.
+func (n *negotiation) ownHeader() *wire.StreamHeader {
+	h := &wire.StreamHeader{
+		From: n.srv.cfg.Domain, ID: rand.Text(), Version: "1.0", Lang: "en", Content: wire.NSClient,
+	}
+	if n.host != nil {
+		h.From = n.host.name
+	}
+	return h
+}
+
+func (n *negotiation) features() []byte {
+	l := &n.srv.cfg.Limits
+	f := features{
+		declare: n.t.output().declare, maxBytes: l.NegotiationBytes, idle: l.PingAfter + l.PingTimeout,
+	}
+	switch {
+	case n.who.user != "":
+		f.bind, f.maxBytes = true, n.maxBytes()
+	case !n.secure:
+		f.startTLS = true
+	default:
+		f.offer = n.host.mechanisms
+	}
+	return f.append(nil)
+}
+
+// maxBytes is the largest stanza the client may send after login.
+func (n *negotiation) maxBytes() int {
+	if n.who.admin {
+		return n.srv.cfg.Limits.AdminStanzaBytes
+	}
+	return n.srv.cfg.Limits.StanzaBytes
+}
+
+// flush sends elements, behind what is in n.out, in one write.
+func (n *negotiation) flush(elems ...[]byte) error {
+	for _, e := range elems {
+		n.out = n.t.appendElement(n.out, e)
+	}
+	err := n.write(n.out)
+	n.out = n.out[:0]
+	return err
+}
+
+// element acts on one element. A session means that the client is bound.
+func (n *negotiation) element(h *wire.Header, data []byte) (*Session, error) {
+	if isStanza(h) {
+		return n.stanza(h, data)
+	}
+	switch string(h.Space) {
+	case wire.NSTLS:
+		if string(h.Name) == "starttls" && n.name == transportTCP {
+			return nil, n.startTLS()
+		}
+	case wire.NSSASL:
+		if n.who.user == "" {
+			return nil, n.sasl(h, data)
+		}
+	case wire.NSSM:
+		return nil, n.flush(refuseSM(h, n.who.user != ""))
+	}
+	return nil, errUnsupported
+}
+
+// stanza acts on a stanza before the session: only the bind request of a
+// client that is logged in is handled. The others are answered, and the stream
+// goes on, as Prosody does it.
+func (n *negotiation) stanza(h *wire.Header, data []byte) (*Session, error) {
+	if n.who.user != "" {
+		if bind, ok := bindRequest(h, data); ok {
+			return n.bind(h, bind)
+		}
+	}
+	if !wire.Answerable(h) {
+		return nil, nil
+	}
+	return nil, n.flush(wire.AppendErrorReply(nil, h, wire.NSClient, "", wire.ErrServiceUnavailable))
+}
+
+// startTLS is RFC 6120 §5.4.
+func (n *negotiation) startTLS() error {
+	tcp, ok := n.t.(*tcpTransport)
+	if n.secure || n.srv.cfg.TLS == nil || !ok {
+		// §5.4.2.2: the failure is followed by the end of the stream.
+		if err := n.flush([]byte("<failure xmlns='" + wire.NSTLS + "'/>")); err != nil {
+			return err
+		}
+		return errNoTLS
+	}
+	if err := n.flush([]byte("<proceed xmlns='" + wire.NSTLS + "'/>")); err != nil {
+		return err
+	}
+	conn := tls.Server(n.raw, n.srv.cfg.TLS)
+	if tcp.r.Reset(n.meter) > 0 {
+		return fmt.Errorf("%w: data in clear behind <starttls/>", errTLS)
+	}
+	if err := conn.Handshake(); err != nil {
+		return fmt.Errorf("%w: %w", errTLS, err)
+	}
+	n.conn, n.meter.src, n.secure = conn, conn, true
+	return n.open()
+}
+
+// sasl is RFC 6120 §6.4.
+func (n *negotiation) sasl(h *wire.Header, data []byte) error {
+	out, who, err := n.saslStep(h, data)
+	switch {
+	case err != nil:
+		return n.saslFailed(err)
+	case who == nil:
+		return n.flush(wire.NewBuilder(nil).Elem("challenge", encodeSASL(out), "xmlns", wire.NSSASL).Bytes())
+	}
+	n.who, n.exchange = *who, nil
+	n.srv.metrics.logins.WithLabelValues(n.running, "success").Inc()
+	n.t.limit(n.maxBytes())
+	if n.who.admin {
+		n.meter.unlimited()
+	}
+	if err := n.flush(wire.NewBuilder(nil).Elem("success", encodeSASL(out), "xmlns", wire.NSSASL).Bytes()); err != nil {
+		return err
+	}
+	n.t.restart()
+	return n.open()
+}
+
+func (n *negotiation) saslStep(h *wire.Header, data []byte) (out []byte, who *login, err error) {
+	initial := false
+	switch string(h.Name) {
+	case "auth":
+		m, ok := n.host.mechanism(h.Attr("mechanism"))
+		switch {
+		case !n.secure:
+			return nil, nil, failEncryptionRequired
+		case !ok:
+			return nil, nil, failInvalidMechanism
+		}
+		n.exchange, n.running, initial = m.start(), m.name, true
+	case "response":
+	case "abort":
+		return nil, nil, failAborted
+	default:
+		return nil, nil, failMalformedRequest
+	}
+	if n.exchange == nil {
+		return nil, nil, failMalformedRequest
+	}
+	text := wire.Child{Header: *h, Raw: data}
+	msg, err := decodeSASL(text.Text(), initial)
+	if err != nil {
+		return nil, nil, err
+	}
+	return n.exchange.step(msg)
+}
+
+// saslFailed answers a failed login. The stream goes on for another try, a few
+// times (RFC 6120 §6.4.5).
+func (n *negotiation) saslFailed(err error) error {
+	failure, ok := err.(saslFailure)
+	if !ok {
+		return err
+	}
+	if n.running != "" {
+		n.srv.metrics.logins.WithLabelValues(n.running, "failure").Inc()
+		n.srv.log.Info("login failed", "peer", n.raw.RemoteAddr().String(), "transport", n.name,
+			"mechanism", n.running, "reason", string(failure))
+	}
+	n.exchange, n.running = nil, ""
+	n.failed++
+	n.out = n.t.appendElement(n.out[:0], wire.NewBuilder(nil).Start("failure", "xmlns", wire.NSSASL).
+		Elem(string(failure), "").Bytes())
+	if err := n.flush(); err != nil {
+		return err
+	}
+	if n.failed >= n.srv.cfg.Limits.Logins {
+		return errTooManyLogins
+	}
+	return nil
+}
+
+// deadline bounds the whole negotiation, whatever the client does with it.
+func (st *stream) deadline() error {
+	return st.raw.SetDeadline(time.Now().Add(st.srv.cfg.Limits.Negotiation))
+}

@@ -1,0 +1,148 @@
+package visitor
+
+import (
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// isStanza reports whether the element is a message, presence or IQ. On
+// WebSocket a stanza should declare jabber:client (RFC 7395 §3.3.3); one that
+// declares nothing is taken for it, as Prosody takes it.
+func isStanza(h *wire.Header) bool {
+	if len(h.Space) > 0 && string(h.Space) != wire.NSClient {
+		return false
+	}
+	switch string(h.Name) {
+	case "message", "presence", "iq":
+		return true
+	}
+	return false
+}
+
+// element handles a top-level element. The error ends the stream.
+func (s *Session) element(data []byte) error {
+	h, err := wire.ParseHeader(data)
+	if err != nil {
+		return err
+	}
+	if !isStanza(&h) {
+		if string(h.Space) == wire.NSSM {
+			return s.streamManagement(&h)
+		}
+		return errUnsupported
+	}
+	s.srv.metrics.stanzas.Inc()
+	s.srv.metrics.bytes.Add(float64(len(data)))
+	if s.acks.Load() {
+		s.counted.Add(1)
+	}
+	s.route(&h, data)
+	return nil
+}
+
+// route answers a stanza or passes it on. What the client wrote as 'from' plays
+// no part: the stanza is this session's.
+func (s *Session) route(h *wire.Header, data []byte) {
+	to, err := wire.ParseAddress(h.To)
+	if err != nil {
+		s.refuse(h, wire.ErrJIDMalformed)
+		return
+	}
+	q, ok := examine(h, data)
+	if !ok {
+		s.refuse(h, wire.ErrBadRequest)
+		return
+	}
+	host := s.srv.hosts[to.Domain]
+	switch {
+	case to.IsZero() || to == s.jid.Bare():
+		s.toAccount(h, q)
+	case host == nil:
+		s.srv.handler.Stanza(s, data, h, to)
+	case to.Local == "":
+		s.toHost(host, h, q)
+	default:
+		// Other clients are reached through rooms only.
+		s.unavailable(h)
+	}
+}
+
+// examine checks what RFC 6120 §8.2.3 and RFC 6121 §4.7.1 demand of a stanza's
+// type and content. For an IQ request it returns what is asked.
+func examine(h *wire.Header, data []byte) (query, bool) {
+	switch string(h.Name) {
+	case "presence":
+		switch string(h.Type) {
+		case "", "unavailable", "error", "probe", "subscribe", "subscribed", "unsubscribe", "unsubscribed":
+			return query{}, true
+		}
+		return query{}, false
+	case "message":
+		return query{}, true // an unknown type means normal, RFC 6121 §5.2.2
+	}
+	if len(h.ID) == 0 {
+		return query{}, false
+	}
+	switch string(h.Type) {
+	case "result", "error":
+		return query{}, true
+	case "get", "set":
+		return examineRequest(h, data)
+	}
+	return query{}, false
+}
+
+// examineRequest wants exactly one payload.
+func examineRequest(h *wire.Header, data []byte) (q query, ok bool) {
+	for c := range wire.Children(data) {
+		if ok {
+			return query{}, false
+		}
+		q, ok = query{string(h.Type) == "set", c.Space, c.Local}, true
+	}
+	return q, ok
+}
+
+// toAccount handles a stanza to the client's own account. Presence of a client
+// without contacts tells nobody anything.
+func (s *Session) toAccount(h *wire.Header, q query) {
+	if q.local != "" {
+		s.answer(h, askAccount, q)
+		return
+	}
+	s.unavailable(h)
+}
+
+func (s *Session) toHost(on *host, h *wire.Header, q query) {
+	if q.local != "" {
+		s.answer(h, func(q query) ([]byte, bool) { return s.srv.askHost(on, q) }, q)
+		return
+	}
+	s.unavailable(h)
+}
+
+// answer sends the result of a request, or its error: an IQ must never stay
+// without one (RFC 6120 §8.2.3).
+func (s *Session) answer(h *wire.Header, ask func(query) ([]byte, bool), q query) {
+	payload, ok := ask(q)
+	if !ok {
+		s.refuse(h, wire.ErrServiceUnavailable)
+		return
+	}
+	s.Deliver(nil, fanout.NewPrivate(wire.AppendResult(nil, h, wire.NSClient, s.address, payload)))
+}
+
+// unavailable refuses a stanza for which there is nobody; presence is ignored
+// (RFC 6121 §8.5).
+func (s *Session) unavailable(h *wire.Header) {
+	if string(h.Name) != "presence" {
+		s.refuse(h, wire.ErrServiceUnavailable)
+	}
+}
+
+// refuse answers a stanza with an error, where an answer is allowed.
+func (s *Session) refuse(h *wire.Header, e wire.StanzaError) {
+	if wire.Answerable(h) {
+		s.Deliver(nil, fanout.NewPrivate(wire.AppendErrorReply(nil, h, wire.NSClient, s.address, e)))
+	}
+}

@@ -1,0 +1,281 @@
+package visitor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+)
+
+// Handler is the rest of the node, as sessions see it.
+type Handler interface {
+	// Stanza takes a stanza that is not for the client's own account nor
+	// for one of the server's domains; to is its address, parsed. It was
+	// checked completely and counted, is an IQ, message or presence that
+	// RFC 6120 allows, and has not been changed: its namespace may be
+	// undeclared (then it is jabber:client) and its 'from' is whatever the
+	// client wrote. The sender is s.JID(), never the 'from'.
+	//
+	// stanza and h are valid during the call only. It runs on the goroutine
+	// that reads the client, and may block: the client waits then, and
+	// nobody else.
+	Stanza(s *Session, stanza []byte, h *wire.Header, to wire.JID)
+	// Closed tells that the session has ended: once for each session, after
+	// its last Stanza, on the same goroutine. A session with the same
+	// address is bound only after it has returned.
+	Closed(s *Session)
+}
+
+// Server serves clients. Its methods may be called from any goroutine.
+type Server struct {
+	// Static after construction.
+	cfg        Config
+	fan        *fanout.Broadcaster
+	handler    Handler
+	log        *slog.Logger
+	metrics    *metrics
+	users      *users
+	hosts      map[string]*host
+	version    []byte
+	ackRequest *fanout.Message
+
+	running sync.WaitGroup // streams
+	cutting atomic.Bool    // Close has run out of time
+
+	mu        sync.Mutex // guards what follows
+	streams   map[*stream]struct{}
+	admitted  int                // streams, and connections on their way to become one
+	addresses map[netip.Addr]int // the same of each client address that is not exempt
+	sessions  map[wire.JID]*Session
+	listeners map[net.Listener]struct{}
+	closing   bool
+}
+
+// New returns a server. It starts nothing; ServeTCP and HTTPHandler do. The
+// error is that of [Config.Validate]. Metrics are registered with reg; it
+// panics when they are registered there already.
+func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("visitor: %w", err)
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Software == "" {
+		cfg.Software = "vnode"
+	}
+	s := &Server{
+		cfg: cfg, fan: fan, handler: h, log: log, metrics: newMetrics(reg), users: newUsers(),
+		version:    softwareVersion(cfg.Software, cfg.Version),
+		ackRequest: fanout.NewNonza(smRequest),
+		streams:    make(map[*stream]struct{}),
+		addresses:  make(map[netip.Addr]int),
+		sessions:   make(map[wire.JID]*Session),
+		listeners:  make(map[net.Listener]struct{}),
+	}
+	s.newHosts()
+	return s, nil
+}
+
+// maxDeriving leaves half of the cores to those who are logged in.
+func maxDeriving() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+// Deliver sends m to the session bound to the full JID to. False means that
+// there is none.
+func (s *Server) Deliver(to wire.JID, m *fanout.Message) bool {
+	sess := s.session(to)
+	if sess == nil {
+		return false
+	}
+	sess.Deliver(nil, m)
+	return true
+}
+
+// Close stops listening, ends every stream with system-shutdown and waits until
+// all are gone. When ctx ends first, what is left is cut off, and the error is
+// ctx's.
+func (s *Server) Close(ctx context.Context) error {
+	for _, st := range s.beginClosing() {
+		st.shutDown()
+	}
+	gone := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cutting.Store(true)
+	for _, st := range s.open() {
+		st.cut()
+	}
+	return fmt.Errorf("visitor: streams cut off: %w", ctx.Err())
+}
+
+// live is a stream and, once it is bound, its session.
+type live struct {
+	*stream
+	session *Session
+}
+
+func (l live) shutDown() {
+	if l.session != nil {
+		l.session.end(streamReason(errShutdown))
+		return
+	}
+	l.interrupt()
+}
+
+// cut makes a stream that is closing close at once.
+func (l live) cut() {
+	if l.session != nil {
+		l.session.fan.Abort(streamReason(errShutdown).label)
+	}
+	l.abandon()
+}
+
+func (s *Server) beginClosing() []live {
+	s.mu.Lock()
+	s.closing = true
+	listeners := s.listeners
+	s.listeners = nil
+	s.mu.Unlock()
+	for ln := range listeners {
+		ln.Close()
+	}
+	return s.open()
+}
+
+// open returns what is open now.
+func (s *Server) open() []live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]live, 0, len(s.streams))
+	for st := range s.streams {
+		all = append(all, live{st, st.session})
+	}
+	return all
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+// session returns the session bound to a full JID, or nil.
+func (s *Server) session(jid wire.JID) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[jid]
+}
+
+// bound makes a session known.
+func (s *Server) bound(sess *Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return errShutdown
+	case s.sessions[sess.jid] != nil: // bound since replace looked
+		return errReplaced
+	}
+	s.sessions[sess.jid] = sess
+	sess.stream.session = sess
+	s.metrics.sessions.WithLabelValues(sess.name, stateNegotiating).Dec()
+	s.metrics.sessions.WithLabelValues(sess.name, stateBound).Inc()
+	return nil
+}
+
+// unbound makes a session unreachable.
+func (s *Server) unbound(sess *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, sess.jid)
+}
+
+// admit counts a new connection in, or says which limit refuses it. What is
+// admitted is given to start or to release.
+func (s *Server) admit(peer netip.Addr) (refusal string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.admitted >= s.cfg.Limits.Connections:
+		refusal = overConnections
+	case s.addresses[peer] >= s.cfg.Limits.PerAddress:
+		refusal = overPerAddress
+	default:
+		s.admitted++
+		if peer.IsValid() {
+			s.addresses[peer]++
+		}
+		return ""
+	}
+	s.metrics.refused.WithLabelValues(refusal).Inc()
+	return refusal
+}
+
+// release takes an admission back.
+func (s *Server) release(peer netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.releaseLocked(peer)
+}
+
+func (s *Server) releaseLocked(peer netip.Addr) {
+	s.admitted--
+	if n := s.addresses[peer]; n > 1 {
+		s.addresses[peer] = n - 1
+	} else {
+		delete(s.addresses, peer)
+	}
+}
+
+// start runs an admitted stream on a goroutine of its own. False means that
+// the server is closing or the connection broken, and the stream is closed.
+func (s *Server) start(st *stream) bool {
+	if st.deadline() != nil || !s.track(st) {
+		s.release(st.peer)
+		st.raw.Close()
+		return false
+	}
+	return true
+}
+
+func (s *Server) track(st *stream) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.streams[st] = struct{}{}
+	s.metrics.sessions.WithLabelValues(st.name, stateNegotiating).Inc()
+	s.running.Go(st.run)
+	return true
+}
+
+// forget is the last a stream does.
+func (s *Server) forget(st *stream) {
+	if st.who.anonymous {
+		s.users.release(st.who.user)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, st)
+	s.releaseLocked(st.peer)
+	state := stateNegotiating
+	if st.session != nil {
+		state = stateBound
+	}
+	s.metrics.sessions.WithLabelValues(st.name, state).Dec()
+}

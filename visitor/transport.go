@@ -1,0 +1,197 @@
+package visitor
+
+import (
+	"io"
+
+	"vnode/fanout"
+	"vnode/internal/wire"
+	"vnode/visitor/websocket"
+)
+
+// Names of the transports, as metric labels.
+const (
+	transportTCP       = "tcp"
+	transportWebSocket = "websocket"
+)
+
+// transport turns a connection's bytes into a stream's events and its elements
+// into bytes. Only the goroutine of the stream uses it. A timeout of the
+// connection passes through next and loses nothing.
+type transport interface {
+	// next returns what the client sent next. Elements are completely
+	// checked; a header is well-formed.
+	next() (event, error)
+	// header reads the header in an event's data.
+	header(data []byte) (wire.StreamHeader, error)
+	// restart expects a new header: the old stream has been replaced.
+	restart()
+	limit(maxBytes int)
+
+	appendHeader(dst []byte, h *wire.StreamHeader) []byte
+	appendElement(dst, elem []byte) []byte
+	// appendEnd appends the end of the stream, all that is sent last.
+	appendEnd(dst []byte) []byte
+	// output says how fanout is to write.
+	output() *output
+}
+
+// output is what differs between transports once fanout writes. It is the same
+// for all sessions of a transport.
+type output struct {
+	framing  fanout.Framing
+	end      []byte // the stream's end, as an element
+	trailer  []byte // what follows it, as bytes
+	declare  bool   // elements must declare the stream prefix
+	overflow *fanout.Message
+}
+
+type eventKind uint8
+
+const (
+	eventHeader  eventKind = iota + 1
+	eventElement           // a stanza or another top-level element
+	eventEnd               // the client ended its stream
+	eventPing              // a WebSocket ping
+	eventOther             // only a sign of life
+)
+
+// event is one thing a client did. data is valid until the next event.
+type event struct {
+	kind eventKind
+	data []byte
+}
+
+// tcpTransport is RFC 6120's.
+type tcpTransport struct {
+	r      *wire.Reader
+	limits wire.Limits
+}
+
+func newTCPTransport(src io.Reader, maxBytes int) *tcpTransport {
+	limits := wire.Limits{MaxBytes: maxBytes}
+	return &tcpTransport{r: wire.NewReader(src, limits), limits: limits}
+}
+
+func (t *tcpTransport) next() (event, error) {
+	tok, err := t.r.Next()
+	if err != nil {
+		return event{}, err
+	}
+	switch tok.Kind {
+	case wire.StreamStart:
+		return event{eventHeader, tok.Data}, nil
+	case wire.StreamEnd:
+		return event{eventEnd, nil}, nil
+	}
+	return event{eventElement, tok.Data}, wire.Check(tok.Data, t.limits)
+}
+
+func (t *tcpTransport) header(data []byte) (wire.StreamHeader, error) {
+	return wire.ParseStreamHeader(data, wire.NSClient)
+}
+
+func (t *tcpTransport) restart() { t.r.Restart() }
+
+func (t *tcpTransport) limit(maxBytes int) {
+	t.limits.MaxBytes = maxBytes
+	t.r.SetLimits(t.limits)
+}
+
+func (t *tcpTransport) appendHeader(dst []byte, h *wire.StreamHeader) []byte {
+	return h.Append(dst, "")
+}
+func (t *tcpTransport) appendElement(dst, elem []byte) []byte { return append(dst, elem...) }
+func (t *tcpTransport) appendEnd(dst []byte) []byte           { return append(dst, tcpOutput.end...) }
+func (t *tcpTransport) output() *output                       { return &tcpOutput }
+
+var tcpOutput = output{
+	framing:  fanout.Raw,
+	end:      []byte("</stream:stream>"),
+	overflow: fanout.NewNonza(append(errSlow.Append(nil, false), "</stream:stream>"...)),
+}
+
+// wsTransport is RFC 7395's.
+type wsTransport struct {
+	r      *websocket.Reader
+	limits wire.Limits
+}
+
+func newWSTransport(src io.Reader, early []byte, maxBytes int) *wsTransport {
+	return &wsTransport{r: websocket.NewReader(src, early, maxBytes), limits: wire.Limits{MaxBytes: maxBytes}}
+}
+
+func (t *wsTransport) next() (event, error) {
+	m, err := t.r.Next()
+	if err != nil {
+		return event{}, err
+	}
+	switch m.Kind {
+	case websocket.Ping:
+		return event{eventPing, m.Data}, nil
+	case websocket.Pong:
+		return event{kind: eventOther}, nil
+	case websocket.Close:
+		return event{}, peerClosed{m.Code}
+	}
+	return t.text(m.Data)
+}
+
+// text checks a text message. Not inlined, for wire.Check keeps 2 KB of state
+// on the stack: in the frame of next, where an idle client's goroutine waits,
+// it would hold 4 KB of stack for each of thousands.
+//
+//go:noinline
+func (t *wsTransport) text(data []byte) (event, error) {
+	if len(data) == 0 || data[0] != '<' {
+		return event{}, websocket.CloseError{
+			Code: websocket.StatusInvalid, Text: "message does not start with '<' (RFC 7395 section 3.3.3)",
+		}
+	}
+	if err := wire.Check(data, t.limits); err != nil {
+		return event{}, err
+	}
+	h, err := wire.ParseHeader(data)
+	if err != nil {
+		return event{}, err
+	}
+	if string(h.Space) == wire.NSFraming {
+		switch string(h.Name) {
+		case "open":
+			return event{eventHeader, data}, nil
+		case "close":
+			return event{eventEnd, nil}, nil
+		}
+	}
+	return event{eventElement, data}, nil
+}
+
+func (t *wsTransport) header(data []byte) (wire.StreamHeader, error) { return wire.ParseOpen(data) }
+
+func (t *wsTransport) restart() {}
+
+func (t *wsTransport) limit(maxBytes int) {
+	t.limits.MaxBytes = maxBytes
+	t.r.SetLimit(maxBytes)
+}
+
+func (t *wsTransport) appendHeader(dst []byte, h *wire.StreamHeader) []byte {
+	return websocket.AppendText(dst, h.AppendOpen(nil))
+}
+
+func (t *wsTransport) appendElement(dst, elem []byte) []byte { return websocket.AppendText(dst, elem) }
+
+func (t *wsTransport) appendEnd(dst []byte) []byte {
+	return append(websocket.AppendText(dst, wsOutput.end), wsOutput.trailer...)
+}
+
+func (t *wsTransport) output() *output { return &wsOutput }
+
+var wsOutput = output{
+	framing: fanout.WebSocket,
+	end:     []byte("<close xmlns='" + wire.NSFraming + "'/>"),
+	trailer: websocket.AppendClose(nil, websocket.StatusNormal, "Stream closed"),
+	declare: true,
+	// A message is one element: the end of the stream is told by the trailer
+	// alone.
+	overflow: fanout.NewNonza(errSlow.Append(nil, true)),
+}

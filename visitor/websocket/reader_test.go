@@ -1,0 +1,325 @@
+package websocket
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+)
+
+var testMask = [4]byte{0x37, 0xfa, 0x21, 0x3d}
+
+// frame encodes a masked client frame with the shortest length.
+func frame(b0 byte, payload string) []byte {
+	dst := []byte{b0}
+	switch n := len(payload); {
+	case n <= 125:
+		dst = append(dst, 0x80|byte(n))
+	case n <= 0xFFFF:
+		dst = binary.BigEndian.AppendUint16(append(dst, 0x80|126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, 0x80|127), uint64(n))
+	}
+	dst = append(dst, testMask[:]...)
+	for i := range len(payload) {
+		dst = append(dst, payload[i]^testMask[i%4])
+	}
+	return dst
+}
+
+const (
+	fin  = 0x80
+	text = 0x1
+	bin  = 0x2
+	cont = 0x0
+	cls  = 0x8
+	ping = 0x9
+	pong = 0xA
+)
+
+func join(frames ...[]byte) []byte { return bytes.Join(frames, nil) }
+
+func closePayload(code uint16, text string) string {
+	return string(binary.BigEndian.AppendUint16(nil, code)) + text
+}
+
+// readAll renders what a Reader makes of the input.
+func readAll(src io.Reader, max int) []string {
+	var got []string
+	r := NewReader(src, nil, max)
+	for {
+		m, err := r.Next()
+		var ce CloseError
+		switch {
+		case errors.As(err, &ce):
+			return append(got, fmt.Sprintf("close %d", ce.Code))
+		case err != nil:
+			return append(got, err.Error())
+		}
+		s := string(m.Data)
+		if len(s) > 40 {
+			s = fmt.Sprintf("%d bytes", len(s))
+		}
+		switch m.Kind {
+		case Text:
+			got = append(got, "text "+s)
+		case Ping:
+			got = append(got, "ping "+s)
+		case Pong:
+			got = append(got, "pong "+s)
+		case Close:
+			got = append(got, fmt.Sprintf("closed %d %s", m.Code, s))
+		}
+	}
+}
+
+// The cases carry the numbers of the Autobahn test suite where it has one.
+var readerCases = []struct {
+	name string
+	in   []byte
+	want []string
+}{
+	{"1.1.1 empty text", frame(fin|text, ""), []string{"text ", "EOF"}},
+	{"1.1.2 text of 125 bytes", frame(fin|text, strings.Repeat("*", 125)), []string{"text 125 bytes", "EOF"}},
+	{"1.1.3 text of 126 bytes", frame(fin|text, strings.Repeat("*", 126)), []string{"text 126 bytes", "EOF"}},
+	{"1.1.6 text of 65535 bytes", frame(fin|text, strings.Repeat("*", 65535)), []string{"text 65535 bytes", "EOF"}},
+	{"1.1.7 text of 65536 bytes", frame(fin|text, strings.Repeat("*", 65536)), []string{"text 65536 bytes", "EOF"}},
+	{"1.2 binary", frame(fin|bin, "*"), []string{"close 1003"}},
+	{"2.1 ping without payload", frame(fin|ping, ""), []string{"ping ", "EOF"}},
+	{"2.2 ping with payload", frame(fin|ping, "Hello"), []string{"ping Hello", "EOF"}},
+	{"2.4 ping of 125 bytes", frame(fin|ping, strings.Repeat("x", 125)), []string{"ping 125 bytes", "EOF"}},
+	{"2.5 ping of 126 bytes", frame(fin|ping, strings.Repeat("x", 126)), []string{"close 1002"}},
+	{"2.7 unsolicited pong", frame(fin|pong, ""), []string{"pong ", "EOF"}},
+	{"2.10 ten pings", bytes.Repeat(frame(fin|ping, "p"), 3), []string{"ping p", "ping p", "ping p", "EOF"}},
+	{"3.1 RSV3", frame(fin|0x10|text, "x"), []string{"close 1002"}},
+	{"3.2 RSV2", frame(fin|0x20|text, "x"), []string{"close 1002"}},
+	{"3.4 RSV1 behind a good frame", join(frame(fin|text, "ok"), frame(fin|0x40|text, "x")), []string{"text ok", "close 1002"}},
+	{"3.7 RSV on close", frame(fin|0x70|cls, ""), []string{"close 1002"}},
+	{"4.1.1 opcode 3", frame(fin|3, ""), []string{"close 1002"}},
+	{"4.1.5 opcode 7", frame(fin|7, "x"), []string{"close 1002"}},
+	{"4.2.1 opcode 11", frame(fin|11, ""), []string{"close 1002"}},
+	{"4.2.5 opcode 15", frame(fin|15, "x"), []string{"close 1002"}},
+	{"5.1 fragmented ping", join(frame(ping, "a"), frame(fin|cont, "b")), []string{"close 1002"}},
+	{"5.2 fragmented pong", join(frame(pong, "a"), frame(fin|cont, "b")), []string{"close 1002"}},
+	{"5.3 text in two fragments", join(frame(text, "ab"), frame(fin|cont, "cd")), []string{"text abcd", "EOF"}},
+	{"5.6 ping between fragments", join(frame(text, "ab"), frame(fin|ping, "p"), frame(fin|cont, "cd")),
+		[]string{"ping p", "text abcd", "EOF"}},
+	{"5.9 continuation of nothing", frame(fin|cont, "x"), []string{"close 1002"}},
+	{"5.12 unfinished continuation of nothing", frame(cont, "x"), []string{"close 1002"}},
+	{"5.18 text inside a fragmented text", join(frame(text, "a"), frame(fin|text, "b")), []string{"close 1002"}},
+	{"5.19 many fragments and pings", join(frame(text, "1"), frame(cont, "2"), frame(fin|ping, "p1"), frame(cont, "3"),
+		frame(cont, "4"), frame(fin|ping, "p2"), frame(fin|cont, "5")), []string{"ping p1", "ping p2", "text 12345", "EOF"}},
+	{"6.1.2 empty fragments", join(frame(text, ""), frame(cont, ""), frame(fin|cont, "")), []string{"text ", "EOF"}},
+	{"6.2.1 UTF-8", frame(fin|text, "Hello-µ@ßöäüàá-UTF-8!!"), []string{"text Hello-µ@ßöäüàá-UTF-8!!", "EOF"}},
+	{"6.2.4 character cut by fragments", join(frame(text, "\xce"), frame(fin|cont, "\xba")), []string{"text κ", "EOF"}},
+	{"6.3.1 invalid UTF-8", frame(fin|text, "\xce\xba\xed\xa0\x80edited"), []string{"close 1007"}},
+	{"6.3.2 invalid UTF-8 in fragments", join(frame(text, "a\xff"), frame(fin|cont, "b")), []string{"close 1007"}},
+	{"6.6.1 cut character", frame(fin|text, "\xce"), []string{"close 1007"}},
+	{"7.1.1 close", frame(fin|cls, closePayload(1000, "")), []string{"closed 1000 ", "EOF"}},
+	{"7.3.1 close without payload", frame(fin|cls, ""), []string{"closed 1005 ", "EOF"}},
+	{"7.3.2 close of one byte", frame(fin|cls, "x"), []string{"close 1002"}},
+	{"7.3.4 close with text", frame(fin|cls, closePayload(1001, "bye")), []string{"closed 1001 bye", "EOF"}},
+	{"7.3.6 close too long", frame(fin|cls, closePayload(1000, strings.Repeat("*", 124))), []string{"close 1002"}},
+	{"7.5.1 close text not UTF-8", frame(fin|cls, closePayload(1000, "\xff")), []string{"close 1007"}},
+	{"7.7.9 close 3000", frame(fin|cls, closePayload(3000, "")), []string{"closed 3000 ", "EOF"}},
+	{"7.7.13 close 4999", frame(fin|cls, closePayload(4999, "")), []string{"closed 4999 ", "EOF"}},
+	{"7.9.1 close 0", frame(fin|cls, closePayload(0, "")), []string{"close 1002"}},
+	{"7.9.2 close 999", frame(fin|cls, closePayload(999, "")), []string{"close 1002"}},
+	{"7.9.3 close 1004", frame(fin|cls, closePayload(1004, "")), []string{"close 1002"}},
+	{"7.9.4 close 1005", frame(fin|cls, closePayload(1005, "")), []string{"close 1002"}},
+	{"7.9.5 close 1006", frame(fin|cls, closePayload(1006, "")), []string{"close 1002"}},
+	{"7.9.7 close 1015", frame(fin|cls, closePayload(1015, "")), []string{"close 1002"}},
+	{"7.9.9 close 2000", frame(fin|cls, closePayload(2000, "")), []string{"close 1002"}},
+	{"7.13.1 close 5000", frame(fin|cls, closePayload(5000, "")), []string{"close 1002"}},
+	{"9.1.1 64 KiB", frame(fin|text, strings.Repeat("x", 64<<10)), []string{"text 65536 bytes", "EOF"}},
+	{"9.3.1 100 KiB in fragments of 1 KiB", fragments(strings.Repeat("x", 100<<10), 1<<10), []string{"text 102400 bytes", "EOF"}},
+	{"9.3.2 100 KiB in fragments of 7 B", fragments(strings.Repeat("x", 100<<10), 7), []string{"text 102400 bytes", "EOF"}},
+	{"not masked", []byte{fin | text, 1, 'x'}, []string{"close 1002"}},
+	{"not masked, said after two bytes", []byte{fin | text, 1}, []string{"close 1002"}},
+	{"two-byte length for 125", append([]byte{fin | text, 0x80 | 126, 0, 125}, make([]byte, 4)...), []string{"close 1002"}},
+	{"eight-byte length for 65535", append([]byte{fin | text, 0x80 | 127, 0, 0, 0, 0, 0, 0, 255, 255}, make([]byte, 4)...), []string{"close 1002"}},
+	{"length with the top bit", append([]byte{fin | text, 0x80 | 127, 128, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 4)...), []string{"close 1002"}},
+	{"length of 2^62", append([]byte{fin | text, 0x80 | 127, 64, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 4)...), []string{ErrTooLarge.Error()}},
+	{"one byte too large", frame(fin|text, strings.Repeat("x", testMax+1)), []string{ErrTooLarge.Error()}},
+	{"too large in two fragments", join(frame(text, strings.Repeat("x", testMax)), frame(fin|cont, "x")), []string{ErrTooLarge.Error()}},
+	{"as large as allowed", frame(fin|text, strings.Repeat("x", testMax)), []string{fmt.Sprintf("text %d bytes", testMax), "EOF"}},
+	{"nothing", nil, []string{"EOF"}},
+	{"half a header", []byte{fin}, []string{"unexpected EOF"}},
+	{"half a frame", frame(fin|text, "hello")[:9], []string{"unexpected EOF"}},
+	{"end inside a fragmented message", frame(text, "hello"), []string{"unexpected EOF"}},
+	{"half a ping", frame(fin|ping, "hello")[:9], []string{"unexpected EOF"}},
+}
+
+const testMax = 128 << 10
+
+func fragments(s string, n int) []byte {
+	var out []byte
+	op := byte(text)
+	for len(s) > n {
+		out = append(out, frame(op, s[:n])...)
+		s, op = s[n:], cont
+	}
+	return append(out, frame(fin|op, s)...)
+}
+
+func TestReader(t *testing.T) {
+	for _, c := range readerCases {
+		t.Run(c.name, func(t *testing.T) {
+			require.Equal(t, c.want, readAll(bytes.NewReader(c.in), testMax))
+			require.Equal(t, c.want, readAll(iotest.OneByteReader(bytes.NewReader(c.in)), testMax), "byte by byte")
+			require.Equal(t, c.want, readAll(iotest.DataErrReader(bytes.NewReader(c.in)), testMax), "end with the last bytes")
+		})
+	}
+}
+
+// A read deadline may fall anywhere; nothing may be lost or read twice.
+func TestReaderGoesOnAfterTimeouts(t *testing.T) {
+	for _, c := range readerCases {
+		t.Run(c.name, func(t *testing.T) {
+			src := &stutter{src: bytes.NewReader(c.in)}
+			require.Equal(t, c.want, readAllRetrying(src, testMax))
+		})
+	}
+}
+
+// stutter times out before each small read.
+type stutter struct {
+	src  io.Reader
+	late bool
+}
+
+func (s *stutter) Read(p []byte) (int, error) {
+	s.late = !s.late
+	if s.late {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return s.src.Read(p[:min(len(p), 700)])
+}
+
+func readAllRetrying(src io.Reader, max int) []string {
+	retry := readerFunc(func(p []byte) (int, error) { return src.Read(p) })
+	var got []string
+	r := NewReader(retry, nil, max)
+	for {
+		m, err := r.Next()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		var ce CloseError
+		switch {
+		case errors.As(err, &ce):
+			return append(got, fmt.Sprintf("close %d", ce.Code))
+		case err != nil:
+			return append(got, err.Error())
+		}
+		s := string(m.Data)
+		if len(s) > 40 {
+			s = fmt.Sprintf("%d bytes", len(s))
+		}
+		got = append(got, [...]string{Text: "text ", Ping: "ping ", Pong: "pong ", Close: fmt.Sprintf("closed %d ", m.Code)}[m.Kind]+s)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestReaderTakesWhatTheHandshakeReadAhead(t *testing.T) {
+	all := join(frame(fin|text, "<open/>"), frame(fin|text, strings.Repeat("y", 2000)), frame(fin|ping, "p"))
+	for _, n := range []int{0, 3, 13, 100, 600, 1500, len(all)} {
+		r := NewReader(bytes.NewReader(all[n:]), all[:n], testMax)
+		for _, want := range []string{"<open/>", strings.Repeat("y", 2000), "p"} {
+			m, err := r.Next()
+			require.NoError(t, err)
+			require.Equal(t, want, string(m.Data), "%d bytes early", n)
+		}
+	}
+}
+
+// An announced length must not make us allocate; only bytes that came do.
+func TestReaderMemoryFollowsBytesNotAnnouncements(t *testing.T) {
+	in := append([]byte{fin | text, 0x80 | 127, 0, 0, 0, 0, 0, 0x9F, 0, 0}, make([]byte, 4)...) // 10 MB to come
+	r := NewReader(bytes.NewReader(in), nil, 16<<20)
+	_, err := r.Next()
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.LessOrEqual(t, cap(*r.borrowed), 2*keepSize)
+}
+
+func TestReaderIdleKeepsNoMessageBuffer(t *testing.T) {
+	r := NewReader(bytes.NewReader(frame(fin|text, strings.Repeat("x", 5000))), nil, testMax)
+	_, err := r.Next()
+	require.NoError(t, err)
+	_, err = r.Next()
+	require.Equal(t, io.EOF, err)
+	require.Nil(t, r.borrowed)
+}
+
+func TestReaderDoesNotAllocateForSmallMessages(t *testing.T) {
+	one := frame(fin|text, "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>")
+	src := bytes.NewReader(nil)
+	r := NewReader(src, nil, testMax)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		src.Reset(one)
+		if m, err := r.Next(); err != nil || m.Kind != Text {
+			t.Fatal(err)
+		}
+	}))
+}
+
+func TestSetLimit(t *testing.T) {
+	in := join(frame(fin|text, "12345"), frame(fin|text, "12345"))
+	r := NewReader(bytes.NewReader(in), nil, 5)
+	_, err := r.Next()
+	require.NoError(t, err)
+	r.SetLimit(4)
+	_, err = r.Next()
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
+func TestServerFrames(t *testing.T) {
+	require.Equal(t, []byte("\x81\x05hello"), AppendText(nil, []byte("hello")))
+	require.Equal(t, []byte("\x81\x7e\x00\x7e"), AppendText(nil, make([]byte, 126))[:4])
+	require.Equal(t, []byte("\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"), AppendText(nil, make([]byte, 65536))[:10])
+	require.Equal(t, []byte("\x8a\x01p"), AppendPong(nil, []byte("p")))
+	require.Equal(t, []byte("\x88\x05\x03\xe8bye"), AppendClose(nil, StatusNormal, "bye"))
+	require.Equal(t, []byte("\x88\x00"), AppendClose(nil, StatusNone, ""))
+	require.Len(t, AppendClose(nil, StatusProtocol, strings.Repeat("x", 200)), 2+125)
+}
+
+func FuzzReader(f *testing.F) {
+	for _, c := range readerCases {
+		if len(c.in) < 4096 {
+			f.Add(c.in)
+		}
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole := readAll(bytes.NewReader(in), 4096)
+		require.Equal(t, whole, readAll(iotest.OneByteReader(bytes.NewReader(in)), 4096))
+		require.Equal(t, whole, readAllRetrying(&stutter{src: bytes.NewReader(in)}, 4096))
+	})
+}
+
+func BenchmarkReader(b *testing.B) {
+	for _, n := range []int{100, 1000, 30_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			one := frame(fin|text, strings.Repeat("x", n))
+			src := bytes.NewReader(nil)
+			r := NewReader(src, nil, testMax)
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				src.Reset(one)
+				if _, err := r.Next(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
