@@ -158,6 +158,9 @@ func (w *world) mainPresence(name string) {
 }
 
 func (w *world) mainLeaves(name string) {
+	if _, here := w.mains[people(name)[:8]]; !here && !w.connected {
+		return // main says so only of one whose join it has sent, and that may come yet
+	}
 	w.note("%s leaves", name)
 	w.remote(people(name), "<presence type='unavailable' from='%s' to='%s/%s'/>", people(name), simRoom, people(name)[:8])
 	delete(w.mains, people(name)[:8])

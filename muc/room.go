@@ -97,6 +97,7 @@ type room struct {
 	direct       []*occupant            // visitors that do not follow the log
 	visitors     int
 	queue        queue // visitors waiting for connect
+	early        early // what overtook its sender's join
 	connected    bool  // main has sent connect
 	password     string
 	lobby        bool
@@ -259,6 +260,9 @@ func (r *room) fromRemote(now time.Time, from wire.JID, stanza []byte) {
 		return
 	}
 	r.now = now
+	if r.early.holds(r, from, &h, stanza) {
+		return
+	}
 	switch string(h.Name) {
 	case "presence":
 		r.remotePresence(from, &h, to.Resource, stanza)

@@ -75,6 +75,7 @@ func (r *room) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
 		r.answerRemote(from, h)
 		r.apply(q.Connect)
 		r.connected = true
+		r.replayEarly()
 		r.admitQueued()
 	case q.Update != nil:
 		r.answerRemote(from, h)
