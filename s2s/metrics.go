@@ -1,0 +1,109 @@
+package s2s
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// direction of a stream: who opened the connection.
+type direction string
+
+const (
+	inbound  direction = "in"
+	outbound direction = "out"
+)
+
+// state of a stream as the metrics show it.
+type state string
+
+const (
+	negotiating state = "negotiating"
+	ready       state = "ready"
+)
+
+// undeliveredCause says why a stanza was not delivered.
+type undeliveredCause string
+
+const (
+	undeliveredExpired    undeliveredCause = "expired"     // no stream within QueueTimeout
+	undeliveredNotFound   undeliveredCause = "not_found"   // the same, and the peer seems not to exist
+	undeliveredOverflow   undeliveredCause = "overflow"    // the queue is full
+	undeliveredNotAllowed undeliveredCause = "not_allowed" // not between Hosts and Peers
+	undeliveredTooLarge   undeliveredCause = "too_large"   // beyond what the peer announced
+	undeliveredShutdown   undeliveredCause = "shutdown"    // after Close
+)
+
+var undeliveredCauses = []undeliveredCause{
+	undeliveredExpired, undeliveredNotFound, undeliveredOverflow, undeliveredNotAllowed, undeliveredTooLarge, undeliveredShutdown,
+}
+
+// metrics are this package's. Every label value exists from the start.
+type metrics struct {
+	streams         map[direction]map[state]prometheus.Gauge
+	closed          map[direction]map[Reason]prometheus.Counter
+	connectFailures map[Reason]prometheus.Counter
+	stanzas, bytes  map[direction]prometheus.Counter
+	undelivered     map[undeliveredCause]prometheus.Counter
+	unanswered      prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, oldest time.Time)) *metrics {
+	streams := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vnode_s2s_streams",
+		Help: "Server-to-server streams by who opened them and whether they carry stanzas yet."}, []string{"direction", "state"})
+	closed := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_closed_total",
+		Help: "Server-to-server streams that ended."}, []string{"direction", "reason"})
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_connect_failures_total",
+		Help: "Failed attempts to open a stream to a peer."}, []string{"reason"})
+	stanzas := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_stanzas_total",
+		Help: "Stanzas received from (in) and written to (out) peers."}, []string{"direction"})
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_stanza_bytes_total",
+		Help: "Bytes of these stanzas."}, []string{"direction"})
+	undelivered := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_undelivered_total",
+		Help: "Stanzas for peers that could not be delivered; answered with an error where the protocol allows one."}, []string{"cause"})
+	m := &metrics{
+		streams:         map[direction]map[state]prometheus.Gauge{},
+		closed:          map[direction]map[Reason]prometheus.Counter{},
+		connectFailures: map[Reason]prometheus.Counter{},
+		stanzas:         map[direction]prometheus.Counter{},
+		bytes:           map[direction]prometheus.Counter{},
+		undelivered:     map[undeliveredCause]prometheus.Counter{},
+		unanswered: prometheus.NewCounter(prometheus.CounterOpts{Name: "vnode_s2s_unanswered_total",
+			Help: "Undelivered stanzas that got no error because too many errors waited for the rooms."}),
+	}
+	for _, d := range []direction{inbound, outbound} {
+		m.streams[d] = map[state]prometheus.Gauge{}
+		for _, s := range []state{negotiating, ready} {
+			m.streams[d][s] = streams.WithLabelValues(string(d), string(s))
+		}
+		m.closed[d] = map[Reason]prometheus.Counter{}
+		for _, r := range reasons {
+			m.closed[d][r] = closed.WithLabelValues(string(d), string(r))
+		}
+		m.stanzas[d] = stanzas.WithLabelValues(string(d))
+		m.bytes[d] = bytes.WithLabelValues(string(d))
+	}
+	for _, r := range reasons {
+		m.connectFailures[r] = failures.WithLabelValues(string(r))
+	}
+	for _, c := range undeliveredCauses {
+		m.undelivered[c] = undelivered.WithLabelValues(string(c))
+	}
+	queued := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	reg.MustRegister(streams, closed, failures, stanzas, bytes, undelivered, m.unanswered,
+		queued("vnode_s2s_queue_stanzas", "Stanzas waiting to be written to peers.",
+			func() float64 { n, _, _ := waiting(); return float64(n) }),
+		queued("vnode_s2s_queue_bytes", "Bytes of the stanzas waiting.",
+			func() float64 { _, b, _ := waiting(); return float64(b) }),
+		queued("vnode_s2s_queue_age_seconds", "How long the oldest of them has waited.",
+			func() float64 {
+				_, _, oldest := waiting()
+				if oldest.IsZero() {
+					return 0
+				}
+				return time.Since(oldest).Seconds()
+			}))
+	return m
+}

@@ -1,0 +1,443 @@
+package s2s
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vnode/internal/wire"
+)
+
+// Namespaces only servers speak.
+const (
+	nsDialback        = "jabber:server:dialback"
+	nsDialbackFeature = "urn:xmpp:features:dialback"
+	nsBidi            = "urn:xmpp:bidi"
+	nsBidiFeature     = "urn:xmpp:features:bidi"
+)
+
+const (
+	dialbackDeclared = " xmlns:db='" + nsDialback + "'"
+	streamEnd        = "</stream:stream>"
+)
+
+// Limits of a stream nobody needs to configure.
+const (
+	maxControl         = 64 << 10    // bytes of answers that wait for a peer that does not read
+	maxCachedAddresses = 2048        // twice the participants of the largest main rooms
+	lingerAfterError   = time.Second // for the peer to read the error and close
+	maxLingerBytes     = 1 << 20     // read and dropped meanwhile
+)
+
+// stream is one XML stream with a peer server, from its first byte to its last.
+type stream struct {
+	// Static after construction.
+	srv     *Server
+	cfg     *settings
+	dir     direction
+	raw     net.Conn // the TCP connection: for deadlines and closing
+	wake    chan struct{}
+	written chan struct{} // closed when the writer ended
+
+	// Owned by the reader. What the writer uses of it does not change once the
+	// stream is ready.
+	domainPair // the pair the stream was opened for
+	log        *slog.Logger
+	conn       net.Conn // raw, or TLS over it
+	r          *wire.Reader
+	id         string              // of the current stream
+	spaces     map[string]string   // prefixes declared by the peer's header
+	phase      string              // what the reader waits for
+	secure     bool                // TLS is up
+	opened     bool                // our header of the current stream was sent
+	mute       bool                // nothing more can be written
+	bidi       bool                // stanzas may go both ways, XEP-0288
+	method     string              // how it was authenticated; "" before
+	voucher    *string             // see vouched
+	verified   int                 // dialback keys checked for the peer
+	peerMax    int                 // bytes of a stanza the peer accepts, 0: unknown
+	peerIdle   time.Duration       // silence the peer accepts, 0: unknown
+	head       wire.Header         // of the current stanza; here so that it is not allocated for each
+	jids       map[string]wire.JID // addresses seen, by their bytes
+
+	proved atomic.Pointer[[]domainPair] // whose stanzas may come in; replaced whole under mu
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	isReady  bool
+	control  []byte  // elements to write before any stanza
+	carries  []*pair // pairs whose stanzas may go out here; replaced whole
+	checking int     // dialback checks under way
+	ended    *ending // the first reason to end
+}
+
+func newStream(s *Server, conn net.Conn, dir direction) *stream {
+	st := &stream{
+		srv: s, cfg: s.cfg.Load(), dir: dir, raw: conn, conn: conn,
+		wake: make(chan struct{}, 1), written: make(chan struct{}), jids: map[string]wire.JID{},
+	}
+	st.setDomains(domainPair{})
+	st.r = wire.NewReader(conn, st.cfg.limits(false))
+	st.proved.Store(new([]domainPair))
+	s.m.streams[dir][negotiating].Inc()
+	if !s.add(st) {
+		st.end(&ending{reason: Shutdown})
+	}
+	return st
+}
+
+// setDomains notes whom the stream connects, for the log as well.
+func (st *stream) setDomains(d domainPair) {
+	st.domainPair = d
+	st.log = st.srv.log.With("direction", st.dir, "addr", st.raw.RemoteAddr().String())
+	if d != (domainPair{}) {
+		st.log = st.log.With("peer", d.remote, "stream", d.String())
+	}
+}
+
+// await names the next phase and gives it its time, counted from now however
+// slowly its bytes come.
+func (st *stream) await(phase string, d time.Duration) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.phase = phase
+	if st.ended == nil {
+		st.raw.SetReadDeadline(time.Now().Add(d))
+	}
+}
+
+// readHeader reads the peer's stream header.
+func (st *stream) readHeader() (wire.StreamHeader, error) {
+	tok, err := st.r.Next()
+	if err != nil {
+		return wire.StreamHeader{}, err
+	}
+	h, err := wire.ParseHeader(tok.Data)
+	if err != nil {
+		return wire.StreamHeader{}, err
+	}
+	st.spaces = map[string]string{}
+	for name, value := range h.Attrs() {
+		if prefix, ok := strings.CutPrefix(string(name), "xmlns:"); ok {
+			st.spaces[prefix] = wire.Unescape(value)
+		}
+	}
+	return wire.ParseStreamHeader(tok.Data, wire.NSServer)
+}
+
+// next reads one element during negotiation. The end of the stream and a
+// stream error are errors.
+func (st *stream) next() (elem []byte, h wire.Header, err error) {
+	tok, err := st.r.Next()
+	if err != nil {
+		return nil, h, err
+	}
+	if tok.Kind == wire.StreamEnd {
+		return nil, h, because(Closed, nil)
+	}
+	if h, err = wire.ParseHeader(tok.Data); err != nil {
+		return nil, h, err
+	}
+	if space, local := st.name(&h); space == wire.NSStream && local == "error" {
+		return nil, h, peerError(tok.Data)
+	}
+	return tok.Data, h, nil
+}
+
+// name resolves the name of a top-level element.
+func (st *stream) name(h *wire.Header) (space, local string) {
+	prefix, local, found := strings.Cut(string(h.Name), ":")
+	if !found {
+		if h.Space == nil {
+			return wire.NSServer, prefix
+		}
+		return wire.Unescape(h.Space), prefix
+	}
+	if own := h.Attr("xmlns:" + prefix); own != "" {
+		return own, local
+	}
+	return st.spaces[prefix], local
+}
+
+// isStanza reports whether h heads a stanza of the content namespace.
+func isStanza(h *wire.Header) bool {
+	switch string(h.Name) {
+	case "message", "presence", "iq":
+		return h.Space == nil || string(h.Space) == wire.NSServer
+	}
+	return false
+}
+
+// send writes an element that is not a stanza: at once while the stream is
+// negotiated, by the writer later.
+func (st *stream) send(p []byte) error {
+	st.mu.Lock()
+	if !st.isReady {
+		st.mu.Unlock()
+		_, err := st.write(p, st.cfg.NegotiationTimeout)
+		return err
+	}
+	defer st.mu.Unlock()
+	if len(st.control)+len(p) > maxControl {
+		return refuse(BadProtocol, wire.PolicyViolation, "too many requests unread answers wait for")
+	}
+	st.control = append(st.control, p...)
+	st.wakeWriter()
+	return nil
+}
+
+func (st *stream) write(p []byte, d time.Duration) (int, error) {
+	st.raw.SetWriteDeadline(time.Now().Add(d))
+	n, err := st.conn.Write(p)
+	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		err = because(Stalled, err)
+	}
+	return n, err
+}
+
+func (st *stream) wakeWriter() {
+	select {
+	case st.wake <- struct{}{}:
+	default:
+	}
+}
+
+// becomeReady ends the negotiation: st's pair is proved, stanzas may flow.
+func (st *stream) becomeReady() {
+	st.r.SetLimits(st.cfg.limits(true))
+	st.mu.Lock()
+	st.isReady = true
+	st.phase = "stanza"
+	if st.ended == nil {
+		st.raw.SetReadDeadline(time.Time{})
+	}
+	st.mu.Unlock()
+	st.srv.authenticated(st)
+	st.srv.m.streams[st.dir][negotiating].Dec()
+	st.srv.m.streams[st.dir][ready].Inc()
+	go st.writeLoop()
+	st.prove(st.domainPair)
+}
+
+// prove lets stanzas of d in, out, or both: in when the peer proved to be
+// d.remote on a stream it may use in that direction, out when it is ours to
+// use.
+func (st *stream) prove(d domainPair) {
+	p := st.srv.pair(d)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	old := *st.proved.Load()
+	if p == nil || st.ended != nil || slices.Contains(old, d) {
+		return
+	}
+	if st.dir == inbound || st.bidi {
+		now := append(slices.Clone(old), d)
+		st.proved.Store(&now)
+	}
+	if st.dir == outbound || st.bidi {
+		st.carries = append(slices.Clone(st.carries), p)
+		p.attach(st)
+	}
+}
+
+// serve reads a ready stream until it ends and finishes it.
+func (st *stream) serve() {
+	st.log.Info("stream ready", "method", st.method, "bidi", st.bidi)
+	st.end(endingOf(st.readLoop(), st.phase))
+	st.finish()
+}
+
+// readLoop is the path of every stanza from a peer: framed, its header read,
+// its domains checked, handed on.
+func (st *stream) readLoop() error {
+	for {
+		tok, err := st.r.Next()
+		if err != nil {
+			return err
+		}
+		if tok.Kind == wire.StreamEnd {
+			return because(Closed, nil)
+		}
+		if st.head, err = wire.ParseHeader(tok.Data); err != nil {
+			return err
+		}
+		if isStanza(&st.head) {
+			err = st.stanza(tok.Data, &st.head)
+		} else {
+			err = st.element(tok.Data, &st.head)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// stanza checks the addresses of one stanza and hands it to the Handler.
+func (st *stream) stanza(elem []byte, h *wire.Header) error {
+	if len(h.From) == 0 || len(h.To) == 0 {
+		return refuse(BadAddress, wire.ImproperAddressing, "a stanza between servers needs from and to")
+	}
+	from, errFrom := st.address(h.From)
+	to, errTo := st.address(h.To)
+	if errFrom != nil || errTo != nil {
+		return st.malformed(h)
+	}
+	m := st.srv.m
+	m.stanzas[inbound].Inc()
+	m.bytes[inbound].Add(float64(len(elem)))
+	if st.proves(from.Domain) && st.cfg.hosts[to.Domain] {
+		st.srv.handler.Stanza(elem, h, from, to)
+		return nil
+	}
+	return st.misaddressed(elem, h, from, to)
+}
+
+// address parses an attribute, remembering what it yields: the participants of
+// a room come again with every stanza.
+func (st *stream) address(raw []byte) (wire.JID, error) {
+	if j, ok := st.jids[string(raw)]; ok {
+		return j, nil
+	}
+	j, err := wire.ParseAddress(raw)
+	if err != nil {
+		return j, err
+	}
+	if len(st.jids) >= maxCachedAddresses {
+		clear(st.jids)
+	}
+	st.jids[string(raw)] = j
+	return j, nil
+}
+
+// proves reports whether stanzas from domain may come in.
+func (st *stream) proves(domain string) bool {
+	for _, d := range *st.proved.Load() {
+		if d.remote == domain {
+			return true
+		}
+	}
+	return false
+}
+
+// malformed answers a stanza with an address that is none. It does not end the
+// stream: main may know characters in a nick that our tables do not know yet,
+// and one such nick must not disturb everybody else.
+func (st *stream) malformed(h *wire.Header) error {
+	if wire.Answerable(h) {
+		st.srv.Send(st.local, st.remote, wire.AppendErrorReply(nil, h, "", wire.Unescape(h.From), wire.ErrJIDMalformed))
+	}
+	return nil
+}
+
+// element handles what is not a stanza on a ready stream.
+func (st *stream) element(elem []byte, h *wire.Header) error {
+	space, local := st.name(h)
+	switch {
+	case space == wire.NSStream && local == "error":
+		return peerError(elem)
+	case space == nsDialback && (st.dir == inbound || st.bidi):
+		return st.dialback(elem, h, local)
+	case space == "":
+		return refuse(BadXML, wire.BadNamespacePrefix, "")
+	}
+	return refuse(BadProtocol, wire.UnsupportedStanzaType, "")
+}
+
+// end makes the stream end for reason e, unless another came first. It does not
+// block: what is still to be said is written by the writer, or by the reader
+// while there is none. A ready stream that is shut down goes on reading until
+// the peer closes too, for CloseTimeout at most.
+func (st *stream) end(e *ending) {
+	st.mu.Lock()
+	if st.ended == nil {
+		st.ended = e
+		wait := time.Duration(0)
+		if st.isReady && e.reason == Shutdown {
+			wait = st.cfg.CloseTimeout
+		}
+		st.raw.SetReadDeadline(time.Now().Add(wait))
+	}
+	st.mu.Unlock()
+	st.wakeWriter()
+}
+
+// finish says what is left to say, gives the pairs back and closes the
+// connection. The reader calls it once, after end.
+func (st *stream) finish() *ending {
+	st.mu.Lock()
+	e, wasReady, carries := st.ended, st.isReady, st.carries
+	st.mu.Unlock()
+	if wasReady {
+		<-st.written
+		for _, p := range carries {
+			p.detach(st)
+		}
+	} else if bye := st.farewell(e); len(bye) > 0 {
+		st.write(bye, st.cfg.CloseTimeout)
+	}
+	st.hangUp(e)
+	st.srv.remove(st, wasReady)
+	m := st.srv.m
+	if wasReady {
+		m.streams[st.dir][ready].Dec()
+	} else {
+		m.streams[st.dir][negotiating].Dec()
+	}
+	m.closed[st.dir][e.reason].Inc()
+	if wasReady {
+		st.log.Info("stream ended", "reason", e.reason, "error", e)
+	}
+	return e
+}
+
+// farewell is the last that is written: our header if it is still missing, the
+// error if there is one, the end.
+func (st *stream) farewell(e *ending) []byte {
+	if st.mute || e.reason == Lost || e.reason == Stalled || st.dir == outbound && !st.opened {
+		return nil
+	}
+	var b []byte
+	if !st.opened {
+		if st.local == "" {
+			st.local = st.cfg.anyHost() // RFC 6120 §4.7.1: an answer has a from
+		}
+		b = st.appendHeader(b)
+	}
+	if e.tell.Condition != "" {
+		b = e.tell.Append(b, false)
+	}
+	return append(b, streamEnd...)
+}
+
+// hangUp closes the connection. After an error it first waits a moment for the
+// peer to close: closing with input unread resets the connection, and the peer
+// might never see what was wrong.
+func (st *stream) hangUp(e *ending) {
+	if e.reason == Lost || e.reason == Stalled {
+		st.raw.Close()
+		return
+	}
+	half, ok := st.raw.(interface{ CloseWrite() error })
+	if ok && e.tell.Condition != "" {
+		if t, ok := st.conn.(*tls.Conn); ok {
+			t.CloseWrite()
+		}
+		half.CloseWrite()
+		st.raw.SetReadDeadline(time.Now().Add(lingerAfterError))
+		io.CopyN(io.Discard, st.raw, maxLingerBytes)
+	}
+	st.conn.Close()
+}
+
+// appendHeader appends our stream header. An initiator sends no id (RFC 6120
+// §4.7.3).
+func (st *stream) appendHeader(b []byte) []byte {
+	h := wire.StreamHeader{Content: wire.NSServer, From: st.local, To: st.remote, ID: st.id, Version: "1.0", Lang: "en"}
+	return h.Append(b, dialbackDeclared)
+}
