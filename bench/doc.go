@@ -1,0 +1,16 @@
+// Package bench puts load on a visitor node and checks what arrives.
+//
+// It plays everybody a node meets: visitors by WebSocket ([Swarm]), the focus
+// by client TCP ([Focus]), and the main side: participants of a real main
+// Prosody ([Live]), or a simulated main that speaks server-to-server itself
+// ([Main]). The room of either is a [Conference], so that a [Scenario] drives
+// both.
+//
+// Nothing here is a guess. Every presence and chat line carries a [Stamp] with
+// its source, its number and its time of publication; a [Ledger] remembers
+// what was published, and a [Tracker] per receiver compares. What is lost,
+// doubled, out of order or in the wrong hands is counted one by one.
+//
+// The package imports none of the server's packages: it is an independent
+// peer, and what it shares with the node is only the framing of internal/wire.
+package bench

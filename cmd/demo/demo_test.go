@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"vnode/bench"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestFlags(t *testing.T) {
+	o, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, 500, o.visitors)
+	require.Equal(t, 52693, o.port)
+	for _, wrong := range []string{
+		"-main ejabberd", "-port 0", "-port 70000", "-visitors 0", "-participants 1", "-join-rate 0", "-talk 0s", "surplus", "-nonsense",
+	} {
+		_, err := parse(strings.Fields(wrong), io.Discard)
+		require.Error(t, err, wrong)
+	}
+}
+
+func TestATakenPortIsNamedWithItsOwnerAndTheWayOut(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	o := options{port: port(free), c2s: l.Addr().String(), http: "127.0.0.1:0"}
+	require.NoError(t, free.Close())
+	err = checkPorts(o)
+	require.ErrorContains(t, err, l.Addr().String()+" is taken by")
+	require.ErrorContains(t, err, fmt.Sprintf("(process %d)", os.Getpid()))
+	require.ErrorContains(t, err, "-c2s")
+	require.NotContains(t, err.Error(), "-http")
+	require.NoError(t, l.Close())
+	require.NoError(t, checkPorts(o))
+}
+
+func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+func TestAChildIsStoppedOrItsFailureTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		want   string
+	}{
+		"clean":             {`trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done`, ""},
+		"unclean":           {`trap 'exit 3' TERM; echo up; while :; do sleep 0.01; done`, "exit status 3"},
+		"deaf":              {`trap '' TERM; echo up; while :; do sleep 0.01; done`, "was killed"},
+		"ended before":      {`echo up`, "ended by itself: exit status 0"},
+		"ended with status": {`echo up; exit 4`, "ended by itself: exit status 4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := startChild(filepath.Join(t.TempDir(), "log"), "sh", "-c", c.script)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return p.logTail() == "up" }, 10*time.Second, time.Millisecond)
+			if strings.Contains(c.want, "by itself") {
+				<-p.done
+			}
+			limit := 10 * time.Second
+			if name == "deaf" {
+				limit = 100 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			err = p.stop(ctx)
+			if c.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.want)
+			}
+			<-p.done
+		})
+	}
+	_, err := startChild(filepath.Join(t.TempDir(), "log"), "./no-such-program")
+	require.Error(t, err)
+}
+
+func TestANodeThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
+	p, err := startChild(filepath.Join(t.TempDir(), "log"), "sh", "-c", "exit 1")
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, p.listens(t.Context(), l.Addr().String()))
+	require.NoError(t, l.Close())
+	require.ErrorContains(t, p.listens(t.Context(), l.Addr().String()), "ended before")
+}
+
+func TestADemoWithoutANodeFailsAndSaysWhy(t *testing.T) {
+	o, err := parse([]string{"-main", "simulated", "-vnode", "false", "-port", fmt.Sprint(freePort(t)),
+		"-c2s", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "-http", fmt.Sprintf("127.0.0.1:%d", freePort(t))}, io.Discard)
+	require.NoError(t, err)
+	var out, progress bytes.Buffer
+	err = run(t.Context(), o, &out, &progress)
+	require.ErrorContains(t, err, "the node has ended before it listened")
+	require.Contains(t, progress.String(), "is simulated")
+	require.Empty(t, out.String())
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return port(l)
+}
+
+func TestProgressInLines(t *testing.T) {
+	var out bytes.Buffer
+	v := newView(&out, options{visitors: 2, talk: time.Hour})
+	v.show(bench.Snapshot{Phase: "visitors join", Progress: bench.Progress{Joined: 1}, CPU: 0.5, RSS: 3 << 20})
+	require.Contains(t, out.String(), "visitors join: 1 of 2 visitors, 0 stanzas delivered")
+	require.Contains(t, out.String(), "node 50% CPU 3.0 MB")
+	require.Zero(t, v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 1}}))
+	v.options.talk = time.Nanosecond
+	v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 2}})
+	require.Equal(t, 2, v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 2}}))
+	v.done()
+}
