@@ -31,9 +31,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "vnode", version())
 		return 0
 	}
-	flags := flag.NewFlagSet("vnode", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // errors are printed once, below
-	cfg, err := config.Load(flags, args, os.LookupEnv)
+	flags, cfg, err := load(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		help(flags, stdout)
@@ -42,29 +40,60 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "vnode: %v\nvnode -help lists the flags.\n", err)
 		return exitUsage
 	}
-	if err := serve(cfg, stdout, stderr); err != nil {
+	if err := serve(cfg, args, stdout, stderr); err != nil {
 		fmt.Fprintf(stderr, "vnode: %v\n", err)
 		return exitFailure
 	}
 	return 0
 }
 
-// serve runs the node until a signal or a failure ends it. A second signal
-// ends the process at once.
-func serve(cfg *config.Config, stdout, stderr io.Writer) error {
+func load(args []string) (*flag.FlagSet, *config.Config, error) {
+	flags := flag.NewFlagSet("vnode", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // errors are printed once, by run
+	cfg, err := config.Load(flags, args, os.LookupEnv)
+	return flags, cfg, err
+}
+
+// serve runs the node until SIGINT, SIGTERM or a failure ends it; a second
+// signal ends the process at once. SIGHUP reloads the configuration.
+func serve(cfg *config.Config, args []string, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	n, err := node.New(cfg, version(), newLogger(cfg, stderr))
+	level := new(slog.LevelVar)
+	log := newLogger(cfg, level, stderr)
+	n, err := node.New(cfg, version(), log, level)
 	if err != nil {
 		return err
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go reload(ctx, hangup, n, args, log)
 	n.WriteBanner(stdout)
 	return n.Run(ctx)
 }
 
-func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: cfg.Level()}
+// reload applies the configuration anew on each signal.
+func reload(ctx context.Context, hangup <-chan os.Signal, n *node.Node, args []string, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		}
+		_, cfg, err := load(args)
+		if err == nil {
+			err = n.Reload(cfg)
+		}
+		if err != nil {
+			log.Error("the configuration was not reloaded; the node goes on with the old one", "error", err)
+		}
+	}
+}
+
+func newLogger(cfg *config.Config, level slog.Leveler, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}

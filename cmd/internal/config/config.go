@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,9 @@ var Default string
 type Config struct {
 	ID       ID     `toml:"id"`
 	StateDir string `toml:"state-dir"`
+
+	CertificateFile string `toml:"certificate-file"`
+	KeyFile         string `toml:"key-file"`
 
 	MainDomain          string   `toml:"main-domain"`
 	MainS2S             string   `toml:"main-s2s"`
@@ -140,6 +144,9 @@ func (c *Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.MainS2S); err != nil {
 		bad("main-s2s", "%q is not host:port, such as 127.0.0.1:5269", c.MainS2S)
 	}
+	if (c.CertificateFile == "") != (c.KeyFile == "") {
+		bad("certificate-file", "it and key-file go together: set both or neither")
+	}
 	c.validateListeners(bad)
 	c.validateTrust(bad)
 	choice := func(key, s string, of ...string) {
@@ -212,6 +219,18 @@ func Network(address string) (network, addr string) {
 		return "unix", path
 	}
 	return "tcp", address
+}
+
+// Changed returns the keys whose values differ between c and other.
+func (c *Config) Changed(other *Config) []string {
+	var keys []string
+	theirs := other.settings()
+	for i, s := range c.settings() {
+		if !reflect.DeepEqual(s.value.Interface(), theirs[i].value.Interface()) {
+			keys = append(keys, s.key)
+		}
+	}
+	return keys
 }
 
 // Level is LogLevel for slog.

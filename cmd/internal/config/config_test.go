@@ -78,6 +78,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"domain":            {args: []string{"-main-domain", "a b"}, want: "main-domain: \"a b\" is not a domain"},
 		"listener":          {args: []string{"-http", "52803"}, want: `http: "52803" is not host:port`},
 		"unix for s2s":      {args: []string{"-s2s", "unix:/x"}, want: `s2s: "unix:/x"`},
+		"key without cert":  {args: []string{"-key-file", "x"}, want: "set both or neither"},
 		"trust":             {args: []string{"-s2s-trust", "all"}, want: `s2s-trust: "all" is none of`},
 		"network":           {args: []string{"-s2s-trusted-addresses", "10.0.0.0/40"}, want: "neither an address nor a network"},
 		"level":             {args: []string{"-log-level", "loud"}, want: `log-level: "loud" is none of debug, info, warn, error`},
@@ -114,6 +115,15 @@ func TestDefaultFileIsComplete(t *testing.T) {
 	}
 	c.complete()
 	require.NoError(t, c.Validate())
+}
+
+func TestChanged(t *testing.T) {
+	a, err := load(t, nil, "-id", "3")
+	require.NoError(t, err)
+	b, err := load(t, nil, "-id", "3", "-log-level", "debug", "-s2s-pins", "aa")
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"log-level", "s2s-pins"}, a.Changed(b))
+	require.Empty(t, a.Changed(a))
 }
 
 func TestTrustedAddresses(t *testing.T) {

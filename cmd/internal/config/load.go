@@ -33,6 +33,8 @@ var usages = []struct{ key, usage string }{
 	{"admin", "`address` of metrics and health, or off (default 127.0.0.1:52600+id)"},
 	{"focus-password-file", "`file` with jicofo's password (default: generated, kept in the state directory)"},
 	{"state-dir", "`directory` for certificate, password and learned keys"},
+	{"certificate-file", "PEM `file` with the node's certificate (default: self-signed, kept in the state directory)"},
+	{"key-file", "PEM `file` with its key"},
 	{"auth-domain", "`domain` jicofo logs in at, as focus"},
 	{"extra-domains", "further `domain`s of main whose users take part"},
 	{"s2s-trust", "who is believed to be main: `address`, certificate or anyone"},

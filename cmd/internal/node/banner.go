@@ -35,7 +35,7 @@ func (n *Node) PasswordFile() string { return n.passwordFile }
 // WriteBanner says in a few lines what the node is, where it listens, and what
 // the main side must be told.
 func (n *Node) WriteBanner(w io.Writer) {
-	c, a := n.cfg, n.Addresses()
+	c, a := n.cfg.Load(), n.Addresses()
 	clients := make([]string, 0, len(a.C2S)+len(a.HTTP))
 	for i, addr := range a.C2S {
 		clients = append(clients, "tcp "+addr+tlsNote(n.listeners.c2s[i].trusted))

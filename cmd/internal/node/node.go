@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,8 +28,9 @@ import (
 // Node is a visitor node with all its parts.
 type Node struct {
 	// Static after construction.
-	cfg          *config.Config
+	version      string
 	log          *slog.Logger
+	level        *slog.LevelVar
 	state        *state
 	passwordFile string
 	listeners    *listeners
@@ -38,41 +40,49 @@ type Node struct {
 	federation   *s2s.Server
 	clients      *visitor.Server
 	health       *admin.Health
+
+	// Replaced whole by Reload.
+	cfg  atomic.Pointer[config.Config]
+	cert atomic.Pointer[tls.Certificate]
 }
 
 // New makes a node of a valid configuration and opens its listening sockets.
-// It serves nothing until Run, which must be called.
-func New(cfg *config.Config, version string, log *slog.Logger) (*Node, error) {
-	n := &Node{cfg: cfg, log: log, registry: prometheus.NewRegistry(), health: new(admin.Health)}
+// It serves nothing until Run, which must be called. level, the logger's, is
+// set and follows reloads.
+func New(cfg *config.Config, version string, log *slog.Logger, level *slog.LevelVar) (*Node, error) {
+	n := &Node{version: version, log: log, level: level, registry: prometheus.NewRegistry(), health: new(admin.Health)}
+	n.cfg.Store(cfg)
+	level.Set(cfg.Level())
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	if n.state, err = openState(cfg); err != nil {
 		return nil, err
 	}
-	cert, err := n.state.certificate([]string{cfg.Host(), cfg.Rooms(), cfg.AuthDomain})
+	cert, err := n.state.certificate(cfg)
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := n.accounts()
+	n.cert.Store(&cert)
+	accounts, err := n.accounts(cfg)
 	if err != nil {
 		return nil, err
 	}
-	trust, err := n.trust()
+	federation, err := n.s2sConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
 	if n.listeners, err = listen(cfg); err != nil {
 		return nil, err
 	}
-	if err := n.assemble(cert, accounts, trust, version); err != nil {
+	if err := n.assemble(cfg, accounts, federation); err != nil {
 		n.listeners.close()
 		return nil, err
 	}
 	return n, nil
 }
 
-func (n *Node) accounts() (visitor.Accounts, error) {
-	password, path, err := n.state.focusPassword(n.cfg.FocusPasswordFile)
+func (n *Node) accounts(c *config.Config) (visitor.Accounts, error) {
+	password, path, err := n.state.focusPassword(c.FocusPasswordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -85,34 +95,49 @@ func (n *Node) accounts() (visitor.Accounts, error) {
 	return visitor.StaticAccounts{user: account}, nil
 }
 
-func (n *Node) trust() (s2s.Trust, error) {
-	addresses, err := n.cfg.TrustedAddresses()
+// tlsConfig shows the certificate of the last reload.
+func (n *Node) tlsConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return n.cert.Load(), nil },
+	}
+}
+
+func (n *Node) s2sConfig(c *config.Config) (s2s.Config, error) {
+	trust, err := n.trust(c)
+	if err != nil {
+		return s2s.Config{}, err
+	}
+	peers := append([]string{c.MainDomain, c.MainRooms(), "visitors." + c.MainDomain, "polls." + c.MainDomain}, c.ExtraDomains...)
+	return s2s.Config{Hosts: []string{c.Host(), c.Rooms()}, Peers: peers, Main: c.MainS2S, TLS: n.tlsConfig(), Trust: trust}, nil
+}
+
+func (n *Node) trust(c *config.Config) (s2s.Trust, error) {
+	addresses, err := c.TrustedAddresses()
 	if err != nil {
 		return s2s.Trust{}, fmt.Errorf("s2s-trusted-addresses: %w", err)
 	}
 	t := s2s.Trust{
-		Pins: n.cfg.S2SPins, KnownCerts: n.state.knownCerts(), Addresses: addresses,
-		Strict: n.cfg.S2STrust == config.TrustCertificate,
-		Anyone: n.cfg.S2STrust == config.TrustAnyone,
+		Pins: c.S2SPins, KnownCerts: n.state.knownCerts(), Addresses: addresses,
+		Strict: c.S2STrust == config.TrustCertificate,
+		Anyone: c.S2STrust == config.TrustAnyone,
 	}
-	if n.cfg.S2SCAFile == "" {
+	if c.S2SCAFile == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(n.cfg.S2SCAFile)
+	pem, err := os.ReadFile(c.S2SCAFile)
 	if err != nil {
 		return s2s.Trust{}, fmt.Errorf("s2s-ca-file: %w", err)
 	}
 	t.CAs = x509.NewCertPool()
 	if !t.CAs.AppendCertsFromPEM(pem) {
-		return s2s.Trust{}, fmt.Errorf("s2s-ca-file: %s holds no certificate in PEM form", n.cfg.S2SCAFile)
+		return s2s.Trust{}, fmt.Errorf("s2s-ca-file: %s holds no certificate in PEM form", c.S2SCAFile)
 	}
 	return t, nil
 }
 
 // assemble makes the parts. The handlers are tied before anything is served.
-func (n *Node) assemble(cert tls.Certificate, accounts visitor.Accounts, trust s2s.Trust, version string) error {
-	c := n.cfg
-	tlsConfig := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation s2s.Config) error {
 	rooms := muc.Config{
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, MaxVisitors: c.MaxVisitorsPerRoom,
@@ -122,15 +147,14 @@ func (n *Node) assemble(cert tls.Certificate, accounts visitor.Accounts, trust s
 	}
 	r := new(router)
 	var err error
-	n.federation, err = s2s.New(s2s.Config{
-		Hosts: []string{c.Host(), c.Rooms()}, Peers: n.peers(), Main: c.MainS2S, TLS: tlsConfig, Trust: trust,
-	}, fromMain{r}, n.log, n.registry)
+	n.federation, err = s2s.New(federation, fromMain{r}, n.log, n.registry)
 	if err != nil {
 		return err
 	}
 	n.fan = fanout.New(fanout.Config{}, n.registry)
 	n.clients, err = visitor.New(visitor.Config{
-		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: accounts, TLS: tlsConfig, Version: version,
+		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: accounts, TLS: n.tlsConfig(), Version: n.version,
+		Items:  []string{c.Rooms()},
 		Limits: visitor.Limits{Connections: c.MaxConnections},
 	}, n.fan, fromClients{r}, n.log, n.registry)
 	if err != nil {
@@ -139,12 +163,6 @@ func (n *Node) assemble(cert tls.Certificate, accounts visitor.Accounts, trust s
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms = n.rooms
 	return nil
-}
-
-// peers are the domains main speaks from.
-func (n *Node) peers() []string {
-	c := n.cfg
-	return append([]string{c.MainDomain, c.MainRooms(), "visitors." + c.MainDomain, "polls." + c.MainDomain}, c.ExtraDomains...)
 }
 
 // Run serves until ctx ends, then ends conferences and streams in order and
@@ -242,7 +260,7 @@ type pair struct{ from, to string }
 // components cannot dial a node themselves in the usual set-up: promotion
 // answers and other nodes' chat come on streams that the node opened.
 func (n *Node) kept() []pair {
-	c := n.cfg
+	c := n.cfg.Load()
 	return []pair{
 		{c.Rooms(), c.MainDomain},
 		{c.Rooms(), c.MainRooms()},

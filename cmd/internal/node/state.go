@@ -100,9 +100,21 @@ const (
 	certMargin = 30 * 24 * time.Hour // renewed so long before its end
 )
 
-// certificate returns the node's certificate, self-signed and made once. It is
-// made anew when it is about to expire or lacks one of the domains.
-func (s *state) certificate(domains []string) (tls.Certificate, error) {
+// certificate returns the configured certificate, or the node's own.
+func (s *state) certificate(c *config.Config) (tls.Certificate, error) {
+	if c.CertificateFile == "" {
+		return s.selfSigned([]string{c.Host(), c.Rooms(), c.AuthDomain})
+	}
+	cert, err := tls.LoadX509KeyPair(c.CertificateFile, c.KeyFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate-file %s: %w", c.CertificateFile, err)
+	}
+	return cert, nil
+}
+
+// selfSigned returns the node's own certificate, made once. It is made anew
+// when it is about to expire or lacks one of the domains.
+func (s *state) selfSigned(domains []string) (tls.Certificate, error) {
 	certFile, keyFile := s.path("node.crt"), s.path("node.key")
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	switch {

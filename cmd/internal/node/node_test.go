@@ -1,0 +1,390 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"vnode/bench"
+	"vnode/cmd/internal/config"
+	"vnode/internal/xmpptest/prosody"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testConfig is node v3 on free loopback ports, with its state in a directory
+// of the test's.
+func testConfig(t *testing.T, mainS2S string) *config.Config {
+	t.Helper()
+	free := "127.0.0.1:0"
+	return &config.Config{
+		ID: "v3", StateDir: t.TempDir(), MainDomain: "meet.jitsi", MainS2S: mainS2S, RoomPrefix: "conference",
+		S2STrust: config.TrustAddress, S2S: []string{free}, C2S: []string{free}, HTTP: []string{free}, Admin: free,
+		AuthDomain: "auth.meet.jitsi", MaxVisitorsPerRoom: 1000, MaxConnections: 1000,
+		LogLevel: "info", LogFormat: "text",
+	}
+}
+
+// running is a node that runs until the test ends or stop is called.
+type running struct {
+	*Node
+	t    *testing.T
+	stop func()
+}
+
+func start(t *testing.T, cfg *config.Config) *running {
+	t.Helper()
+	require.NoError(t, cfg.Validate())
+	level := new(slog.LevelVar)
+	n, err := New(cfg, "test", slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: level})), level)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	stopped := false
+	r := &running{Node: n, t: t}
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		require.NoError(t, <-done)
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// testWriter sends the node's log to the test's.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+func (r *running) password() string {
+	b, err := os.ReadFile(r.PasswordFile())
+	require.NoError(r.t, err)
+	return strings.TrimSpace(string(b))
+}
+
+func (r *running) focus() *bench.Focus {
+	f, err := bench.DialFocus(r.t.Context(), bench.FocusOptions{
+		Addr: r.Addresses().C2S[0], JID: "focus@auth.meet.jitsi/focus", Password: r.password(),
+	})
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = f.Close(ctx) // the node may have closed it
+	})
+	return f
+}
+
+// simulatedMain plays main for the node, listening on ln.
+func (r *running) simulatedMain(ln net.Listener) *bench.Main {
+	m, err := bench.NewMain(bench.MainOptions{
+		Domain: "meet.jitsi", Node: "v3.meet.jitsi", NodeAddr: r.Addresses().S2S[0], Listener: ln, Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(r.t, err)
+	r.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = m.Close(ctx) // the node may have ended the streams
+	})
+	return m
+}
+
+const room = "demo@conference.v3.meet.jitsi"
+
+func (r *running) swarm(l *bench.Ledger) *bench.Swarm {
+	s := bench.NewSwarm(bench.SwarmOptions{
+		URL:    "ws://" + r.Addresses().HTTP[0] + "/xmpp-websocket?room=demo&vnode=v3",
+		Domain: "v3.meet.jitsi", Room: room, Ledger: l,
+	})
+	r.t.Cleanup(s.Close)
+	return s
+}
+
+// Three participants talk on a real main Prosody, fifty visitors watch and say
+// something themselves. Every visitor gets every presence and line of main
+// exactly once and in order, main gets each visitor's line exactly once, the
+// room ends with its reason, and the node ends without a goroutine left.
+func TestVisitorsWatchARealMainRoom(t *testing.T) {
+	for name, options := range map[string]prosody.Options{
+		"self-signed certificates, bidi": {Auth: prosody.AuthSelfSigned, Bidi: true},
+		"dialback, bidi":                 {Auth: prosody.AuthDialback, Bidi: true, ComponentsDial: true},
+		"dialback, one stream each way":  {Auth: prosody.AuthDialback, ComponentsDial: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ports, err := prosody.Reserve()
+			require.NoError(t, err)
+			node := start(t, testConfig(t, ports.S2S().String()))
+			options.Ports = ports
+			options.Nodes = map[string]netip.AddrPort{"v3": netip.MustParseAddrPort(node.Addresses().S2S[0])}
+			main := prosody.Run(t, options)
+			ledger := bench.NewLedger()
+			conference, err := bench.NewLive(t.Context(), bench.LiveOptions{
+				URL: main.WebSocketURL(), Domain: main.MainDomain(), Room: "demo@" + main.RoomsDomain(),
+				Component: main.VisitorsDomain(), VNode: "v3", Ledger: ledger,
+				Focus: bench.FocusOptions{Addr: main.C2SAddr().String(), JID: "focus@auth.meet.jitsi/focus", Password: main.FocusPassword()},
+			})
+			require.NoError(t, err)
+			play(t, node, conference, ledger)
+			node.stop()
+		})
+	}
+}
+
+// The same with the simulated main, which also checks what the node says to
+// it on its streams.
+func TestVisitorsWatchASimulatedMainRoom(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	node := start(t, testConfig(t, ln.Addr().String()))
+	ledger := bench.NewLedger()
+	conference := node.simulatedMain(ln).Room("demo", ledger)
+	play(t, node, conference, ledger)
+	require.Empty(t, conference.Faults())
+	node.stop()
+}
+
+func play(t *testing.T, node *running, conference bench.Conference, ledger *bench.Ledger) {
+	t.Helper()
+	scenario := bench.Scenario{
+		Name: t.Name(), Conference: conference, Focus: node.focus(), Room: room, Swarm: node.swarm(ledger), Ledger: ledger,
+		Participants: 3, Visitors: 50, JoinRate: 50, Talk: 3 * time.Second,
+		Updates: 10, Lines: 6, VisitorLines: 6, Changes: 1, Drain: 30 * time.Second,
+	}
+	report := scenario.Run(t.Context())
+	var table bytes.Buffer
+	require.NoError(t, report.WriteTable(&table))
+	t.Log("\n" + table.String())
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, conference.Close(ctx))
+	require.Empty(t, report.Problems)
+}
+
+// A node that is told to stop ends its conferences with a reason first: no
+// visitor sees the focus leave, none loses its connection without a word.
+func TestShutdownEndsConferencesFirst(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	node := start(t, testConfig(t, ln.Addr().String()))
+	ledger := bench.NewLedger()
+	conference := node.simulatedMain(ln).Room("demo", ledger)
+	_, err = conference.Join(t.Context())
+	require.NoError(t, err)
+	created, err := node.focus().CreateRoom(t.Context(), room, ledger)
+	require.NoError(t, err)
+	require.NoError(t, conference.ConnectVNode(t.Context()))
+	swarm := node.swarm(ledger)
+	require.NoError(t, swarm.Join(t.Context(), 20, 0))
+
+	node.stop()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, swarm.WaitEnd(ctx))
+	for _, v := range swarm.Visitors() {
+		end, ok := v.Ended()
+		require.True(t, ok)
+		require.Equal(t, "Conference ended.", end.Reason)
+	}
+	<-created.Out()
+	destroyed, _ := created.Destroyed()
+	require.True(t, destroyed)
+	_ = conference.Close(ctx) // it has nobody to say good-bye to
+}
+
+func TestAdmin(t *testing.T) {
+	node := start(t, testConfig(t, "127.0.0.1:1"))
+	get := func(path string) (int, string) {
+		resp, err := http.Get("http://" + node.Addresses().Admin + path)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	require.Eventually(t, func() bool { code, _ := get("/readyz"); return code == 200 }, 10*time.Second, 5*time.Millisecond)
+	_, body := get("/healthz")
+	var health struct {
+		Ready bool
+		Links map[string]bool
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &health))
+	require.True(t, health.Ready)
+	require.Len(t, health.Links, 3)
+	require.Contains(t, health.Links, "conference.v3.meet.jitsi -> conference.meet.jitsi")
+	_, body = get("/metrics")
+	for _, name := range []string{"vnode_fanout_deliveries_total", "vnode_muc_rooms", "vnode_s2s_streams", "vnode_visitor_sessions", "go_goroutines"} {
+		require.Contains(t, body, name)
+	}
+	code, _ := get("/debug/pprof/")
+	require.Equal(t, 404, code)
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestStateIsMadeOnceAndKept(t *testing.T) {
+	cfg := testConfig(t, "127.0.0.1:1")
+	first := start(t, cfg)
+	cert, err := os.ReadFile(filepath.Join(cfg.StateDir, "node.crt"))
+	require.NoError(t, err)
+	password := first.password()
+	require.GreaterOrEqual(t, len(password), 20)
+	for _, name := range []string{"node.key", "focus-password"} {
+		info, err := os.Stat(filepath.Join(cfg.StateDir, name))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)
+	}
+	first.stop()
+	second := start(t, cfg)
+	again, err := os.ReadFile(filepath.Join(cfg.StateDir, "node.crt"))
+	require.NoError(t, err)
+	require.Equal(t, cert, again)
+	require.Equal(t, password, second.password())
+	second.stop()
+
+	cfg.ID = "v4" // the certificate lacks the new domain
+	start(t, cfg)
+	renewed, err := os.ReadFile(filepath.Join(cfg.StateDir, "node.crt"))
+	require.NoError(t, err)
+	require.NotEqual(t, cert, renewed)
+}
+
+func TestBannerTellsWhatMainMustKnow(t *testing.T) {
+	node := start(t, testConfig(t, "127.0.0.1:5269"))
+	var b bytes.Buffer
+	node.WriteBanner(&b)
+	for _, want := range []string{
+		"v3.meet.jitsi", "conference.v3.meet.jitsi", node.Addresses().S2S[0], node.Addresses().C2S[0], node.Addresses().HTTP[0],
+		node.PasswordFile(), "s2sout_override", "s2s_connect_overrides", "s2s_whitelist",
+	} {
+		require.Contains(t, b.String(), want)
+	}
+	require.NotContains(t, b.String(), node.password())
+}
+
+// What an operator can get wrong is refused before anything runs, in a line
+// that says what to do.
+func TestNewSaysWhatToDo(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	write := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	for name, tc := range map[string]struct {
+		change func(*config.Config)
+		want   string
+	}{
+		"taken s2s port":    {func(c *config.Config) { c.S2S = []string{taken.Addr().String()} }, "the port is taken"},
+		"taken client port": {func(c *config.Config) { c.C2S = []string{taken.Addr().String()} }, "choose another with -c2s"},
+		"taken http port":   {func(c *config.Config) { c.HTTP = []string{taken.Addr().String()} }, "choose another with -http"},
+		"taken admin port":  {func(c *config.Config) { c.Admin = taken.Addr().String() }, "choose another with -admin"},
+		"foreign address":   {func(c *config.Config) { c.S2S = []string{"192.0.2.1:0"} }, "choose another address with -s2s"},
+		"no password file":  {func(c *config.Config) { c.FocusPasswordFile = "/nonexistent" }, "focus password: open /nonexistent"},
+		"empty password":    {func(c *config.Config) { c.FocusPasswordFile = write("p", "\n") }, "is empty; put jicofo's password"},
+		"state is a file":   {func(c *config.Config) { c.StateDir = write("s", "") }, "choose another with -state-dir"},
+		"no CA file":        {func(c *config.Config) { c.S2SCAFile = "/nonexistent" }, "s2s-ca-file: open"},
+		"CA file is empty":  {func(c *config.Config) { c.S2SCAFile = write("ca", "x") }, "holds no certificate"},
+		"bad pin":           {func(c *config.Config) { c.S2SPins = []string{"xyz"} }, "not a SHA-256 fingerprint"},
+		"broken certificate": {func(c *config.Config) {
+			require.NoError(t, os.WriteFile(filepath.Join(c.StateDir, "node.crt"), []byte("x"), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(c.StateDir, "node.key"), []byte("x"), 0o600))
+		}, "to have new ones made"},
+		"socket path is a file": {func(c *config.Config) { c.HTTP = []string{"unix:" + write("f", "")} }, "is no socket"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig(t, "127.0.0.1:5269")
+			tc.change(cfg)
+			_, err := New(cfg, "test", slog.New(slog.DiscardHandler), new(slog.LevelVar))
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestUnixSocketIsTakenOverFromADeadNode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "v3.sock")
+	dead, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	dead.(*net.UnixListener).SetUnlinkOnClose(false)
+	require.NoError(t, dead.Close())
+	cfg := testConfig(t, "127.0.0.1:1")
+	cfg.HTTP = []string{"unix:" + path}
+	start(t, cfg)
+
+	second := testConfig(t, "127.0.0.1:1")
+	second.HTTP = cfg.HTTP
+	_, err = New(second, "test", slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	require.ErrorContains(t, err, "address already in use", "a living node keeps it")
+}
+
+// A reload shows a new certificate and trusts new CAs while the streams to main
+// stay up; one that cannot be carried out changes nothing.
+func TestReload(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg := testConfig(t, ln.Addr().String())
+	node := start(t, cfg)
+	node.simulatedMain(ln)
+	up := func() bool {
+		for _, ok := range node.links() {
+			if !ok {
+				return false
+			}
+		}
+		return true
+	}
+	require.Eventually(t, up, 20*time.Second, 5*time.Millisecond)
+
+	ca, err := prosody.NewCA()
+	require.NoError(t, err)
+	issued, err := ca.Issue("v3.meet.jitsi", "conference.v3.meet.jitsi")
+	require.NoError(t, err)
+	write := func(name string, b []byte) string {
+		path := filepath.Join(cfg.StateDir, name)
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		return path
+	}
+	next := *cfg
+	next.CertificateFile, next.KeyFile = write("new.crt", issued.CertPEM), write("new.key", issued.KeyPEM)
+	next.S2SCAFile = write("ca.crt", ca.PEM())
+	next.LogLevel = "warn"
+	next.MaxConnections = 5 // waits for a restart
+	old := node.cert.Load()
+	require.NoError(t, node.Reload(&next))
+	require.NotEqual(t, old.Certificate, node.cert.Load().Certificate)
+	require.Equal(t, slog.LevelWarn, node.level.Level())
+	require.Equal(t, cfg.MaxConnections, node.cfg.Load().MaxConnections)
+	require.True(t, up())
+
+	broken := next
+	broken.KeyFile = write("broken.key", []byte("x"))
+	broken.LogLevel = "debug"
+	require.ErrorContains(t, node.Reload(&broken), "certificate-file")
+	broken = next
+	broken.S2SPins = []string{"xyz"}
+	require.ErrorContains(t, node.Reload(&broken), "fingerprint")
+	require.Equal(t, slog.LevelWarn, node.level.Level())
+	require.True(t, up())
+}

@@ -1,0 +1,53 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"vnode/cmd/internal/config"
+)
+
+// reloadable are the keys that take effect without a restart.
+var reloadable = []string{
+	"certificate-file", "key-file", "s2s-trust", "s2s-trusted-addresses", "s2s-ca-file", "s2s-pins", "main-s2s", "log-level",
+}
+
+// Reload applies a new, valid configuration as far as a running node can, and
+// logs what changed and what waits for a restart. Certificates and CAs are read
+// again even when no key changed. Streams that are up stay up. On an error
+// nothing has changed.
+func (n *Node) Reload(c *config.Config) error {
+	old := n.cfg.Load()
+	next := *old
+	next.CertificateFile, next.KeyFile = c.CertificateFile, c.KeyFile
+	next.S2STrust, next.S2STrustedAddresses = c.S2STrust, c.S2STrustedAddresses
+	next.S2SCAFile, next.S2SPins, next.MainS2S = c.S2SCAFile, c.S2SPins, c.MainS2S
+	next.LogLevel = c.LogLevel
+	cert, err := n.state.certificate(&next)
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	federation, err := n.s2sConfig(&next)
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	if err := n.federation.Reload(federation); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	n.cert.Store(&cert)
+	n.level.Set(next.Level())
+	n.cfg.Store(&next)
+	var applied, waiting []string
+	for _, key := range old.Changed(c) {
+		if slices.Contains(reloadable, key) {
+			applied = append(applied, key)
+		} else {
+			waiting = append(waiting, key)
+		}
+	}
+	n.log.Info("configuration reloaded", "changed", applied, "certificate_expires", cert.Leaf.NotAfter)
+	if len(waiting) > 0 {
+		n.log.Warn("a restart is needed for some changes", "keys", waiting)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// asCommand makes the test binary be vnode itself.
+const asCommand = "VNODE_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func TestExitCodesAndWhatIsSaid(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	state := t.TempDir()
+	for name, tc := range map[string]struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		"help":         {args: []string{"-help"}, stdout: "vnode -id 3 -port 52693"},
+		"help h":       {args: []string{"-h"}, stdout: "-main-s2s"},
+		"version":      {args: []string{"version"}, stdout: "vnode "},
+		"unknown flag": {args: []string{"-prot", "1"}, code: 2, stderr: "-help lists the flags"},
+		"bad value":    {args: []string{"-id", "a.b"}, code: 2, stderr: "id:"},
+		"no file":      {args: []string{"-config", "/nonexistent"}, code: 2, stderr: "no such file"},
+		"taken port": {args: []string{"-id", "3", "-state-dir", state, "-s2s", taken.Addr().String()}, code: 1,
+			stderr: "the port is taken"},
+		"no password": {args: []string{"-id", "3", "-state-dir", state, "-focus-password-file", "/nonexistent"}, code: 1,
+			stderr: "focus password"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			require.Equal(t, tc.code, run(tc.args, &stdout, &stderr))
+			require.Contains(t, stdout.String(), tc.stdout)
+			require.Contains(t, stderr.String(), tc.stderr)
+			if tc.code == 0 {
+				require.Empty(t, stderr.String())
+			} else {
+				require.Contains(t, []int{1, 2}, strings.Count(stderr.String(), "\n"), "one clear line, and where to read on")
+			}
+		})
+	}
+}
+
+// A node as systemd runs it: it says where it listens, takes a new
+// configuration on SIGHUP, goes on with the old one when that is wrong, and
+// ends with 0 on SIGTERM.
+func TestSignals(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "vnode.toml")
+	write := func(extra string) {
+		text := fmt.Sprintf("id = 3\nstate-dir = %q\ns2s = ['127.0.0.1:0']\nc2s = ['127.0.0.1:0']\nhttp = ['127.0.0.1:0']\nadmin = 'off'\nmain-s2s = '127.0.0.1:1'\n%s\n", dir, extra)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	}
+	write("")
+	cmd := exec.Command(os.Args[0], "-config", path)
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer cmd.Process.Kill()
+
+	waitFor(t, stdout, "s2s_whitelist")
+	log := bufio.NewReader(stderr)
+	write("log-level = 'debug'\nmax-connections = 10")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	waitFor(t, log, `msg="configuration reloaded" changed=[log-level]`)
+	waitFor(t, log, "keys=[max-connections]")
+	write("log-level = 'loud'")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	waitFor(t, log, "goes on with the old one")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	_, err = io.Copy(io.Discard, log)
+	require.NoError(t, err)
+	require.NoError(t, cmd.Wait())
+}
+
+// waitFor reads lines until one contains want.
+func waitFor(t *testing.T, r io.Reader, want string) {
+	t.Helper()
+	lines, ok := r.(*bufio.Reader)
+	if !ok {
+		lines = bufio.NewReader(r)
+	}
+	var seen strings.Builder
+	for {
+		line, err := lines.ReadString('\n')
+		require.NoErrorf(t, err, "waiting for %q after:\n%s", want, &seen)
+		if strings.Contains(line, want) {
+			return
+		}
+		seen.WriteString(line)
+	}
+}
