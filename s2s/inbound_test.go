@@ -397,6 +397,11 @@ func TestTenantFormIsUndone(t *testing.T) {
 		{"tenant's room", "[t]r@conference.meet.jitsi", "[v3][t]r@conference.meet.jitsi", "[t]r@conference.meet.jitsi", "[t]r@conference.v3.meet.jitsi"},
 		{"our bare domain", "r@conference.meet.jitsi/a", "conference.meet.jitsi", "r@conference.meet.jitsi/a", "conference.v3.meet.jitsi"},
 		{"an IQ whose sender was replaced too", "conference.v3.meet.jitsi", "conference.meet.jitsi", "conference.meet.jitsi", "conference.v3.meet.jitsi"},
+		{"a tenant's room as clients know it", "r@conference.acme.meet.jitsi/a", "conference.meet.jitsi", "[acme]r@conference.meet.jitsi/a", "conference.v3.meet.jitsi"},
+		{"the same, recipient right", "r@conference.acme.meet.jitsi/a", "conference.v3.meet.jitsi", "[acme]r@conference.meet.jitsi/a", "conference.v3.meet.jitsi"},
+		{"a tenant itself", "conference.acme.meet.jitsi", "conference.meet.jitsi", "", ""},
+		{"a tenant of another prefix", "r@muc.acme.meet.jitsi", "conference.v3.meet.jitsi", "", ""},
+		{"our bare domain as sender", "conference.v3.meet.jitsi", "conference.v3.meet.jitsi", "", ""},
 		{"a room of ours as sender", "r@conference.v3.meet.jitsi", "conference.meet.jitsi", "", ""},
 		{"another domain", "r@conference.meet.jitsi", "r@conference.other.example", "", ""},
 	}
