@@ -23,15 +23,17 @@ type pair struct {
 	wake chan struct{} // of capacity 1: a pausing dial loop should look again
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	q        queue
-	carriers []*stream // ready streams, newest first; that one is in use
-	keep     bool
-	dialing  bool // the dial loop runs
-	closed   bool // no more stanzas, no more dialing
-	failure  *ending
-	told     time.Time   // when failure was last logged as a warning
-	expiry   *time.Timer // fires at the deadline of the oldest stanza; only without carriers
+	mu         sync.Mutex
+	q          queue
+	carriers   []*stream // ready streams, newest first; that one is in use
+	keep       bool
+	dialing    bool // the dial loop runs
+	closed     bool // no more stanzas, no more dialing
+	failure    *ending
+	told       time.Time   // when failure was last logged as a warning
+	hopeful    bool        // main was seen elsewhere: dial soon
+	encouraged time.Time   // when hopeful was last set
+	expiry     *time.Timer // fires at the deadline of the oldest stanza; only without carriers
 }
 
 func newPair(s *Server, d domainPair) *pair {
@@ -228,6 +230,9 @@ func (p *pair) up() bool {
 func (p *pair) dialLoop() {
 	var r retry
 	for p.wanted() {
+		if p.takeHope() {
+			r = retry{}
+		}
 		began := time.Now()
 		st, err := p.srv.open(p.srv.ctx, p.domainPair)
 		if err != nil {
@@ -259,6 +264,9 @@ func (p *pair) pause(d time.Duration) {
 	end := time.Now().Add(d)
 	for {
 		p.mu.Lock()
+		if p.hopeful {
+			end = earliest(end, p.encouraged.Add(jitter()))
+		}
 		busy, done := p.q.len() > 0, p.closed || len(p.carriers) > 0 || !p.keep && p.q.len() == 0
 		p.mu.Unlock()
 		left := time.Until(end)
@@ -282,15 +290,25 @@ func (p *pair) pause(d time.Duration) {
 	}
 }
 
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // retry is the doubling, jittered pause between attempts.
 type retry struct{ pause time.Duration }
 
+// aWhile is how long a stream lives that was wanted at the other end.
+const aWhile = 10 * time.Second
+
 // next returns the pause after an attempt that, with the stream it may have
-// opened, lasted that long. A stream that outlived the longest pause starts
-// the doubling anew, so that one which is refused soon after authentication is
-// not tried every second.
+// opened, lasted that long. A stream that lived for a while starts the
+// doubling anew; one that is refused soon after authentication does not, or it
+// would be tried every second.
 func (r *retry) next(least, most, lasted time.Duration) time.Duration {
-	if r.pause == 0 || lasted > most {
+	if r.pause == 0 || lasted > min(most, aWhile) {
 		r.pause = least
 	} else {
 		r.pause = min(2*r.pause, most)

@@ -223,6 +223,7 @@ func (st *stream) becomeReady() {
 	st.srv.m.streams[st.dir][ready].Inc()
 	go st.writeLoop()
 	st.prove(st.domainPair)
+	st.srv.reachable(st.remote)
 }
 
 // prove lets stanzas of d in, out, or both: in when the peer proved to be
