@@ -38,12 +38,23 @@ func (sh *shard) turn() {
 	}
 }
 
-func followers(b *Broadcaster, l *Log, n int) {
+func followers(b *Broadcaster, l *Log, n int) (all []*Session) {
 	for i := range n {
-		s := b.Attach(Options{To: fmt.Appendf(nil, "%036d@v3.meet.jitsi/abcdefgh", i), Framing: WebSocket, AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})
-		s.out = devNull{}
-		s.EnableAcks(NewNonza(nil))
+		s := b.Attach(Options{To: fmt.Appendf(nil, "%036d@v3.meet.jitsi/abcdefgh", i), Conn: Conn{Framing: WebSocket}, AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})
+		s.Link().out = devNull{}
+		s.EnableAcks(NewNonza(nil), true)
 		s.Follow(l)
+		all = append(all, s)
+	}
+	return all
+}
+
+// ackAll acknowledges everything, as clients do when asked.
+func ackAll(all []*Session) {
+	for _, s := range all {
+		if s.Acked(s.sent.Load()) != nil {
+			panic("ack refused")
+		}
 	}
 }
 
@@ -54,7 +65,7 @@ func stanza900() *Message {
 func TestDeliveryDoesNotAllocate(t *testing.T) {
 	b, sh := idleShard(Config{})
 	l := b.NewLog()
-	followers(b, l, 500)
+	all := followers(b, l, 500)
 	sh.turn()
 	messages := make([]*Message, 2001)
 	for i := range messages {
@@ -65,6 +76,7 @@ func TestDeliveryDoesNotAllocate(t *testing.T) {
 		l.Append(messages[i])
 		i++
 		sh.turn()
+		ackAll(all)
 	}
 	for range 100 { // buffers grow to their size
 		step()
@@ -78,7 +90,7 @@ func BenchmarkDelivery(b *testing.B) {
 			bc, sh := idleShard(Config{})
 			l := bc.NewLog()
 			const n = 1000
-			followers(bc, l, n)
+			all := followers(bc, l, n)
 			sh.turn()
 			b.ReportAllocs()
 			b.ResetTimer()
@@ -87,6 +99,7 @@ func BenchmarkDelivery(b *testing.B) {
 					l.Append(stanza900())
 				}
 				sh.turn()
+				ackAll(all)
 			}
 		})
 	}
@@ -102,7 +115,7 @@ func BenchmarkSocketDelivery(b *testing.B) {
 			const n = 200
 			var arrived atomic.Int64
 			for i := range n {
-				s, c := attach(b, bc, Options{To: fmt.Appendf(nil, "%d", 1000+i), Framing: WebSocket})
+				s, c := attach(b, bc, Options{To: fmt.Appendf(nil, "%d", 1000+i), Conn: Conn{Framing: WebSocket}})
 				require.NoError(b, c.conn.SetDeadline(time.Time{}))
 				s.Follow(l)
 				go func() { _, _ = io.Copy(counter{&arrived}, c.conn) }()

@@ -8,6 +8,7 @@ type metrics struct {
 	lag        prometheus.Histogram
 	sessions   prometheus.Gauge
 	blocked    prometheus.Gauge
+	suspended  prometheus.Gauge
 	deliveries prometheus.Counter
 	bytes      prometheus.Counter
 	writes     prometheus.Counter
@@ -35,13 +36,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Stanzas a session was behind its room when visited.", prometheus.ExponentialBuckets(1, 2, 13)),
 		sessions:   gauge("vnode_fanout_sessions", "Sessions attached."),
 		blocked:    gauge("vnode_fanout_blocked_sessions", "Sessions whose connection takes no more bytes for now."),
+		suspended:  gauge("vnode_fanout_suspended_sessions", "Sessions without a connection that may resume."),
 		deliveries: counter("vnode_fanout_deliveries_total", "Stanzas written to sessions."),
 		bytes:      counter("vnode_fanout_written_bytes_total", "Bytes handed to the kernel or to a TLS connection."),
 		writes:     counter("vnode_fanout_writes_total", "Writes, each carrying one or more stanzas."),
 		conflated:  counter("vnode_fanout_conflated_total", "Superseded presence updates left out for sessions that lag."),
 		overflows:  counter("vnode_fanout_overflows_total", "Sessions ended because they could not follow."),
 	}
-	reg.MustRegister(m.delay, m.batch, m.lag, m.sessions, m.blocked, m.deliveries, m.bytes, m.writes,
+	reg.MustRegister(m.delay, m.batch, m.lag, m.sessions, m.blocked, m.suspended, m.deliveries, m.bytes, m.writes,
 		m.conflated, m.overflows)
 	return m
 }

@@ -63,6 +63,7 @@ func (m *model) newClient(i int) *modelClient {
 	near, far := net.Pipe()
 	if i%2 == 0 { // half of them on sockets, for the raw sender
 		near, far = socketPair(m.t)
+		require.NoError(m.t, far.(*net.TCPConn).SetReadBuffer(4096))
 	}
 	c := &modelClient{counted: -1, got: make(chan []string, 1)}
 	c.s, _ = attachTo(m.t, m.b, Options{
@@ -80,7 +81,6 @@ func socketPair(t *testing.T) (near, far net.Conn) {
 	require.NoError(t, err)
 	near, err = ln.Accept()
 	require.NoError(t, err)
-	require.NoError(t, far.(*net.TCPConn).SetReadBuffer(4096))
 	return near, far
 }
 
@@ -199,7 +199,7 @@ func (m *model) enable(c *modelClient) {
 	if c.counted >= 0 || c.following { // it waits for no place in the room's order
 		return
 	}
-	c.s.EnableAcks(NewNonza([]byte("<enabled/>")))
+	c.s.EnableAcks(NewNonza([]byte("<enabled/>")), false)
 	c.queue = append(c.queue, expected{text: "<enabled/>"})
 	c.counted = 0
 }
@@ -242,7 +242,7 @@ func TestSentCounterCountsWhatWasWritten(t *testing.T) {
 	l := b.NewLog()
 	near, far := net.Pipe()
 	s, c := attachTo(t, b, Options{To: []byte("a")}, near, far)
-	s.EnableAcks(NewNonza([]byte("<enabled/>")))
+	s.EnableAcks(NewNonza([]byte("<enabled/>")), false)
 	s.Follow(l)
 	for range 50 {
 		l.Append(public(Update, "alice", "state"))

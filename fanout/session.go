@@ -6,13 +6,24 @@ import (
 	"sync/atomic"
 )
 
-// Options describe a session to [Broadcaster.Attach].
-type Options struct {
-	// Conn is the client's connection. Its write side belongs to the
-	// session until Done; the caller keeps the read side, and closes the
-	// connection after Done and not before.
+// Conn is one connection of a session.
+type Conn struct {
+	// Conn is the client's. Its write side belongs to the session until the
+	// link is done; the caller keeps the read side, and closes the
+	// connection then and not before.
 	Conn    net.Conn
 	Framing Framing
+	// Trailer is written last of all, unframed: a WebSocket close frame.
+	Trailer []byte
+	// OnRelease is called once, by the shard, right before the link's Done is
+	// closed. It must not block; it can make who reads the connection look
+	// up.
+	OnRelease func()
+}
+
+// Options describe a session to [Broadcaster.Attach].
+type Options struct {
+	Conn Conn
 	// To is the client's address, put into spliced messages as it stands:
 	// the caller has escaped it.
 	To []byte
@@ -23,47 +34,47 @@ type Options struct {
 	// MaxPrivate is how many bytes of private stanzas may wait; default the
 	// broadcaster's.
 	MaxPrivate int
+	// MaxUnacked is how many stanzas a resumable session may leave
+	// unacknowledged; default 8192, more than a log keeps. A client that answers no <r/> for so
+	// long is ended as a slow consumer.
+	MaxUnacked int
 	// Overflow is sent, when it still can be, to a client that is ended as a
 	// slow consumer: a stream error.
 	Overflow *Message
-	// Trailer is written last of all, unframed: a WebSocket close frame.
-	Trailer []byte
-	// OnEnd is called once, by the shard, right before Done is closed. It
-	// must not block; it can make who reads the connection look up.
-	OnEnd func()
 }
 
-// Session is the output side of one client. Its methods never block and may be
-// called from any goroutine; calls from one goroutine take effect in order.
+// Session is the output side of one client. Its methods may be called from any
+// goroutine and, but for Resume, never block; calls from one goroutine take
+// effect in order.
 type Session struct {
 	// Static after construction.
 	shard      *shard
-	out        sender
 	to         []byte
-	framing    Framing
 	ackRequest *Message
 	ackEvery   uint32
 	maxPrivate int
+	maxUnacked int
 	overflow   *Message
-	trailer    []byte
-	onEnd      func() // may be nil
 	done       chan struct{}
 
-	following atomic.Pointer[Log] // set by Follow, cleared by Unfollow
-	sent      atomic.Uint32       // stanzas written since acks were enabled
-	acked     uint32              // owned by the caller of Acked
+	following atomic.Pointer[Log]  // set by Follow, cleared by Unfollow
+	sent      atomic.Uint32        // stanzas written since acks were enabled
+	acked     atomic.Uint32        // of these, what the client has acknowledged
+	current   atomic.Pointer[Link] // the latest connection
 
 	// Owned by the shard.
-	log          *Log // followed now; lags behind following
+	link         *Link // nil while suspended
+	log          *Log  // followed now; lags behind following
 	group        *group
 	index        int    // in group.sessions
 	cursor       uint64 // the next message of log
 	queue        []item // private messages and changes of state, in order
 	queued       int    // bytes of messages in queue
-	pending      []byte // rest of a short write
+	unacked      unacked
+	replayed     uint32 // number of the next message to send again
 	unrequested  uint32 // stanzas sent since the last <r/>
 	counting     bool   // acks are enabled
-	blocked      bool   // a goroutine waits for the connection
+	resumable    bool   // it outlives its connection
 	closing      bool   // Close was called
 	finishing    bool   // all is encoded; the write side ends with the last byte
 	dead         bool   // nothing more will be sent
@@ -80,6 +91,8 @@ type item struct {
 	// after is how far the session must have come in log before the item's
 	// turn.
 	after uint64
+	// ofLink: it belongs to a connection and is dropped with it.
+	ofLink bool
 }
 
 type action uint8
@@ -89,32 +102,48 @@ const (
 	startFollowing
 	stopFollowing
 	startCounting
+	startKeeping // startCounting, and keep what is not acknowledged
+	replay       // send again what is not acknowledged
 	finish
 )
 
-// ErrBadAck is returned by [Session.Acked] for an acknowledgement that cannot
-// be true.
+// ErrBadAck is returned for an acknowledgement that cannot be true.
 var ErrBadAck = errors.New("acknowledged more stanzas than were sent, or fewer than before")
 
-// Attach gives the write side of o.Conn to the broadcaster.
+// ErrOverrun is returned by [Session.Resume] when what the client has missed is
+// no longer kept, or the session has ended.
+var ErrOverrun = errors.New("nothing to resume")
+
+const (
+	defaultAckEvery   = 10
+	defaultMaxUnacked = 8192
+)
+
+// Attach gives the write side of a connection to the broadcaster.
 func (b *Broadcaster) Attach(o Options) *Session {
 	sh := b.shards[b.next.Add(1)%uint64(len(b.shards))]
 	s := &Session{
-		shard: sh, out: newSender(o.Conn, b.cfg.SendBuffer),
-		to: o.To, framing: o.Framing,
-		ackRequest: o.AckRequest, ackEvery: uint32(o.AckEvery), maxPrivate: o.MaxPrivate,
-		overflow: o.Overflow, trailer: o.Trailer, onEnd: o.OnEnd,
+		shard: sh, to: o.To, ackRequest: o.AckRequest, ackEvery: uint32(o.AckEvery),
+		maxPrivate: o.MaxPrivate, maxUnacked: o.MaxUnacked, overflow: o.Overflow,
 		done: make(chan struct{}),
 	}
 	if s.ackEvery == 0 {
-		s.ackEvery = 10
+		s.ackEvery = defaultAckEvery
 	}
 	if s.maxPrivate <= 0 {
 		s.maxPrivate = b.cfg.MaxPrivate
 	}
-	sh.post(command{op: opAttach, s: s})
+	if s.maxUnacked <= 0 {
+		s.maxUnacked = defaultMaxUnacked
+	}
+	l := newLink(o.Conn, b.cfg.SendBuffer)
+	s.current.Store(l)
+	sh.post(command{op: opAttach, s: s, link: l})
 	return s
 }
+
+// Link returns the session's latest connection.
+func (s *Session) Link() *Link { return s.current.Load() }
 
 // Deliver sends ms to this client alone: behind everything appended so far to
 // after if the session follows it, as soon as possible if after is nil.
@@ -152,26 +181,56 @@ func (s *Session) Unfollow(l *Log, ms ...*Message) {
 }
 
 // EnableAcks sends enabled and counts the stanzas sent from there on (XEP-0198
-// §4), asking for an acknowledgement every AckEvery of them.
-func (s *Session) EnableAcks(enabled *Message) {
-	s.shard.post(command{op: opEnable, s: s, ms: []*Message{enabled}})
+// §4), asking for an acknowledgement every AckEvery of them. A resumable
+// session keeps what is not acknowledged and outlives its connection: see
+// Suspend and Resume.
+func (s *Session) EnableAcks(enabled *Message, resumable bool) {
+	s.shard.post(command{op: opEnable, s: s, ms: []*Message{enabled}, resumable: resumable})
 }
 
 // Acked takes the h of the client's <a/>, modulo 2^32 (XEP-0198 §4). It returns
 // [ErrBadAck] when h is beyond what was sent or behind what was acknowledged
 // before. Only the goroutine that reads the client calls it.
 func (s *Session) Acked(h uint32) error {
-	if h-s.acked > s.sent.Load()-s.acked {
+	acked := s.acked.Load()
+	if h-acked > s.sent.Load()-acked {
 		return ErrBadAck
 	}
-	s.acked = h
+	s.acked.Store(h)
 	return nil
 }
 
+// Suspend lets go of the connection l, which is broken, and keeps the session:
+// what is sent waits for Resume. It does nothing when l is not the current one
+// any more. A session that is not resumable ends, as with Abort.
+func (s *Session) Suspend(l *Link) {
+	s.shard.post(command{op: opSuspend, s: s, link: l, reason: WriteFailed})
+}
+
+// Resume continues the session on a new connection (XEP-0198 §5): it takes the
+// client's h, sends ms, then again what h leaves unacknowledged, in order, and
+// goes on. A connection that is still there is let go of. It blocks until the
+// shard has looked at it. The error is [ErrBadAck] or [ErrOverrun]; then the
+// new connection was not touched, and the session stands as it stood.
+func (s *Session) Resume(c Conn, h uint32, ms ...*Message) (*Link, error) {
+	l := newLink(c, s.shard.b.cfg.SendBuffer)
+	answer := make(chan error, 1)
+	s.shard.post(command{op: opResume, s: s, link: l, h: h, ms: ms, answer: answer})
+	select {
+	case err := <-answer:
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	case <-s.shard.stopped:
+		return nil, ErrOverrun
+	}
+}
+
 // Close sends what is queued and what was appended so far to the followed log,
-// then ms, then ends the write side of the
-// connection. What cannot be sent within the broadcaster's CloseTimeout is
-// dropped.
+// then ms, then ends the write side of the connection, and the session. What
+// cannot be sent within the broadcaster's CloseTimeout is dropped; so is all of
+// it while the session is suspended.
 func (s *Session) Close(reason Reason, ms ...*Message) {
 	c := command{op: opClose, s: s, reason: reason, ms: ms}
 	if l := s.following.Load(); l != nil {
@@ -185,20 +244,11 @@ func (s *Session) Abort(reason Reason) {
 	s.shard.post(command{op: opAbort, s: s, reason: reason})
 }
 
-// Done is closed when the session is over and will not touch the connection
-// any more.
+// Done is closed when the session is over, its last link with it.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Reason says why the session ended. It is valid after Done.
 func (s *Session) Reason() Reason { return s.reason }
-
-// letGo leaves the connection to its owner. Only the shard calls it.
-func (s *Session) letGo() {
-	if s.onEnd != nil {
-		s.onEnd()
-	}
-	close(s.done)
-}
 
 // enqueue adds to the private queue. Only the shard calls it.
 func (s *Session) enqueue(it item) {

@@ -16,6 +16,8 @@ type shard struct {
 	index int
 	wake  chan struct{} // holds one token when there is something to do
 
+	stopped chan struct{} // closed when run has returned
+
 	mu    sync.Mutex // guards inbox
 	inbox []command
 
@@ -28,6 +30,7 @@ type shard struct {
 	ready      []*Session // to be visited out of turn
 	scratch    []byte
 	tally      tally
+	waiting    int // goroutines that wait for a connection
 	stopping   bool
 }
 
@@ -35,11 +38,16 @@ type shard struct {
 type command struct {
 	op     op
 	s      *Session
+	link   *Link
 	log    *Log
 	seq    uint64 // head of log at the time of the call
 	ms     []*Message
 	reason Reason
 	err    error
+
+	resumable bool       // of opEnable
+	h         uint32     // of opResume
+	answer    chan error // of opResume
 }
 
 type op uint8
@@ -50,6 +58,8 @@ const (
 	opFollow
 	opUnfollow
 	opEnable
+	opSuspend
+	opResume
 	opClose
 	opAbort
 	opNews     // a log was appended to
@@ -62,7 +72,9 @@ const (
 const maxBatch = 64 << 10
 
 func newShard(b *Broadcaster, index int) *shard {
-	return &shard{b: b, index: index, wake: make(chan struct{}, 1), groups: make(map[*Log]*group)}
+	return &shard{
+		b: b, index: index, wake: make(chan struct{}, 1), stopped: make(chan struct{}), groups: make(map[*Log]*group),
+	}
 }
 
 // post hands a command to the shard. It never blocks.
@@ -80,12 +92,13 @@ func (sh *shard) post(c command) {
 }
 
 func (sh *shard) run() {
+	defer close(sh.stopped)
 	for {
 		sh.refresh()
 		sh.visitReady()
 		more := sh.sweepSome()
 		sh.tally.flush(sh.b.metrics)
-		if sh.stopping && len(sh.sessions) == 0 {
+		if sh.stopping && len(sh.sessions) == 0 && sh.waiting == 0 {
 			return
 		}
 		if !more && len(sh.ready) == 0 {
@@ -113,35 +126,47 @@ func (sh *shard) commands() {
 func (sh *shard) do(c *command) {
 	switch c.op {
 	case opAttach:
-		sh.attach(c.s)
-		return
+		sh.attach(c.s, c.link)
 	case opNews:
 		sh.news(c.log)
-		return
 	case opStop:
 		sh.stop()
-		return
 	case opWritable:
-		sh.writable(c.s, c.err)
-		return
+		sh.writable(c.s, c.link, c.err)
+	case opResume:
+		c.answer <- sh.resume(c)
+	case opAbort:
+		if !c.s.dead {
+			sh.end(c.s, c.reason)
+		}
+	default:
+		if !c.s.dead && !c.s.closing {
+			sh.doForSession(c)
+		}
 	}
-	s := c.s
-	if s.dead || s.closing && c.op != opAbort {
-		return
-	}
+}
+
+// doForSession carries out what makes sense only while the session goes on.
+func (sh *shard) doForSession(c *command) {
 	switch c.op {
 	case opDeliver:
-		sh.queue(s, c, justSend)
+		sh.queue(c.s, c, justSend)
 	case opFollow:
-		sh.queue(s, c, startFollowing)
+		sh.queue(c.s, c, startFollowing)
 	case opUnfollow:
-		sh.queue(s, c, stopFollowing)
+		sh.queue(c.s, c, stopFollowing)
 	case opEnable:
-		sh.queue(s, c, startCounting)
+		a := startCounting
+		if c.resumable {
+			a = startKeeping
+		}
+		sh.queue(c.s, c, a)
+	case opSuspend:
+		if c.link == c.s.link {
+			sh.broken(c.s, c.reason)
+		}
 	case opClose:
-		sh.close(s, c)
-	case opAbort:
-		sh.end(s, c.reason)
+		sh.close(c.s, c)
 	}
 }
 
@@ -166,31 +191,38 @@ func (sh *shard) queue(s *Session, c *command, a action) {
 	sh.makeReady(s)
 }
 
-func (sh *shard) attach(s *Session) {
+func (sh *shard) attach(s *Session, l *Link) {
 	if sh.stopping {
 		s.dead, s.reason = true, BroadcasterClosed
-		s.letGo()
+		l.release()
+		close(s.done)
 		return
 	}
+	s.link = l
 	s.shardSession = len(sh.sessions)
 	sh.sessions = append(sh.sessions, s)
 	sh.b.metrics.sessions.Inc()
 }
 
-// stop ends all sessions; run returns when the last one has let go of its
-// connection.
+// stop ends all sessions; run returns when the last link is released.
 func (sh *shard) stop() {
 	sh.stopping = true
 	for _, s := range slices.Clone(sh.sessions) {
-		sh.end(s, BroadcasterClosed)
+		if !s.dead {
+			sh.end(s, BroadcasterClosed)
+		}
 	}
 }
 
 func (sh *shard) close(s *Session, c *command) {
+	if s.link == nil { // there is nobody to say good-bye to
+		sh.end(s, c.reason)
+		return
+	}
 	s.closing, s.reason = true, c.reason
 	sh.queue(s, c, finish)
-	if s.blocked {
-		s.out.arm(time.Now().Add(sh.b.cfg.CloseTimeout))
+	if s.link.blocked {
+		s.link.out.arm(time.Now().Add(sh.b.cfg.CloseTimeout))
 	}
 }
 
@@ -200,7 +232,7 @@ func (sh *shard) overflow(s *Session) {
 	sh.b.metrics.overflows.Inc()
 	s.queue, s.queued = nil, 0
 	sh.leave(s)
-	if s.blocked || s.closing {
+	if s.link == nil || s.link.blocked || s.closing {
 		sh.end(s, SlowConsumer)
 		return
 	}
@@ -211,25 +243,55 @@ func (sh *shard) overflow(s *Session) {
 	sh.close(s, &c)
 }
 
-// end stops a session at once. While a goroutine waits for its connection it
-// stays in the shard, so that Done is not closed under that goroutine.
-func (sh *shard) end(s *Session, reason Reason) {
-	if !s.dead {
-		s.dead = true
-		if !s.closing { // else the owner's reason stands
-			s.reason = reason
-		}
-		s.queue, s.pending, s.queued = nil, nil, 0
-		sh.leave(s)
+// broken deals with a connection that is of no more use: a resumable session
+// goes on without it.
+func (sh *shard) broken(s *Session, reason Reason) {
+	if !s.resumable || s.closing || sh.stopping {
+		sh.end(s, reason)
+		return
 	}
-	if s.blocked {
-		s.out.arm(time.Unix(1, 0)) // long past: await returns
+	sh.b.metrics.suspended.Inc()
+	sh.unlink(s)
+}
+
+// end stops a session at once.
+func (sh *shard) end(s *Session, reason Reason) {
+	s.dead = true
+	if !s.closing { // else the owner's reason stands
+		s.reason = reason
+	}
+	s.queue, s.queued, s.unacked = nil, 0, unacked{}
+	sh.leave(s)
+	l := s.link
+	if l == nil {
+		sh.b.metrics.suspended.Dec()
+	}
+	sh.unlink(s)
+	if l != nil && l.blocked {
+		l.last = true // Done is not closed under the goroutine that waits
 		return
 	}
 	sh.remove(s)
 }
 
-// remove forgets a session and lets its owner have the connection.
+// unlink lets go of the session's connection, at once or when the goroutine
+// that waits for it returns.
+func (sh *shard) unlink(s *Session) {
+	l := s.link
+	if l == nil {
+		return
+	}
+	s.link = nil
+	l.pending = nil
+	if l.blocked {
+		l.left = true
+		l.out.arm(time.Unix(1, 0)) // long past: await returns
+		return
+	}
+	l.release()
+}
+
+// remove forgets a session that is over.
 func (sh *shard) remove(s *Session) {
 	last := len(sh.sessions) - 1
 	sh.sessions[s.shardSession] = sh.sessions[last]
@@ -237,42 +299,48 @@ func (sh *shard) remove(s *Session) {
 	sh.sessions[last] = nil
 	sh.sessions = sh.sessions[:last]
 	sh.b.metrics.sessions.Dec()
-	s.letGo()
+	close(s.done)
 }
 
 // block waits for the connection of s on another goroutine.
 func (sh *shard) block(s *Session) {
-	s.blocked = true
+	l := s.link
+	l.blocked = true
+	sh.waiting++
 	sh.b.metrics.blocked.Inc()
 	timeout := sh.b.cfg.StallTimeout
 	if s.closing {
 		timeout = sh.b.cfg.CloseTimeout
 	}
-	s.out.arm(time.Now().Add(timeout))
+	l.out.arm(time.Now().Add(timeout))
 	sh.b.running.Go(func() {
-		err := s.out.await()
-		sh.post(command{op: opWritable, s: s, err: err})
+		err := l.out.await()
+		sh.post(command{op: opWritable, s: s, link: l, err: err})
 	})
 }
 
-// writable takes up a session whose connection was waited for.
-func (sh *shard) writable(s *Session, err error) {
-	s.blocked = false
+// writable takes up a connection that was waited for.
+func (sh *shard) writable(s *Session, l *Link, err error) {
+	l.blocked = false
+	sh.waiting--
 	sh.b.metrics.blocked.Dec()
 	switch {
-	case s.dead:
-		sh.remove(s)
+	case l.left:
+		l.release()
+		if l.last {
+			sh.remove(s)
+		}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		sh.end(s, Stalled)
+		sh.broken(s, Stalled)
 	case err != nil:
-		sh.end(s, WriteFailed)
+		sh.broken(s, WriteFailed)
 	default:
 		sh.makeReady(s)
 	}
 }
 
 func (sh *shard) makeReady(s *Session) {
-	if s.inReady || s.blocked || s.dead {
+	if s.inReady || s.dead || s.link == nil || s.link.blocked {
 		return
 	}
 	s.inReady = true

@@ -128,10 +128,9 @@ func (g *group) recount() {
 
 // visit sends s everything it may have now.
 func (sh *shard) visit(s *Session) {
-	for !s.blocked && !s.dead {
-		if len(s.pending) > 0 {
-			rest := s.pending
-			s.pending = nil
+	for s.link != nil && !s.link.blocked && !s.dead {
+		if rest := s.link.pending; len(rest) > 0 {
+			s.link.pending = nil
 			sh.send(s, rest)
 			continue
 		}
@@ -141,7 +140,7 @@ func (sh *shard) visit(s *Session) {
 			continue
 		}
 		if s.finishing {
-			s.out.closeWrite()
+			s.link.out.closeWrite()
 			sh.end(s, s.reason)
 		}
 		return
@@ -149,15 +148,15 @@ func (sh *shard) visit(s *Session) {
 }
 
 func (sh *shard) send(s *Session, b []byte) {
-	n, wait, err := s.out.send(b)
+	n, wait, err := s.link.out.send(b)
 	sh.tally.writes++
 	sh.tally.bytes += n
 	if err != nil {
-		sh.end(s, WriteFailed)
+		sh.broken(s, WriteFailed)
 		return
 	}
 	if n < len(b) {
-		s.pending = append([]byte(nil), b[n:]...)
+		s.link.pending = append([]byte(nil), b[n:]...)
 	}
 	if wait {
 		sh.block(s)
@@ -183,9 +182,7 @@ func (sh *shard) merge(s *Session) []byte {
 	fromLog := 0
 	for len(out) < maxBatch && !s.finishing && !s.dead {
 		if len(s.queue) > 0 && s.due() {
-			it := s.queue[0]
-			s.dequeue()
-			out = sh.take(s, it, out)
+			out = sh.takeFirst(s, out)
 			continue
 		}
 		m, ok := sh.nextOfLog(s, lagging)
@@ -231,8 +228,17 @@ func (sh *shard) nextOfLog(s *Session, lagging bool) (m *Message, ok bool) {
 	return m, true
 }
 
-// take carries out one item of the private queue.
-func (sh *shard) take(s *Session, it item, out []byte) []byte {
+// takeFirst carries out the first item of the private queue.
+func (sh *shard) takeFirst(s *Session, out []byte) []byte {
+	it := s.queue[0]
+	if it.action == replay {
+		out, done := sh.replay(s, out)
+		if done {
+			s.dequeue()
+		}
+		return out
+	}
+	s.dequeue()
 	if it.m != nil {
 		out = sh.encode(s, it.m, out)
 	}
@@ -241,29 +247,36 @@ func (sh *shard) take(s *Session, it item, out []byte) []byte {
 		sh.follow(s, it.log, it.after)
 	case stopFollowing:
 		sh.leave(s)
-	case startCounting:
-		s.counting = true
+	case startCounting, startKeeping:
+		s.counting, s.resumable = true, it.action == startKeeping
 		s.sent.Store(0)
-		s.unrequested = 0
+		s.acked.Store(0)
+		s.unacked, s.replayed, s.unrequested = unacked{}, 0, 0
 	case finish:
 		sh.leave(s)
 		s.finishing = true
-		out = append(out, s.trailer...)
+		out = append(out, s.link.trailer...)
 	}
 	return out
 }
 
 func (sh *shard) encode(s *Session, m *Message, out []byte) []byte {
-	if !m.raw {
-		out = s.framing.appendHeader(out, m.size(len(s.to)))
-	}
-	out = m.append(out, s.to)
-	sh.tally.deliveries++
+	out = sh.frame(s, m, out)
 	if s.counting && !m.nonza {
 		s.unrequested++
 		s.sent.Add(1)
+		sh.keep(s, m)
 	}
 	return out
+}
+
+// frame appends m as the connection delimits it.
+func (sh *shard) frame(s *Session, m *Message, out []byte) []byte {
+	if !m.raw {
+		out = s.link.framing.appendHeader(out, m.size(len(s.to)))
+	}
+	sh.tally.deliveries++
+	return m.append(out, s.to)
 }
 
 // requestAck appends <r/> when it is due: in the same write it costs nothing.
@@ -272,6 +285,6 @@ func (sh *shard) requestAck(s *Session, out []byte) []byte {
 		return out
 	}
 	s.unrequested = 0
-	out = s.framing.appendHeader(out, s.ackRequest.size(0))
+	out = s.link.framing.appendHeader(out, s.ackRequest.size(0))
 	return s.ackRequest.append(out, nil)
 }

@@ -11,28 +11,26 @@ type template struct {
 	framing  Framing
 	addrLen  int
 	buf      []byte
-	addrs    []int // where in buf the address goes
-	count    int   // messages in buf
-	at       time.Time
+	addrs    []int      // where in buf the address goes
+	msgs     []*Message // in buf
 }
 
 func (t *template) fits(s *Session, head uint64) bool {
-	return t.count > 0 && t.from == s.cursor && t.to <= head && t.framing == s.framing && t.addrLen == len(s.to) &&
+	return len(t.msgs) > 0 && t.from == s.cursor && t.to <= head && t.framing == s.link.framing && t.addrLen == len(s.to) &&
 		(t.to == head || len(t.buf) >= maxBatch)
 }
 
 // build encodes the log from the cursor of s to head, or to a full batch. It
 // reports false when the log no longer has the first of them.
 func (t *template) build(s *Session, head uint64) bool {
-	t.from, t.to, t.framing, t.addrLen = s.cursor, s.cursor, s.framing, len(s.to)
-	t.buf, t.addrs, t.count = t.buf[:0], t.addrs[:0], 0
+	t.from, t.to, t.framing, t.addrLen = s.cursor, s.cursor, s.link.framing, len(s.to)
+	t.buf, t.addrs = t.buf[:0], t.addrs[:0]
+	clear(t.msgs)
+	t.msgs = t.msgs[:0]
 	for t.to < head && len(t.buf) < maxBatch {
 		m := s.log.at(t.to)
 		if m == nil {
 			break
-		}
-		if t.count == 0 {
-			t.at = m.at
 		}
 		t.buf = t.framing.appendHeader(t.buf, m.size(t.addrLen))
 		if m.spliced {
@@ -40,9 +38,9 @@ func (t *template) build(s *Session, head uint64) bool {
 		}
 		t.buf = m.append(t.buf, s.to)
 		t.to++
-		t.count++
+		t.msgs = append(t.msgs, m)
 	}
-	return t.count > 0
+	return len(t.msgs) > 0
 }
 
 // fromTemplate returns the next batch of the log for s and moves its cursor.
@@ -56,17 +54,21 @@ func (sh *shard) fromTemplate(s *Session, head uint64) []byte {
 		copy(t.buf[at:], s.to)
 	}
 	s.cursor = t.to
-	sh.tally.deliveries += t.count
-	sh.b.metrics.batch.Observe(float64(t.count))
-	sh.b.metrics.delay.Observe(time.Since(t.at).Seconds())
+	n := len(t.msgs)
+	sh.tally.deliveries += n
+	sh.b.metrics.batch.Observe(float64(n))
+	sh.b.metrics.delay.Observe(time.Since(t.msgs[0].at).Seconds())
 	if s.counting {
-		s.unrequested += uint32(t.count)
-		s.sent.Add(uint32(t.count))
+		s.unrequested += uint32(n)
+		s.sent.Add(uint32(n))
+		for _, m := range t.msgs {
+			sh.keep(s, m)
+		}
 	}
-	n := len(t.buf)
+	size := len(t.buf)
 	out := sh.requestAck(s, t.buf)
 	if cap(out) != cap(t.buf) {
-		t.buf = out[:n] // grown: keep the larger buffer
+		t.buf = out[:size] // grown: keep the larger buffer
 	}
 	return out
 }

@@ -433,6 +433,7 @@ func TestSlowConsumerIsTold(t *testing.T) {
 		for len(h.ended()) == 0 {
 			time.Sleep(time.Second)
 		}
+		synctest.Wait()
 		require.EqualValues(t, 1, testutil.ToFloat64(h.srv.metrics.closed[fanout.SlowConsumer]))
 	})
 }

@@ -41,7 +41,9 @@ func benchServer(b testing.TB) *Server {
 // behind it: what is measured is the server's.
 type socket int
 
-func connect(b testing.TB, srv *Server) socket {
+func connect(b testing.TB, srv *Server) socket { return reconnect(b, srv, "") }
+
+func reconnect(b testing.TB, srv *Server, previd string) socket {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	require.NoError(b, err)
 	f := os.NewFile(uintptr(fds[0]), "server")
@@ -49,17 +51,27 @@ func connect(b testing.TB, srv *Server) socket {
 	require.NoError(b, err)
 	require.NoError(b, f.Close())
 	st := srv.newStream(conn, transportWebSocket, false)
+	st.previd = previd
 	st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
 	require.Empty(b, srv.admit(st.peer))
 	require.True(b, srv.start(st))
 	return socket(fds[1])
 }
 
+var openDomain = fmt.Sprintf(openTo, testDomain)
+
 // login sends a whole login at once and reads until the bind result.
 func (s socket) login(b testing.TB) (jid string) {
+	return s.ask(b, "<jid>", "</jid>", openDomain, anonymousAuth, openDomain, bindIQ)
+}
+
+// enable makes the session resumable, as each web client does.
+func (s socket) enable(b testing.TB) (id string) { return s.ask(b, "id='", "'", smEnable) }
+
+// ask sends elements at once and returns what comes between two texts.
+func (s socket) ask(b testing.TB, before, after string, elems ...string) string {
 	var out []byte
-	open := fmt.Sprintf(openTo, testDomain)
-	for _, elem := range []string{open, anonymousAuth, open, bindIQ} {
+	for _, elem := range elems {
 		out = append(out, clientFrame(0x81, elem)...)
 	}
 	_, err := syscall.Write(int(s), out)
@@ -71,9 +83,9 @@ func (s socket) login(b testing.TB) (jid string) {
 		require.NoError(b, err)
 		require.Positive(b, n)
 		in = append(in, chunk[:n]...)
-		if _, rest, ok := strings.Cut(string(in), "<jid>"); ok {
-			if jid, _, ok := strings.Cut(rest, "</jid>"); ok {
-				return jid
+		if _, rest, ok := strings.Cut(string(in), before); ok {
+			if found, _, ok := strings.Cut(rest, after); ok {
+				return found
 			}
 		}
 	}
@@ -98,6 +110,7 @@ func BenchmarkIdleSession(b *testing.B) {
 	for range n {
 		s := connect(b, srv)
 		s.login(b)
+		s.enable(b)
 		sockets = append(sockets, s)
 	}
 	heapThen, stackThen := memory()
@@ -120,6 +133,22 @@ func BenchmarkLogin(b *testing.B) {
 		s.login(b)
 		syscall.Close(int(s))
 	}
+}
+
+// BenchmarkResume is a visitor's way from connect to <resumed/>, and what it
+// costs to lose the connection before.
+func BenchmarkResume(b *testing.B) {
+	srv := benchServer(b)
+	s := connect(b, srv)
+	s.login(b)
+	id := s.enable(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		syscall.Close(int(s))
+		s = reconnect(b, srv, id)
+		s.ask(b, "<resumed ", "/>", openDomain, anonymousAuth, openDomain, "<resume xmlns='urn:xmpp:sm:3' previd='"+id+"' h='0'/>")
+	}
+	syscall.Close(int(s))
 }
 
 var benchPresence = []byte(`<presence xmlns='jabber:client' to='room@conference.v3.meet.jitsi/8b49e736'><x xmlns='http://jabber.org/protocol/muc'/>` +

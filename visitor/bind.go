@@ -21,11 +21,14 @@ func bindRequest(h *wire.Header, data []byte) (wire.Child, bool) {
 // resource: whom the client claimed to be, in a header or in the stanza, has
 // no part in it.
 func (n *negotiation) bind(h *wire.Header, req wire.Child) (*Session, error) {
+	if err := n.rename(); err != nil {
+		return nil, err
+	}
 	jid, err := n.address(req)
 	if err != nil {
 		return nil, n.flush(wire.AppendErrorReply(nil, h, wire.NSClient, "", wire.ErrBadRequest))
 	}
-	if err := n.replace(jid); err != nil {
+	if err := n.replace(func() *Session { return n.srv.session(jid) }); err != nil {
 		return nil, err
 	}
 	// From here on fanout sets the deadlines of writing, the session those
@@ -34,13 +37,23 @@ func (n *negotiation) bind(h *wire.Header, req wire.Child) (*Session, error) {
 		return nil, err
 	}
 	s := n.newSession(jid)
-	if err := n.srv.bound(s); err != nil {
+	if err := n.srv.bound(s, n.stream); err != nil {
 		s.fan.Abort(reasonOf(err).label)
 		<-s.fan.Done()
 		return nil, err
 	}
 	s.welcome(h, n.host)
 	return s, nil
+}
+
+// rename gives a client that could have resumed a session, and binds instead, a
+// name of its own. The session is one it will not come back to.
+func (n *negotiation) rename() error {
+	if !n.who.resuming {
+		return nil
+	}
+	n.who.user, n.who.named, n.who.resuming = n.srv.users.take(), true, false
+	return n.replace(func() *Session { return n.srv.resumable(n.previd) })
 }
 
 // address returns the full JID of the client: with the resource it asks for,
@@ -57,14 +70,15 @@ func (n *negotiation) address(req wire.Child) (wire.JID, error) {
 	return wire.ParseJID(jid.String() + "/" + asked)
 }
 
-// replace ends the session that has the address and waits until the rest of
-// the node has forgotten it. The new connection wins (RFC 6120 §7.7.2.2): a
-// focus that comes back must not wait for its dead predecessor to time out.
-func (n *negotiation) replace(jid wire.JID) error {
+// replace ends the session that find returns, and waits until the rest of the
+// node has forgotten it, until find returns none. The new connection wins (RFC
+// 6120 §7.7.2.2): a focus that comes back must not wait for its dead
+// predecessor to time out.
+func (n *negotiation) replace(find func() *Session) error {
 	deadline := time.NewTimer(n.srv.cfg.Limits.Negotiation)
 	defer deadline.Stop()
 	for {
-		old := n.srv.session(jid)
+		old := find()
 		if old == nil {
 			return nil
 		}
@@ -81,18 +95,20 @@ func (n *negotiation) replace(jid wire.JID) error {
 func (n *negotiation) newSession(jid wire.JID) *Session {
 	l := &n.srv.cfg.Limits
 	s := &Session{
-		stream: n.stream, jid: jid, address: jid.String(), host: n.host, gone: make(chan struct{}),
+		srv: n.srv, jid: jid, address: jid.String(), host: n.host, transport: n.name,
+		gone: make(chan struct{}), admin: n.who.admin, named: n.who.named,
 	}
-	out := n.t.output()
-	private := l.PrivateBytes
+	private, unacked := l.PrivateBytes, l.Unacked
 	if n.who.admin {
-		private = l.AdminPrivateBytes
+		private, unacked = l.AdminPrivateBytes, l.AdminUnacked
 	}
 	s.fan = n.srv.fan.Attach(fanout.Options{
-		Conn: n.conn, Framing: out.framing, To: wire.AppendText(nil, s.address), Trailer: out.trailer,
-		AckRequest: n.srv.ackRequest, AckEvery: l.AckEvery, MaxPrivate: private,
-		Overflow: out.overflow, OnEnd: s.outputEnded,
+		Conn: n.output(), To: wire.AppendText(nil, s.address),
+		AckRequest: n.srv.ackRequest, AckEvery: l.AckEvery, MaxPrivate: private, MaxUnacked: unacked,
+		Overflow: n.t.output().overflow,
 	})
+	n.link = s.fan.Link()
+	s.current.Store(n.stream)
 	return s
 }
 

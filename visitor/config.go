@@ -25,6 +25,8 @@ type Config struct {
 	Identities []Identity
 	// Items of Domain in disco#items: its components' addresses.
 	Items []string
+	// Services are told to clients that ask (XEP-0215).
+	Services []Service
 	// Software and Version answer XEP-0092; default "vnode", no version.
 	Software, Version string
 
@@ -37,8 +39,8 @@ type Identity struct{ Category, Type, Name string }
 // Limits bound what clients may use. A zero field means its default.
 type Limits struct {
 	// Connections is how many clients are served at once, logged in or not;
-	// default 20,000. Above it TCP clients get resource-constraint,
-	// WebSocket clients HTTP 503.
+	// default 20,000. Above it TCP clients get resource-constraint, others
+	// HTTP 503.
 	Connections int
 	// PerAddress is the same for one client address (for IPv6 a /64);
 	// default 500. Loopback and unix sockets are exempt: all that comes
@@ -76,6 +78,19 @@ type Limits struct {
 	// be sent, besides its room's; default 1 MiB. AdminPrivateBytes is the
 	// same for an admin, which gets every visitor's presence; default 64 MiB.
 	PrivateBytes, AdminPrivateBytes int
+	// Unacked is how many stanzas a visitor that may resume its session can
+	// leave unacknowledged before it is ended as too slow; default 8192,
+	// twice what a room keeps: a visitor that comes back gets all of that at
+	// once. AdminUnacked is the same for an admin; default 65,536.
+	Unacked, AdminUnacked int
+	// Hibernation is how long a session at Domain outlives its connection
+	// and may be resumed (XEP-0198 §5), in whole seconds; default 60 s.
+	// AuthHibernation is the same at AuthDomain; default 15 s.
+	Hibernation, AuthHibernation time.Duration
+	// Hibernating is how many sessions may be without a connection at once;
+	// default Connections, for a proxy that restarts drops all. Above it the
+	// one that has waited longest is given up.
+	Hibernating int
 	// Close is how long a client has to take the last bytes and to close
 	// its side; default 2 s.
 	Close time.Duration
@@ -97,6 +112,11 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.AckEvery, 10)
 	setDefault(&l.PrivateBytes, 1<<20)
 	setDefault(&l.AdminPrivateBytes, 64<<20)
+	setDefault(&l.Unacked, 8192)
+	setDefault(&l.AdminUnacked, 65_536)
+	setDefault(&l.Hibernation, time.Minute)
+	setDefault(&l.AuthHibernation, 15*time.Second)
+	setDefault(&l.Hibernating, l.Connections)
 	setDefault(&l.Close, 2*time.Second)
 	return l
 }
@@ -131,6 +151,11 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("item: %w", err))
 		}
 	}
+	for i := range c.Services {
+		if err := c.Services[i].validate(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	return errors.Join(append(errs, c.Limits.validate()...)...)
 }
 
@@ -153,6 +178,11 @@ func (l *Limits) validate() []error {
 		{"ack every", l.AckEvery, 1},
 		{"private bytes", l.PrivateBytes, 1},
 		{"admin private bytes", l.AdminPrivateBytes, 1},
+		{"unacknowledged stanzas", l.Unacked, 100},
+		{"unacknowledged admin stanzas", l.AdminUnacked, 100},
+		{"hibernation", int(l.Hibernation), int(time.Second)},
+		{"hibernation at the auth domain", int(l.AuthHibernation), int(time.Second)},
+		{"hibernating sessions", l.Hibernating, 1},
 		{"negotiation time", int(l.Negotiation), 1},
 		{"ping after", int(l.PingAfter), 1},
 		{"ping timeout", int(l.PingTimeout), 1},

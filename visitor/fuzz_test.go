@@ -37,7 +37,7 @@ func FuzzSASL(f *testing.F) {
 			if m.name == mechPlain && !strings.Contains(first, "\x00focus\x00") {
 				continue // 10,000 rounds for each unknown user are too slow here
 			}
-			x := m.start()
+			x := m.start(nil)
 			for _, msg := range []string{first, second} {
 				out, who, err := x.step([]byte(msg))
 				require.Nil(t, who, "%s let %q in", m.name, msg)
@@ -62,6 +62,9 @@ func FuzzStream(f *testing.F) {
 	login := header + anonymousAuth + header + bindIQ
 	f.Add(false, []byte(login+`<iq type='get' id='p' to='v3.meet.jitsi'><ping xmlns='urn:xmpp:ping'/></iq></stream:stream>`))
 	f.Add(false, []byte(login+`<enable xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/><a xmlns='urn:xmpp:sm:3' h='0'/><a xmlns='urn:xmpp:sm:3' h='1'/>`))
+	f.Add(false, []byte(login+`<enable xmlns='urn:xmpp:sm:3' resume='true' max='99999999999'/><r xmlns='urn:xmpp:sm:3'/><resume xmlns='urn:xmpp:sm:3' previd='fuzz' h='0'/>`))
+	f.Add(false, []byte(login+`<iq type='get' id='s' to='v3.meet.jitsi'><services xmlns='urn:xmpp:extdisco:2' type='turn'/></iq>`+
+		`<iq type='get' id='c' to='v3.meet.jitsi'><credentials xmlns='urn:xmpp:extdisco:1'><service type='turn' host='x' port='1'/></credentials></iq>`))
 	f.Add(false, []byte(strings.ReplaceAll(streamTo, "%s", testAuth)+`<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`))
 	f.Add(false, []byte(header+`<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/><response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>`))
 	for _, c := range badOnTCP {
@@ -92,6 +95,7 @@ func FuzzStream(f *testing.F) {
 	fan := fanout.New(fanout.Config{Shards: 1}, prometheus.NewRegistry())
 	f.Cleanup(func() { _ = fan.Close(context.Background()) })
 	cfg := testConfig()
+	withServices(&cfg)
 	cfg.Limits.Close = 100 * time.Millisecond
 	f.Fuzz(func(t *testing.T, ws bool, in []byte) {
 		srv, err := New(cfg, fan, noHandler{t}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
@@ -112,6 +116,51 @@ func FuzzStream(f *testing.F) {
 		far.Close()
 		checkSaid(t, ws, <-said)
 		require.Empty(t, srv.users.taken)
+	})
+}
+
+// FuzzResume throws elements at the server from a client that comes back to a
+// session whose connection is lost or still there; ID stands for its id.
+// Whatever they are, the session ends once, and nothing is left of it.
+func FuzzResume(f *testing.F) {
+	for _, elems := range []string{
+		`<resume xmlns='urn:xmpp:sm:3' previd='ID' h='0'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='ID' h='1'/><r xmlns='urn:xmpp:sm:3'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='ID' h='2'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='ID' h='-1'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='ID'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='' h='0'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' h='4294967295' previd='ID'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='ID' h='0'/><resume xmlns='urn:xmpp:sm:3' previd='ID' h='0'/>`,
+		`<resume xmlns='urn:xmpp:sm:3' previd='ID' h='0'/><a xmlns='urn:xmpp:sm:3' h='1'/><enable xmlns='urn:xmpp:sm:3' resume='true'/>`,
+		`<enable xmlns='urn:xmpp:sm:3' resume='true'/><resume xmlns='urn:xmpp:sm:3' previd='ID' h='0'/>`,
+		bindIQ + `<resume xmlns='urn:xmpp:sm:3' previd='ID' h='0'/>`,
+	} {
+		f.Add(true, elems)
+		f.Add(false, elems)
+	}
+	f.Fuzz(func(t *testing.T, lost bool, elems string) {
+		h := newHouse(t, func(c *Config) { c.Limits.Close = 100 * time.Millisecond })
+		p := h.websocket().visitor()
+		id := p.resumable()
+		h.tell(p.jid, 0)
+		p.expect(told(0))
+		if lost {
+			p.hangUp()
+		} else {
+			go func() { _, _ = io.Copy(io.Discard, p.conn); p.hangUp() }()
+		}
+		q := h.returning(id).anonymous()
+		said := make(chan []byte, 1)
+		go func() { said <- readToTheEnd(q.conn) }()
+		for _, elem := range strings.SplitAfter(strings.ReplaceAll(elems, "ID", id), "/>") {
+			_, _ = q.conn.Write(clientFrame(0x81, elem)) // the server may hang up
+		}
+		require.NoError(t, h.srv.Close(context.Background()))
+		q.hangUp()
+		checkSaid(t, true, <-said)
+		h.shut()
+		require.Contains(t, h.ended(), p.jid)
 	})
 }
 

@@ -98,6 +98,9 @@ func (h *house) shut() {
 	require.Empty(h.t, h.srv.sessions)
 	require.Empty(h.t, h.srv.addresses)
 	require.Empty(h.t, h.srv.users.taken)
+	require.Empty(h.t, h.srv.ids)
+	require.Zero(h.t, h.srv.hibernating.Len())
+	require.NotContains(h.t, h.log.String(), "previd")
 	require.NotContains(h.t, h.log.String(), testPassword)
 }
 
@@ -140,6 +143,14 @@ func (h *house) ended() []string {
 	return append([]string(nil), h.closed...)
 }
 
+func mustJID(s string) wire.JID {
+	j, err := wire.ParseJID(s)
+	if err != nil {
+		panic(err)
+	}
+	return j
+}
+
 // inBubble runs a story with fake time against a fresh server.
 func inBubble(t *testing.T, change func(*Config), story func(t *testing.T, h *house)) {
 	testAccount()
@@ -167,9 +178,19 @@ func (h *house) tcp(trusted bool) *peer {
 }
 
 // websocket connects a client over WebSocket, behind the handshake.
-func (h *house) websocket() *peer {
+func (h *house) websocket() *peer { return h.returning("") }
+
+// returning connects a client over WebSocket that says which session it comes
+// back to.
+func (h *house) returning(previd string) *peer {
 	near, far := net.Pipe()
+	return h.returningOn(near, far, previd)
+}
+
+// returningOn is returning over a given connection.
+func (h *house) returningOn(near, far net.Conn, previd string) *peer {
 	st := h.srv.newStream(near, transportWebSocket, false)
+	st.previd = previd
 	st.t = newWSTransport(st.meter, nil, h.srv.cfg.Limits.NegotiationBytes)
 	require.Empty(h.t, h.srv.admit(st.peer))
 	require.True(h.t, h.srv.start(st))
@@ -371,12 +392,19 @@ func (p *peer) visitor() *peer {
 const pushed = `<message xmlns='jabber:client' from='v3.meet.jitsi' to='{jid}'><query xmlns='http://jabber.org/protocol/disco#info'>` +
 	`<identity category='component' type='polls' name='polls.v3.meet.jitsi'/><identity category='server' type='im' name='vnode'/></query></message>`
 
-// focus logs in with PLAIN and binds the resource focus.
-func (p *peer) focus() *peer {
+// focusLogin logs in with PLAIN, without binding.
+func (p *peer) focusLogin() *peer {
 	p.t.Helper()
 	p.open(testAuth)
 	p.play("C: "+auth(mechPlain, "\x00focus\x00"+testPassword), "S: "+saslSuccess)
 	p.restart(testAuth)
+	return p
+}
+
+// focus logs in and binds the resource focus.
+func (p *peer) focus() *peer {
+	p.t.Helper()
+	p.focusLogin()
 	p.send(`<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>focus</resource></bind></iq>`)
 	p.jid = p.expect(`<iq xmlns='jabber:client' type='result' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>{jid}</jid></bind></iq>`)
 	require.Equal(p.t, "focus@auth.meet.jitsi/focus", p.jid)

@@ -13,6 +13,8 @@ type host struct {
 	name       string
 	mechanisms []mechanism
 	tcpOnly    bool
+	// hibernation is how long a session outlives its connection.
+	hibernation time.Duration
 
 	// Payloads of answers, encoded once.
 	info, items []byte // disco of the domain
@@ -31,10 +33,12 @@ func (h *host) mechanism(name string) (mechanism, bool) {
 func (s *Server) newHosts() {
 	visitors := &host{
 		name:       s.cfg.Domain,
-		mechanisms: []mechanism{{mechAnonymous, func() exchange { return anonymousExchange{s.users} }}},
+		mechanisms: []mechanism{{mechAnonymous, func(st *stream) exchange { return anonymousExchange{s, st.previd} }}},
 		info:       discoInfo(s.cfg.Identities, true),
 		items:      discoItems(s.cfg.Items),
 		pushed:     discoInfo(s.cfg.Identities, false),
+
+		hibernation: s.cfg.Limits.Hibernation,
 	}
 	s.hosts = map[string]*host{visitors.name: visitors}
 	if s.cfg.AuthDomain == "" {
@@ -46,11 +50,9 @@ func (s *Server) newHosts() {
 	}
 	s.hosts[a.domain] = &host{
 		name: a.domain, mechanisms: a.mechanisms(), tcpOnly: true,
-		info: discoInfo(nil, true), items: discoItems(nil),
+		info: discoInfo(nil, true), items: discoItems(nil), hibernation: s.cfg.Limits.AuthHibernation,
 	}
 }
-
-const nsExtdisco1, nsExtdisco2 = "urn:xmpp:extdisco:1", "urn:xmpp:extdisco:2" // XEP-0215
 
 // discoInfo encodes a disco#info answer (XEP-0030 §3.1).
 func discoInfo(ids []Identity, features bool) []byte {
@@ -84,6 +86,7 @@ type features struct {
 	startTLS bool
 	offer    []mechanism
 	bind     bool
+	acks     bool // stream management, with bind
 	maxBytes int
 	idle     time.Duration
 }
@@ -106,6 +109,8 @@ func (f *features) append(dst []byte) []byte {
 	if f.bind {
 		// No <session/>: a client that sees it spends a round trip on it.
 		b.Start("bind", "xmlns", wire.NSBind).Elem("required", "").End()
+	}
+	if f.acks {
 		b.Start("sm", "xmlns", wire.NSSM).Elem("optional", "").End()
 	}
 	b.Start("limits", "xmlns", wire.NSLimits).

@@ -32,6 +32,9 @@ func TestConfigIsValidated(t *testing.T) {
 		"item: malformed":          func(c *Config) { c.Items = []string{"@"} },
 		"limit connections":        func(c *Config) { c.Limits.Connections = -1 },
 		"limit bytes before login": func(c *Config) { c.Limits.NegotiationBytes = 100 },
+		"limit hibernation:":       func(c *Config) { c.Limits.Hibernation = time.Millisecond },
+		"limit hibernating":        func(c *Config) { c.Limits.Hibernating = -1 },
+		"limit unacknowledged":     func(c *Config) { c.Limits.Unacked = 1 },
 		"limit ping after":         func(c *Config) { c.Limits.PingAfter = -time.Second },
 	} {
 		bad := testConfig()
@@ -208,7 +211,7 @@ func TestReasonsAreInTheClosedSet(t *testing.T) {
 		}
 	}
 	for _, err := range []error{errTooLarge, errUnsupported, errSilent, errShutdown, errReplaced, errBusy, errSlow, errNoTo, errOtherHost,
-		errTooManyElements, errTooManyLogins, errTooMuchAcked, errBadAck, errClosed, errTLS, errNoTLS, io.EOF, fmt.Errorf("x: %w", net.ErrClosed)} {
+		errTooManyElements, errTooManyLogins, errTooMuchAcked, errBadAck, errClosed, errTakenOver, errExpired, errOverrun, errInterrupted, errTLS, errNoTLS, io.EOF, fmt.Errorf("x: %w", net.ErrClosed)} {
 		require.True(t, known[reasonOf(err).label], err)
 	}
 }

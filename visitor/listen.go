@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"vnode/internal/wire"
@@ -120,14 +121,16 @@ func peerOf(remote string) netip.Addr {
 	return addr
 }
 
-// HTTPHandler serves the WebSocket on [WebSocketPath], for any Host header and
-// whatever the query holds, and a short page there for a plain GET, with which
-// clients check that the node is there; anything else is not found. The
-// http.Server around it should have a ReadHeaderTimeout; from the upgrade on
-// the connection is out of its hands.
+// HTTPHandler serves the WebSocket on [WebSocketPath] and BOSH on [BOSHPath],
+// for any Host header and whatever the query holds, and a short page there for
+// a plain GET, with which clients check that the node is there; anything else is
+// not found. The http.Server around it should have a ReadHeaderTimeout, and no
+// WriteTimeout: a request of BOSH waits for a minute. From the upgrade on a
+// WebSocket's connection is out of its hands.
 func (s *Server) HTTPHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(WebSocketPath, s.serveWebSocket)
+	mux.Handle(BOSHPath, s.bosh)
 	return mux
 }
 
@@ -155,10 +158,22 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	st := s.newStream(conn, transportWebSocket, false)
 	st.peer = peer
+	st.previd = previdOf(r)
 	st.t = newWSTransport(st.meter, early, s.cfg.Limits.NegotiationBytes)
 	// The handler returns and frees what net/http holds for a request; the
 	// stream lives on a goroutine of its own.
 	s.start(st)
+}
+
+// previdOf returns the id of the session the client says it comes back to
+// (lib-jitsi-meet puts it into the URL), without the URL's memory.
+func previdOf(r *http.Request) string {
+	const longest = 64 // of any id of ours
+	id := r.URL.Query().Get("previd")
+	if len(id) > longest {
+		return ""
+	}
+	return strings.Clone(id)
 }
 
 func servePage(w http.ResponseWriter, r *http.Request) {

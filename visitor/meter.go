@@ -35,19 +35,30 @@ func newMeter(src io.Reader, l *Limits) *meter {
 func (m *meter) unlimited() { m.rate = 0 }
 
 func (m *meter) Read(p []byte) (int, error) {
+	m.pay()
+	if m.rate > 0 {
+		p = p[:min(len(p), m.maxRead)]
+	}
+	n, err := m.src.Read(p)
+	m.charge(n)
+	return n, err
+}
+
+// pay waits until the client may send again.
+func (m *meter) pay() {
 	if m.rate == 0 {
-		n, err := m.src.Read(p)
-		m.total += uint64(n)
-		return n, err
+		return
 	}
 	m.refill()
 	if m.tokens < 0 {
 		time.Sleep(time.Duration(-m.tokens / m.rate * float64(time.Second)))
 	}
-	n, err := m.src.Read(p[:min(len(p), m.maxRead)])
+}
+
+// charge counts n bytes that came in.
+func (m *meter) charge(n int) {
 	m.total += uint64(n)
 	m.tokens -= float64(n)
-	return n, err
 }
 
 func (m *meter) refill() {

@@ -12,13 +12,22 @@ type metrics struct {
 	closed   map[fanout.Reason]prometheus.Counter
 	logins   *prometheus.CounterVec
 	refused  *prometheus.CounterVec
-	stanzas  prometheus.Counter
-	bytes    prometheus.Counter
+	// resumptions is by result.
+	resumptions map[string]prometheus.Counter
+	stanzas     prometheus.Counter
+	bytes       prometheus.Counter
 }
 
 const (
 	stateNegotiating = "negotiating"
 	stateBound       = "bound"
+	stateHibernating = "hibernating" // no stream, to be resumed
+
+	resumeOK       = "resumed"
+	resumeNotFound = "not_found" // or another user's
+	resumeBadAck   = "bad_ack"
+	resumeOverrun  = "overrun" // what was missed is no longer kept
+	resumeTimeout  = "timeout" // the session was busy for too long
 
 	overConnections = "connections"
 	overPerAddress  = "per_address"
@@ -26,11 +35,15 @@ const (
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	closed := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "vnode_visitor_closed_total", Help: "Client streams ended, by reason.",
+		Name: "vnode_visitor_closed_total", Help: "Client streams, and sessions without one, ended, by reason.",
 	}, []string{"reason"})
+	resumptions := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_visitor_resumptions_total", Help: "Attempts to resume a session (XEP-0198).",
+	}, []string{"result"})
 	m := &metrics{
+		resumptions: make(map[string]prometheus.Counter),
 		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "vnode_visitor_sessions", Help: "Client streams open.",
+			Name: "vnode_visitor_sessions", Help: "Client streams open, and sessions that hibernate.",
 		}, []string{"transport", "state"}),
 		closed: make(map[fanout.Reason]prometheus.Counter),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -49,9 +62,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, l := range labels() {
 		m.closed[fanout.Reason(l)] = closed.WithLabelValues(l)
 	}
-	for _, t := range []string{transportTCP, transportWebSocket} {
+	for _, t := range []string{transportTCP, transportWebSocket, transportBOSH} {
 		m.sessions.WithLabelValues(t, stateNegotiating)
 		m.sessions.WithLabelValues(t, stateBound)
+		m.sessions.WithLabelValues(t, stateHibernating)
 	}
 	for _, name := range []string{mechAnonymous, mechPlain, mechSCRAMSHA1, mechSCRAMSHA256} {
 		m.logins.WithLabelValues(name, "success")
@@ -59,7 +73,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.refused.WithLabelValues(overConnections)
 	m.refused.WithLabelValues(overPerAddress)
-	reg.MustRegister(m.sessions, closed, m.logins, m.refused, m.stanzas, m.bytes)
+	for _, r := range []string{resumeOK, resumeNotFound, resumeBadAck, resumeOverrun, resumeTimeout} {
+		m.resumptions[r] = resumptions.WithLabelValues(r)
+	}
+	reg.MustRegister(m.sessions, closed, resumptions, m.logins, m.refused, m.stanzas, m.bytes)
 	return m
 }
 

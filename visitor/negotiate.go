@@ -26,14 +26,18 @@ type negotiation struct {
 }
 
 // negotiate leads the client to bind and returns its session, or nil: then the
-// client has been told why and the connection is closed.
+// client has been told why and the connection is closed, or it has resumed a
+// session, to whose goroutine the stream now belongs.
 //
 //go:noinline
 func (st *stream) negotiate() *Session {
-	n := &negotiation{stream: st, secure: st.trusted || st.name == transportWebSocket}
+	n := &negotiation{stream: st, secure: st.trusted || st.name != transportTCP}
 	sess, err := n.run()
 	if err == nil {
 		return sess
+	}
+	if errors.Is(err, errResumed) {
+		return nil
 	}
 	if st.srv.isClosing() && isTimeout(err) && !errors.Is(err, errTLS) {
 		err = errShutdown
@@ -45,6 +49,7 @@ func (st *stream) negotiate() *Session {
 	r := reasonOf(err)
 	st.hangUp(r, header)
 	st.ended(r, wire.JID{})
+	st.srv.forget(st)
 	return nil
 }
 
@@ -167,7 +172,7 @@ func (n *negotiation) features() []byte {
 	}
 	switch {
 	case n.who.user != "":
-		f.bind, f.maxBytes = true, n.maxBytes()
+		f.bind, f.acks, f.maxBytes = true, n.t.output().acks, n.maxBytes()
 	case !n.secure:
 		f.startTLS = true
 	default:
@@ -209,7 +214,7 @@ func (n *negotiation) element(h *wire.Header, data []byte) (*Session, error) {
 			return nil, n.sasl(h, data)
 		}
 	case wire.NSSM:
-		return nil, n.flush(refuseSM(h, n.who.user != ""))
+		return nil, n.streamManagement(h)
 	}
 	return nil, errUnsupported
 }
@@ -286,7 +291,7 @@ func (n *negotiation) saslStep(h *wire.Header, data []byte) (out []byte, who *lo
 		case !ok:
 			return nil, nil, failInvalidMechanism
 		}
-		n.exchange, n.running, initial = m.start(), m.name, true
+		n.exchange, n.running, initial = m.start(n.stream), m.name, true
 	case "response":
 	case "abort":
 		return nil, nil, failAborted

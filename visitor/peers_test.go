@@ -213,8 +213,12 @@ type coderPeer struct {
 }
 
 func dialCoder(t *testing.T, url string) *coderPeer {
+	return dialCoderWith(t, url+WebSocketPath+"?room=x&vnode=v3&unknown=1")
+}
+
+func dialCoderWith(t *testing.T, url string) *coderPeer {
 	ctx := peerContext(t)
-	c, resp, err := websocket.Dial(ctx, url+WebSocketPath+"?room=x&vnode=v3&unknown=1", &websocket.DialOptions{
+	c, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		Subprotocols: []string{"chat", "xmpp"}, Host: "meet.example.com", CompressionMode: websocket.CompressionContextTakeover,
 	})
 	require.NoError(t, err)
@@ -237,7 +241,8 @@ func (p *coderPeer) next() string {
 	return string(data)
 }
 
-func (p *coderPeer) login() (jid string) {
+// anonymous logs in, without binding.
+func (p *coderPeer) anonymous() {
 	p.t.Helper()
 	p.send(fmt.Sprintf(openTo, testDomain))
 	require.Contains(p.t, p.next(), "<open ")
@@ -247,6 +252,11 @@ func (p *coderPeer) login() (jid string) {
 	p.send(fmt.Sprintf(openTo, testDomain))
 	require.Contains(p.t, p.next(), "<open ")
 	require.Contains(p.t, p.next(), "<bind ")
+}
+
+func (p *coderPeer) login() (jid string) {
+	p.t.Helper()
+	p.anonymous()
 	p.send(bindIQ)
 	require.Contains(p.t, p.next(), "<message ")
 	jid = matcher(`<iq xmlns='jabber:client' type='result' id='_bind_auth_2'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>{jid}</jid></bind></iq>`).FindStringSubmatch(p.next())[1]
@@ -265,6 +275,36 @@ func TestCoderWebSocketJoins(t *testing.T) {
 	require.Contains(t, p.next(), "id='big' type='error'")
 	ctx := p.c.CloseRead(p.ctx)
 	require.NoError(t, p.c.Ping(ctx))
+}
+
+// As the web client resumes: with the id in the URL.
+func TestCoderWebSocketResumes(t *testing.T) {
+	h := newHouse(t, nil)
+	t.Cleanup(h.shut)
+	url := h.serveHTTP(t).URL + WebSocketPath + "?prefix=&room=x&vnode=v3"
+	p := dialCoderWith(t, url)
+	jid := p.login()
+	p.send(smEnable)
+	id := matcher(`<enabled xmlns='urn:xmpp:sm:3' id='{id}' resume='true' max='60'/>`).FindStringSubmatch(p.next())[1]
+	h.tell(jid, 0)
+	require.Equal(t, told(0), p.next())
+	require.NoError(t, p.c.CloseNow())
+	h.tell(jid, 1)
+
+	thief := dialCoderWith(t, url)
+	thief.anonymous()
+	thief.send("<resume xmlns='urn:xmpp:sm:3' previd='" + id + "' h='0'/>")
+	require.Equal(t, itemNotFound, thief.next())
+
+	q := dialCoderWith(t, url+"&previd="+id)
+	q.anonymous()
+	q.send("<resume xmlns='urn:xmpp:sm:3' previd='" + id + "' h='0'/>")
+	require.Equal(t, resumedWith(id, 0), q.next())
+	require.Equal(t, told(0), q.next())
+	require.Equal(t, told(1), q.next())
+	q.send(`<iq xmlns='jabber:client' type='get' id='p' to='v3.meet.jitsi'><ping xmlns='urn:xmpp:ping'/></iq>`)
+	require.Equal(t, `<iq xmlns='jabber:client' to='`+jid+`' from='v3.meet.jitsi' id='p' type='result'/>`, q.next())
+	require.Empty(t, h.ended())
 }
 
 func TestCoderWebSocketLeaves(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/visitor/bosh"
 	"vnode/visitor/websocket"
 )
 
@@ -25,6 +26,9 @@ const (
 	reasonDisconnected fanout.Reason = "disconnected" // the connection broke off
 	reasonWebSocket    fanout.Reason = "websocket_protocol"
 	reasonTLS          fanout.Reason = "tls"
+	reasonBOSH         fanout.Reason = "bosh_protocol"       // the client broke XEP-0124, and has been told
+	reasonExpired      fanout.Reason = "hibernation_expired" // not resumed in time
+	reasonEvicted      fanout.Reason = "hibernation_evicted" // too many others hibernate
 )
 
 // peerClosed is a WebSocket close frame of the client, to be echoed (RFC 6455
@@ -37,6 +41,11 @@ var (
 	errClosed = errors.New("closed by the client")
 	errTLS    = errors.New("TLS handshake failed")
 	errNoTLS  = errors.New("STARTTLS not available")
+
+	// errInterrupted: reading was interrupted; whoever did it has said why.
+	errInterrupted = errors.New("interrupted")
+	errExpired     = errors.New("not resumed in time")
+	errOverrun     = errors.New("what the client has missed is no longer kept")
 )
 
 // Stream errors this package finds itself.
@@ -55,6 +64,7 @@ var (
 	errTooManyElements = wire.StreamError{Condition: wire.PolicyViolation, Text: "too many elements before login"}
 	errTooManyLogins   = wire.StreamError{Condition: wire.PolicyViolation, Text: "too many failed logins"}
 	errTooMuchAcked    = wire.StreamError{Condition: wire.UndefinedCondition, Text: "Client acknowledged more stanzas than sent by server"}
+	errTakenOver       = wire.StreamError{Condition: wire.Conflict, Text: "resumed on a new connection"}
 	errBadAck          = wire.StreamError{Condition: wire.UndefinedCondition, Text: "Client sent an unreadable acknowledgement"}
 )
 
@@ -63,6 +73,7 @@ func reasonOf(err error) reason {
 	var frame websocket.CloseError
 	var stream wire.StreamError
 	var peer peerClosed
+	var breach bosh.Error
 	switch {
 	case errors.As(err, &peer):
 		return reason{label: reasonClosed, frame: websocket.CloseError{Code: peer.code, Text: "Goodbye"}}
@@ -74,10 +85,18 @@ func reasonOf(err error) reason {
 		return streamReason(errTooLarge)
 	case errors.As(err, &stream):
 		return streamReason(stream)
+	case errors.As(err, &breach):
+		return reason{label: reasonBOSH, gone: true}
+	case errors.Is(err, bosh.ErrInactive):
+		return reason{label: streamReason(errSilent).label, gone: true}
 	case errors.Is(err, errTLS):
 		return reason{label: reasonTLS, gone: true}
 	case errors.Is(err, errNoTLS):
 		return reason{label: reasonTLS}
+	case errors.Is(err, errExpired):
+		return reason{label: reasonExpired, gone: true}
+	case errors.Is(err, errOverrun):
+		return reason{label: fanout.SlowConsumer, stream: errSlow}
 	case isTimeout(err):
 		return streamReason(errSilent)
 	}
@@ -95,7 +114,8 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 // labels is the closed set of reasons, for the metric.
 func labels() []string {
 	l := []string{
-		string(reasonClosed), string(reasonDisconnected), string(reasonWebSocket), string(reasonTLS),
+		string(reasonClosed), string(reasonDisconnected), string(reasonWebSocket), string(reasonTLS), string(reasonBOSH),
+		string(reasonExpired), string(reasonEvicted),
 		string(fanout.SlowConsumer), string(fanout.Stalled), string(fanout.WriteFailed), string(fanout.BroadcasterClosed),
 	}
 	for _, c := range []wire.StreamCondition{

@@ -60,7 +60,7 @@ func (s *Session) route(h *wire.Header, data []byte) {
 	case host == nil:
 		s.srv.handler.Stanza(s, data, h, to)
 	case to.Local == "":
-		s.toHost(host, h, q)
+		s.toHost(host, h, q, data)
 	default:
 		// Other clients are reached through rooms only.
 		s.unavailable(h)
@@ -113,7 +113,11 @@ func (s *Session) toAccount(h *wire.Header, q query) {
 	s.unavailable(h)
 }
 
-func (s *Session) toHost(on *host, h *wire.Header, q query) {
+func (s *Session) toHost(on *host, h *wire.Header, q query, data []byte) {
+	if !q.set && (q.space == nsExtdisco2 || q.space == nsExtdisco1) {
+		s.askServices(h, data)
+		return
+	}
 	if q.local != "" {
 		s.answer(h, func(q query) ([]byte, bool) { return s.srv.askHost(on, q) }, q)
 		return
@@ -129,6 +133,10 @@ func (s *Session) answer(h *wire.Header, ask func(query) ([]byte, bool), q query
 		s.refuse(h, wire.ErrServiceUnavailable)
 		return
 	}
+	s.result(h, payload)
+}
+
+func (s *Session) result(h *wire.Header, payload []byte) {
 	s.Deliver(nil, fanout.NewPrivate(wire.AppendResult(nil, h, wire.NSClient, s.address, payload)))
 }
 

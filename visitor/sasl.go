@@ -39,8 +39,11 @@ const (
 type login struct {
 	user  string
 	admin bool
-	// anonymous users were named by users.take.
-	anonymous bool
+	// named says that the name is from users.take, and to be released.
+	named bool
+	// resuming says that the name is that of an anonymous client's session
+	// which this client may resume: it knows the session's id.
+	resuming bool
 }
 
 // exchange is one run of a mechanism.
@@ -54,7 +57,7 @@ type exchange interface {
 // mechanism is one a domain offers.
 type mechanism struct {
 	name  string
-	start func() exchange
+	start func(*stream) exchange
 }
 
 // authenticator makes the exchanges of the auth domain.
@@ -69,12 +72,12 @@ type authenticator struct {
 
 func (a *authenticator) mechanisms() []mechanism {
 	hashed := func(name string, hash scram.HashGeneratorFcn, keys func(*Account) *Keys) mechanism {
-		return mechanism{name, func() exchange { return newSCRAM(a, hash, keys) }}
+		return mechanism{name, func(*stream) exchange { return newSCRAM(a, hash, keys) }}
 	}
 	return []mechanism{
 		hashed(mechSCRAMSHA256, scram.SHA256, func(a *Account) *Keys { return &a.SHA256 }),
 		hashed(mechSCRAMSHA1, scram.SHA1, func(a *Account) *Keys { return &a.SHA1 }),
-		{mechPlain, func() exchange { return &plainExchange{a} }},
+		{mechPlain, func(*stream) exchange { return &plainExchange{a} }},
 	}
 }
 
@@ -102,10 +105,18 @@ func (a *authenticator) mayAct(user, authzid string) bool {
 
 // anonymousExchange accepts everybody. What a client sends as trace
 // information (RFC 4505 §2) is of no use here.
-type anonymousExchange struct{ users *users }
+type anonymousExchange struct {
+	srv    *Server
+	previd string
+}
 
+// step names the client: as before if it named the session it comes back to,
+// for only the session's own user may resume it (XEP-0198 §5).
 func (e anonymousExchange) step([]byte) ([]byte, *login, error) {
-	return nil, &login{user: e.users.take(), anonymous: true}, nil
+	if sess := e.srv.resumable(e.previd); sess != nil && sess.named {
+		return nil, &login{user: sess.jid.Local, resuming: true}, nil
+	}
+	return nil, &login{user: e.srv.users.take(), named: true}, nil
 }
 
 type plainExchange struct{ a *authenticator }

@@ -1,12 +1,15 @@
 package visitor
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -14,6 +17,7 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/visitor/bosh"
 )
 
 // Handler is the rest of the node, as sessions see it.
@@ -30,8 +34,10 @@ type Handler interface {
 	// nobody else.
 	Stanza(s *Session, stanza []byte, h *wire.Header, to wire.JID)
 	// Closed tells that the session has ended: once for each session, after
-	// its last Stanza, on the same goroutine. A session with the same
-	// address is bound only after it has returned.
+	// its last Stanza, on the same goroutine. A connection that is lost ends
+	// a session only when the client cannot resume it or has not done so in
+	// time (XEP-0198 §5). A session with the same address is bound only
+	// after Closed has returned.
 	Closed(s *Session)
 }
 
@@ -46,9 +52,11 @@ type Server struct {
 	users      *users
 	hosts      map[string]*host
 	version    []byte
+	services   *services
 	ackRequest *fanout.Message
+	bosh       *bosh.Server
 
-	running sync.WaitGroup // streams
+	running sync.WaitGroup // streams and sessions
 	cutting atomic.Bool    // Close has run out of time
 
 	mu        sync.Mutex // guards what follows
@@ -56,8 +64,12 @@ type Server struct {
 	admitted  int                // streams, and connections on their way to become one
 	addresses map[netip.Addr]int // the same of each client address that is not exempt
 	sessions  map[wire.JID]*Session
+	ids       map[smID]*Session // those that can be resumed
 	listeners map[net.Listener]struct{}
 	closing   bool
+	// hibernating is the sessions without a connection, oldest first.
+	hibernating list.List
+	counts      lateCounts
 }
 
 // New returns a server. It starts nothing; ServeTCP and HTTPHandler do. The
@@ -74,13 +86,16 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 	s := &Server{
 		cfg: cfg, fan: fan, handler: h, log: log, metrics: newMetrics(reg), users: newUsers(),
 		version:    softwareVersion(cfg.Software, cfg.Version),
+		services:   newServices(cfg.Services),
 		ackRequest: fanout.NewNonza(smRequest),
 		streams:    make(map[*stream]struct{}),
 		addresses:  make(map[netip.Addr]int),
 		sessions:   make(map[wire.JID]*Session),
+		ids:        make(map[smID]*Session),
 		listeners:  make(map[net.Listener]struct{}),
 	}
 	s.newHosts()
+	s.newBOSH()
 	return s, nil
 }
 
@@ -98,12 +113,18 @@ func (s *Server) Deliver(to wire.JID, m *fanout.Message) bool {
 	return true
 }
 
-// Close stops listening, ends every stream with system-shutdown and waits until
-// all are gone. When ctx ends first, what is left is cut off, and the error is
-// ctx's.
+// Close stops listening, ends every session and stream with system-shutdown and
+// waits until all are gone. When ctx ends first, what is left is cut off, and
+// the error is ctx's.
 func (s *Server) Close(ctx context.Context) error {
-	for _, st := range s.beginClosing() {
-		st.shutDown()
+	streams, sessions := s.beginClosing()
+	for _, st := range streams {
+		if st.session == nil {
+			st.interrupt()
+		}
+	}
+	for _, sess := range sessions {
+		sess.end(streamReason(errShutdown))
 	}
 	gone := make(chan struct{})
 	go func() {
@@ -116,7 +137,8 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.cutting.Store(true)
-	for _, st := range s.open() {
+	streams, _ = s.open()
+	for _, st := range streams {
 		st.cut()
 	}
 	return fmt.Errorf("visitor: streams cut off: %w", ctx.Err())
@@ -128,14 +150,6 @@ type live struct {
 	session *Session
 }
 
-func (l live) shutDown() {
-	if l.session != nil {
-		l.session.end(streamReason(errShutdown))
-		return
-	}
-	l.interrupt()
-}
-
 // cut makes a stream that is closing close at once.
 func (l live) cut() {
 	if l.session != nil {
@@ -144,7 +158,8 @@ func (l live) cut() {
 	l.abandon()
 }
 
-func (s *Server) beginClosing() []live {
+// beginClosing lets nobody in any more and returns what is open.
+func (s *Server) beginClosing() ([]live, []*Session) {
 	s.mu.Lock()
 	s.closing = true
 	listeners := s.listeners
@@ -156,15 +171,14 @@ func (s *Server) beginClosing() []live {
 	return s.open()
 }
 
-// open returns what is open now.
-func (s *Server) open() []live {
+// open returns the streams and the sessions there are now.
+func (s *Server) open() (streams []live, sessions []*Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]live, 0, len(s.streams))
 	for st := range s.streams {
-		all = append(all, live{st, st.session})
+		streams = append(streams, live{st, st.session})
 	}
-	return all
+	return streams, slices.Collect(maps.Values(s.sessions))
 }
 
 func (s *Server) isClosing() bool {
@@ -180,8 +194,8 @@ func (s *Server) session(jid wire.JID) *Session {
 	return s.sessions[jid]
 }
 
-// bound makes a session known.
-func (s *Server) bound(sess *Session) error {
+// bound makes a session known. The client's name is the session's from here on.
+func (s *Server) bound(sess *Session, st *stream) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -191,10 +205,16 @@ func (s *Server) bound(sess *Session) error {
 		return errReplaced
 	}
 	s.sessions[sess.jid] = sess
-	sess.stream.session = sess
-	s.metrics.sessions.WithLabelValues(sess.name, stateNegotiating).Dec()
-	s.metrics.sessions.WithLabelValues(sess.name, stateBound).Inc()
+	st.who.named = false
+	s.attachedLocked(sess, st)
 	return nil
+}
+
+// attachedLocked notes that a stream is a session's.
+func (s *Server) attachedLocked(sess *Session, st *stream) {
+	st.session = sess
+	s.metrics.sessions.WithLabelValues(st.name, stateNegotiating).Dec()
+	s.metrics.sessions.WithLabelValues(st.name, stateBound).Inc()
 }
 
 // unbound makes a session unreachable.
@@ -202,6 +222,7 @@ func (s *Server) unbound(sess *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.jid)
+	delete(s.ids, sess.id)
 }
 
 // admit counts a new connection in, or says which limit refuses it. What is
@@ -266,7 +287,7 @@ func (s *Server) track(st *stream) bool {
 
 // forget is the last a stream does.
 func (s *Server) forget(st *stream) {
-	if st.who.anonymous {
+	if st.who.named {
 		s.users.release(st.who.user)
 	}
 	s.mu.Lock()

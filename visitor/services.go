@@ -10,8 +10,6 @@ const (
 // Payloads of answers that are the same for everybody.
 var (
 	emptyRoster = []byte("<query xmlns='" + nsRoster + "'/>")
-	noServices1 = []byte("<services xmlns='" + nsExtdisco1 + "'/>")
-	noServices2 = []byte("<services xmlns='" + nsExtdisco2 + "'/>")
 	accountInfo = []byte("<query xmlns='" + wire.NSDisco + "'>" +
 		"<identity category='account' type='registered'/>" +
 		"<feature var='" + wire.NSDisco + "'/><feature var='" + wire.NSItems + "'/></query>")
@@ -34,10 +32,6 @@ func (s *Server) askHost(h *host, q query) (payload []byte, ok bool) {
 		return h.info, true
 	case query{false, wire.NSItems, "query"}:
 		return h.items, true
-	case query{false, nsExtdisco2, "services"}:
-		return noServices2, true
-	case query{false, nsExtdisco1, "services"}:
-		return noServices1, true
 	case query{false, nsVersion, "query"}:
 		return s.version, true
 	case query{true, wire.NSSession, "session"}: // RFC 3921 §3; not offered, still sent

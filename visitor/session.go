@@ -1,6 +1,8 @@
 package visitor
 
 import (
+	"container/list"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -9,32 +11,46 @@ import (
 	"vnode/visitor/websocket"
 )
 
-// Session is a client from bind on. Its exported methods never block and may
-// be called from any goroutine.
+// Session is a client from bind on, over one connection or, when it resumes
+// (XEP-0198 §5), several. Its exported methods never block and may be called
+// from any goroutine.
+//
+// One goroutine owns it from bind to its end, whatever connections come and go:
+// who wants something of the session leaves word and interrupts it.
 type Session struct {
 	// Static after construction.
-	*stream
+	srv     *Server
 	jid     wire.JID
 	address string // jid as a string
 	host    *host  // it logged in at
 	fan     *fanout.Session
 	gone    chan struct{} // closed when the Handler has been told of its end
+	admin   bool
+	named   bool // jid.Local is to be released
 
 	// Shared.
+	current atomic.Pointer[stream] // its connection; nil while it hibernates
+	wake    atomic.Pointer[alarm]  // while it hibernates
 	ending  atomic.Pointer[reason] // set once, by what ended it first
-	written atomic.Bool            // fanout writes no more
+	claim   atomic.Pointer[claim]  // a connection that wants to take over
 	acks    atomic.Bool            // stream management is enabled
 	counted atomic.Uint32          // stanzas received since then, modulo 2^32
 
-	// Owned by the stream's goroutine.
-	asked bool // the client was asked whether it is there
+	// Owned by the session's goroutine.
+	asked       bool          // the client was asked whether it is there
+	hibernation time.Duration // how long it outlives its connection; 0: not at all
+	transport   string        // of the latest connection
+
+	// Guarded by Server.mu.
+	id    smID          // to resume it by; zero for none
+	sleep *list.Element // in Server.hibernating; nil while it has a connection
 }
 
 // JID returns the client's full address.
 func (s *Session) JID() wire.JID { return s.jid }
 
 // Admin reports whether the client is the focus.
-func (s *Session) Admin() bool { return s.who.admin }
+func (s *Session) Admin() bool { return s.admin }
 
 // Deliver sends ms to the client, in order behind everything appended to after
 // so far (nil: as soon as possible).
@@ -49,27 +65,45 @@ func (s *Session) Follow(l *fanout.Log, ms ...*fanout.Message) bool { return s.f
 // more. It does nothing when the session does not follow l.
 func (s *Session) Unfollow(l *fanout.Log, ms ...*fanout.Message) { s.fan.Unfollow(l, ms...) }
 
-// Transport returns the name of the client's transport: "websocket" or "tcp".
-func (s *Session) Transport() string { return s.name }
+// run is the session's goroutine: it reads the client, over one connection
+// after the other, until the session ends.
+func (s *Session) run() {
+	for {
+		if err := s.next(s.read(s.current.Load())); err != nil {
+			s.finish(err)
+			return
+		}
+	}
+}
 
-// run reads the client until the session ends, then sees the connection off.
-func (s *Session) run() { s.finish(s.read()) }
-
-// finish ends the session for what reading it ended with.
+// finish ends the session for what reading it ended with, and sees its
+// connection off.
 //
 //go:noinline
 func (s *Session) finish(err error) {
 	s.end(reasonOf(err))
 	s.srv.unbound(s)
+	s.refuseClaims()
 	s.srv.handler.Closed(s)
+	if s.named {
+		s.srv.users.release(s.jid.Local)
+	}
 	close(s.gone)
 	<-s.fan.Done()
 	r := *s.ending.Load()
 	if found := s.fan.Reason(); found != r.label {
 		r = reason{label: found} // fanout ended it before we did
 	}
-	s.hangUp(r)
-	s.ended(r, s.jid)
+	st := s.current.Load()
+	if st == nil {
+		s.srv.comesTooLate(s)
+		s.srv.metrics.ended(r.label)
+		s.log("hibernating session ended", "reason", string(r.label))
+		return
+	}
+	s.hangUp(st, r)
+	st.ended(r, s.jid)
+	s.srv.forget(st)
 }
 
 // end ends the session for the reason, unless it has one already.
@@ -77,18 +111,28 @@ func (s *Session) end(r reason) {
 	if !s.ending.CompareAndSwap(nil, &r) {
 		return
 	}
-	if r.gone || r.frame.Code != 0 {
+	if st := s.current.Load(); st == nil || r.gone || r.frame.Code != 0 {
 		// A close frame goes out when fanout has let go of the connection.
 		s.fan.Abort(r.label)
 	} else {
-		s.fan.Close(r.label, s.farewell(&r)...)
+		s.fan.Close(r.label, s.farewell(st, &r)...)
 	}
 	s.interrupt()
 }
 
+// interrupt makes the session's goroutine look up, whatever it waits for.
+func (s *Session) interrupt() {
+	if a := s.wake.Load(); a != nil {
+		a.ring()
+	}
+	if st := s.current.Load(); st != nil {
+		st.interrupt()
+	}
+}
+
 // farewell is what fanout sends last.
-func (s *Session) farewell(r *reason) []*fanout.Message {
-	out := s.t.output()
+func (s *Session) farewell(st *stream, r *reason) []*fanout.Message {
+	out := st.t.output()
 	var ms []*fanout.Message
 	if s.acks.Load() { // XEP-0198 §4: the last count, before the end
 		ms = append(ms, s.answerAck())
@@ -100,34 +144,44 @@ func (s *Session) farewell(r *reason) []*fanout.Message {
 }
 
 // hangUp closes the connection, which is ours again.
-func (s *Session) hangUp(r reason) {
-	defer s.conn.Close()
+func (s *Session) hangUp(st *stream, r reason) {
+	defer st.conn.Close()
 	if r.gone || r.label == fanout.WriteFailed || r.label == fanout.Stalled {
 		return
 	}
 	if r.frame.Code != 0 {
-		_ = s.raw.SetWriteDeadline(time.Now().Add(s.srv.cfg.Limits.Close)) // else the write fails, as well
-		if s.write(websocket.AppendClose(nil, r.frame.Code, r.frame.Text)) != nil {
+		_ = st.raw.SetWriteDeadline(time.Now().Add(s.srv.cfg.Limits.Close)) // else the write fails, as well
+		if st.write(websocket.AppendClose(nil, r.frame.Code, r.frame.Text)) != nil {
 			return
 		}
 	}
-	s.linger()
+	st.linger()
 }
 
-// read handles what the client sends until the stream ends; the error says
-// why.
-func (s *Session) read() error {
+// log tells of the session; of visitors only to who wants to know everything.
+func (s *Session) log(msg string, args ...any) {
+	log := s.srv.log.Debug
+	if s.admin {
+		log = s.srv.log.Info
+	}
+	log(msg, append([]any{"session", s.address, "transport", s.transport}, args...)...)
+}
+
+// read handles what the client sends on a connection until that is of no more
+// use or the session's goroutine is wanted elsewhere; the error says why.
+func (s *Session) read(st *stream) error {
 	for {
-		seen := s.meter.total
-		if err := s.arm(); err != nil {
+		seen := st.meter.total
+		until, err := s.arm(st)
+		if err != nil {
 			return err
 		}
-		ev, err := s.t.next()
+		ev, err := st.t.next()
 		if err == nil {
 			s.asked = false
 			err = s.handle(ev)
 		} else if isTimeout(err) {
-			err = s.silent(s.meter.total != seen)
+			err = s.silent(until, st.meter.total != seen)
 		}
 		if err != nil {
 			return err
@@ -150,30 +204,32 @@ func (s *Session) handle(ev event) error {
 	return nil
 }
 
-// arm bounds the next wait for the client.
+// arm bounds the next wait for the client, and says until when.
 //
 //go:noinline
-func (s *Session) arm() error {
+func (s *Session) arm(st *stream) (until time.Time, err error) {
 	wait := s.srv.cfg.Limits.PingAfter
 	if s.asked {
 		wait = s.srv.cfg.Limits.PingTimeout
 	}
-	if err := s.raw.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return err
+	until = time.Now().Add(wait)
+	if err := st.raw.SetReadDeadline(until); err != nil {
+		return until, err
 	}
 	// Looked at behind the deadline, which interrupt may have undone.
-	if s.over() {
-		return errClosed
+	if s.ending.Load() != nil || s.claim.Load() != nil || st.released.Load() {
+		return until, errInterrupted
 	}
-	return nil
+	return until, nil
 }
 
 // silent deals with a wait that was in vain but for some bytes, maybe. A client
 // that says nothing is asked for a sign of life, and given up if none comes:
 // the connection of a phone that lost its network stays open for ever
 // otherwise.
-func (s *Session) silent(bytes bool) error {
+func (s *Session) silent(until time.Time, bytes bool) error {
 	switch {
+	case time.Now().Before(until): // interrupted; arm finds out what for
 	case bytes:
 		s.asked = false
 	case s.asked:
@@ -183,18 +239,6 @@ func (s *Session) silent(bytes bool) error {
 		s.ask()
 	}
 	return nil
-}
-
-// over reports whether the session has ended already, here or in fanout.
-func (s *Session) over() bool {
-	return s.ending.Load() != nil || s.written.Load()
-}
-
-// outputEnded is told by fanout that it has ended: its reason may be its own,
-// a client that takes nothing, and then the reader must hear of it.
-func (s *Session) outputEnded() {
-	s.written.Store(true)
-	s.interrupt()
 }
 
 // ask makes the client say something: an acknowledgement, or the answer to a
@@ -207,4 +251,12 @@ func (s *Session) ask() {
 	s.Deliver(nil, fanout.NewPrivate(wire.NewBuilder(nil).
 		Start("iq", "xmlns", wire.NSClient, "type", "get", "id", "ping", "from", s.host.name, "to", s.address).
 		Elem("ping", "", "xmlns", wire.NSPing).Bytes()))
+}
+
+// survivable reports whether what ended the reading of a connection broke that
+// alone, not the stream: no </stream:stream>, and nothing the client did wrong
+// (RFC 7395 §3.6 for a close frame without <close/>).
+func survivable(err error) bool {
+	var peer peerClosed
+	return errors.As(err, &peer) || errors.Is(err, errInterrupted) || err == errSilent || reasonOf(err).label == reasonDisconnected
 }

@@ -206,7 +206,7 @@ func TestStreamManagement(t *testing.T) {
 			p.play(
 				"C: "+ping, "S: "+pong, // before enable: not counted
 				"C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>",
-				"S: <enabled xmlns='urn:xmpp:sm:3'/>",
+				"S: <enabled xmlns='urn:xmpp:sm:3' id='{id}' resume='true' max='60'/>",
 				"C: <r xmlns='urn:xmpp:sm:3'/>",
 				"S: <a xmlns='urn:xmpp:sm:3' h='0'/>",
 				"C: "+ping, "S: "+pong,
@@ -260,7 +260,7 @@ func TestBadAcks(t *testing.T) {
 			p := h.websocket().visitor()
 			p.play(
 				"C: <enable xmlns='urn:xmpp:sm:3' resume='true'/>",
-				"S: <enabled xmlns='urn:xmpp:sm:3'/>",
+				"S: <enabled xmlns='urn:xmpp:sm:3' id='{id}' resume='true' max='60'/>",
 				"C: <a xmlns='urn:xmpp:sm:3' "+ack+"/>",
 				"S: <a xmlns='urn:xmpp:sm:3' h='0'/>",
 				"S: <stream:error xmlns:stream='http://etherx.jabber.org/streams'><undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"+
@@ -303,7 +303,6 @@ func TestRoomsReachSessions(t *testing.T) {
 		s := h.srv.session(to)
 		require.Equal(t, to, s.JID())
 		require.False(t, s.Admin())
-		require.Equal(t, transportWebSocket, s.Transport())
 		room, other := h.fan.NewLog(), h.fan.NewLog()
 		m := func(id string) *fanout.Message {
 			return fanout.NewMessage(fanout.Plain, "", []byte("<message xmlns='jabber:client' to='"), []byte("' id='"+id+"'/>"))

@@ -2,13 +2,13 @@ package visitor
 
 import (
 	"strconv"
+	"time"
 
 	"vnode/fanout"
 	"vnode/internal/wire"
 )
 
-// Stream management, XEP-0198, without resumption: the session's end is final,
-// and <enabled/> says so by offering none.
+// Stream management, XEP-0198: its elements. Resumption is in resume.go.
 
 var (
 	smRequest = []byte("<r xmlns='" + wire.NSSM + "'/>")
@@ -21,22 +21,20 @@ func smFailed(condition string) []byte {
 		Elem(condition, "", "xmlns", wire.NSStanzas).Bytes()
 }
 
-// refuseSM answers an element of stream management before bind. Nothing can be
-// resumed, so a <resume/> finds nothing; the rest comes too early.
-func refuseSM(h *wire.Header, loggedIn bool) []byte {
-	if string(h.Name) == "resume" && loggedIn {
-		return smFailed("item-not-found")
+// streamManagement acts on an element of XEP-0198 before bind.
+func (n *negotiation) streamManagement(h *wire.Header) error {
+	if string(h.Name) == "resume" && n.who.user != "" && n.t.output().acks {
+		return n.resume(h)
 	}
-	return smFailed("unexpected-request")
+	return n.flush(smFailed("unexpected-request")) // it comes too early
 }
 
 // streamManagement acts on an element of XEP-0198 after bind.
 func (s *Session) streamManagement(h *wire.Header) error {
 	switch string(h.Name) {
 	case "enable":
-		if !s.acks.Load() {
-			s.acks.Store(true)
-			s.fan.EnableAcks(fanout.NewNonza(smEnabled))
+		if !s.acks.Load() && s.current.Load().t.output().acks {
+			s.enable(h)
 			return nil
 		}
 	case "r":
@@ -56,20 +54,46 @@ func (s *Session) streamManagement(h *wire.Header) error {
 	return nil
 }
 
+// enable starts to count and, if the client wants it, makes the session
+// resumable (XEP-0198 §3 and §5).
+func (s *Session) enable(h *wire.Header) {
+	s.acks.Store(true)
+	if want := h.Attr("resume"); want != "true" && want != "1" {
+		s.fan.EnableAcks(fanout.NewNonza(smEnabled), false)
+		return
+	}
+	s.hibernation = s.host.hibernation
+	if n, err := strconv.ParseUint(h.Attr("max"), 10, 31); err == nil && n > 0 {
+		s.hibernation = min(s.hibernation, time.Duration(n)*time.Second)
+	}
+	id := newID()
+	s.srv.makeResumable(s, hashID(id))
+	s.fan.EnableAcks(fanout.NewNonza(wire.NewBuilder(nil).Elem("enabled", "", "xmlns", wire.NSSM,
+		"id", id, "resume", "true", "max", strconv.Itoa(int(s.hibernation/time.Second))).Bytes()), true)
+}
+
 // acked takes the client's count of our stanzas.
 func (s *Session) acked(h *wire.Header) error {
-	n, err := strconv.ParseUint(h.Attr("h"), 10, 32)
+	n, err := parseCount(h)
 	if err != nil {
-		return errBadAck
+		return err
 	}
-	if s.fan.Acked(uint32(n)) != nil {
+	if s.fan.Acked(n) != nil {
 		return errTooMuchAcked
 	}
 	return nil
 }
 
+// parseCount reads the 'h' of an element.
+func parseCount(h *wire.Header) (uint32, error) {
+	n, err := strconv.ParseUint(h.Attr("h"), 10, 32)
+	if err != nil {
+		return 0, errBadAck
+	}
+	return uint32(n), nil
+}
+
 // answerAck is our count of the client's stanzas.
 func (s *Session) answerAck() *fanout.Message {
-	return fanout.NewNonza(wire.NewBuilder(nil).
-		Elem("a", "", "xmlns", wire.NSSM, "h", strconv.FormatUint(uint64(s.counted.Load()), 10)).Bytes())
+	return fanout.NewNonza(wire.NewBuilder(nil).Elem("a", "", "xmlns", wire.NSSM, "h", s.handled()).Bytes())
 }

@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
+	"vnode/fanout"
 	"vnode/internal/wire"
 	"vnode/visitor/websocket"
 )
@@ -19,21 +21,26 @@ type stream struct {
 	peer    netip.Addr // counted under; invalid when exempt
 	name    string     // of the transport
 	trusted bool       // a listener that needs no TLS
+	previd  string     // of the session the client says it comes back to; a secret
 
-	// Owned by the stream's goroutine.
+	// Owned by the goroutine of the stream or, once it has resumed a session,
+	// of that.
 	conn  net.Conn // raw, or TLS over it
 	meter *meter
 	t     transport
-	who   login // once logged in
+	who   login        // once logged in
+	link  *fanout.Link // once bound: the write side
+
+	released atomic.Bool // fanout has let go of it
 
 	session *Session // once bound; guarded by Server.mu
 }
 
-// run is the stream's goroutine. Where it waits for a client that is bound, the
-// frames below it are kept small: above 1.2 KB a stack that has once grown to
-// 8 KB never shrinks again (measured: 8 KB a visitor, 4 KB now).
+// run is the stream's goroutine, and its session's if it binds one. Where it
+// waits for a client that is bound, the frames below it are kept small: above
+// 1.2 KB a stack that has once grown to 8 KB never shrinks again (measured: 8 KB
+// a visitor, 4 KB now).
 func (st *stream) run() {
-	defer st.srv.forget(st)
 	if sess := st.negotiate(); sess != nil {
 		sess.run()
 	}
@@ -107,6 +114,20 @@ func (st *stream) linger() {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, st.conn, maxLinger) // its end is what matters
+}
+
+// output gives the write side to fanout, which sets the deadlines of writing
+// from then on.
+func (st *stream) output() fanout.Conn {
+	out := st.t.output()
+	return fanout.Conn{Conn: st.conn, Framing: out.framing, Trailer: out.trailer, OnRelease: st.outputEnded}
+}
+
+// outputEnded is told by fanout that it has let go of the connection: on its
+// own, maybe, and then the reader must hear of it.
+func (st *stream) outputEnded() {
+	st.released.Store(true)
+	st.interrupt()
 }
 
 // interrupt makes the stream's goroutine look up from reading.

@@ -12,6 +12,7 @@ import (
 const (
 	transportTCP       = "tcp"
 	transportWebSocket = "websocket"
+	transportBOSH      = "bosh"
 )
 
 // transport turns a connection's bytes into a stream's events and its elements
@@ -42,6 +43,7 @@ type output struct {
 	end      []byte // the stream's end, as an element
 	trailer  []byte // what follows it, as bytes
 	declare  bool   // elements must declare the stream prefix
+	acks     bool   // stream management is to be had
 	overflow *fanout.Message
 }
 
@@ -52,7 +54,7 @@ const (
 	eventElement           // a stanza or another top-level element
 	eventEnd               // the client ended its stream
 	eventPing              // a WebSocket ping
-	eventOther             // only a sign of life
+	eventOther             // only a sign of life: a WebSocket pong, a poll over BOSH
 )
 
 // event is one thing a client did. data is valid until the next event.
@@ -107,6 +109,7 @@ func (t *tcpTransport) output() *output                       { return &tcpOutpu
 var tcpOutput = output{
 	framing:  fanout.Raw,
 	end:      []byte("</stream:stream>"),
+	acks:     true,
 	overflow: fanout.NewNonza(append(errSlow.Append(nil, false), "</stream:stream>"...)),
 }
 
@@ -191,6 +194,7 @@ var wsOutput = output{
 	end:     []byte("<close xmlns='" + wire.NSFraming + "'/>"),
 	trailer: websocket.AppendClose(nil, websocket.StatusNormal, "Stream closed"),
 	declare: true,
+	acks:    true,
 	// A message is one element: the end of the stream is told by the trailer
 	// alone.
 	overflow: fanout.NewNonza(errSlow.Append(nil, true)),

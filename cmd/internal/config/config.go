@@ -50,6 +50,9 @@ type Config struct {
 	AuthDomain        string `toml:"auth-domain"`
 	FocusPasswordFile string `toml:"focus-password-file"`
 
+	TURNServices   []string `toml:"turn-services"`
+	TURNSecretFile string   `toml:"turn-secret-file"`
+
 	MaxVisitorsPerRoom int `toml:"max-visitors-per-room"`
 	MaxConnections     int `toml:"max-connections"`
 
@@ -149,6 +152,9 @@ func (c *Config) Validate() error {
 	}
 	c.validateListeners(bad)
 	c.validateTrust(bad)
+	if _, err := c.ExternalServices(); err != nil {
+		bad("turn-services", "%v", err)
+	}
 	choice := func(key, s string, of ...string) {
 		if !slices.Contains(of, s) {
 			bad(key, "%q is none of %s", s, strings.Join(of, ", "))

@@ -126,6 +126,22 @@ func TestChanged(t *testing.T) {
 	require.Empty(t, a.Changed(a))
 }
 
+func TestExternalServices(t *testing.T) {
+	c, err := load(t, nil, "-turn-services", "stun:a.example, turn:b.example:3478?transport=udp,turns:[::1]:5349?transport=tcp")
+	require.NoError(t, err)
+	got, err := c.ExternalServices()
+	require.NoError(t, err)
+	require.Equal(t, []ExternalService{
+		{Type: "stun", Host: "a.example"},
+		{Type: "turn", Host: "b.example", Port: 3478, Transport: "udp"},
+		{Type: "turns", Host: "::1", Port: 5349, Transport: "tcp"},
+	}, got)
+	for _, bad := range []string{"http://x", "turn:", "turn:x:0", "turn:x:y", "turn:x?transport=sctp", "x", "%"} {
+		_, err := load(t, nil, "-turn-services", bad)
+		require.ErrorContains(t, err, "turn-services: ", bad)
+	}
+}
+
 func TestTrustedAddresses(t *testing.T) {
 	c, err := load(t, nil, "-s2s-trusted-addresses", "10.0.0.1,192.168.0.0/16,::1")
 	require.NoError(t, err)

@@ -41,6 +41,8 @@ var usages = []struct{ key, usage string }{
 	{"s2s-trusted-addresses", "`network`s main may connect from, besides main-s2s"},
 	{"s2s-ca-file", "PEM `file` of CAs that sign main's certificate"},
 	{"s2s-pins", "SHA-256 `fingerprint`s of main's certificates"},
+	{"turn-services", "STUN and TURN `URI`s told to visitors, separated by commas"},
+	{"turn-secret-file", "`file` with the secret shared with the TURN servers"},
 	{"max-visitors-per-room", "`number` of visitors in one room"},
 	{"max-connections", "`number` of client connections"},
 	{"log-level", "`level`: debug, info, warn, error"},

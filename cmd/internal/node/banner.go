@@ -45,7 +45,7 @@ func (n *Node) WriteBanner(w io.Writer) {
 	}
 	fmt.Fprintf(w, "node     %s, rooms at %s\n", c.Host(), c.Rooms())
 	fmt.Fprintf(w, "s2s      %s; main is %s at %s\n", strings.Join(a.S2S, ", "), c.MainDomain, c.MainS2S)
-	fmt.Fprintf(w, "clients  %s (WebSocket at /xmpp-websocket)\n", strings.Join(clients, ", "))
+	fmt.Fprintf(w, "clients  %s (WebSocket at /xmpp-websocket, BOSH at /http-bind)\n", strings.Join(clients, ", "))
 	if a.Admin != "" {
 		fmt.Fprintf(w, "admin    http://%s/metrics, /healthz, /readyz\n", a.Admin)
 	}

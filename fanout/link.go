@@ -1,0 +1,37 @@
+package fanout
+
+// Link is the write side of one connection of a session, from Attach or Resume
+// until the shard lets go of it.
+type Link struct {
+	// Static after construction.
+	out       sender
+	framing   Framing
+	onRelease func() // may be nil
+	done      chan struct{}
+
+	// Owned by the shard.
+	trailer []byte
+	pending []byte // rest of a short write
+	blocked bool   // a goroutine waits for the connection
+	left    bool   // to be released when that goroutine returns
+	last    bool   // and its session removed with it
+}
+
+func newLink(c Conn, sendBuffer int) *Link {
+	return &Link{
+		out: newSender(c.Conn, sendBuffer), framing: c.Framing, onRelease: c.OnRelease,
+		trailer: c.Trailer, done: make(chan struct{}),
+	}
+}
+
+// Done is closed when the connection is its owner's again: then it is to be
+// closed.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// release gives the connection back. Only the shard calls it.
+func (l *Link) release() {
+	if l.onRelease != nil {
+		l.onRelease()
+	}
+	close(l.done)
+}

@@ -1,0 +1,260 @@
+package fanout
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+// resumable attaches a session with acks enabled and its <enabled/> read.
+func resumable(t *testing.T, b *Broadcaster, o Options) (*Session, *client) {
+	t.Helper()
+	s, c := attach(t, b, o)
+	s.EnableAcks(NewNonza([]byte("<enabled/>")), true)
+	c.expect("<enabled/>")
+	return s, c
+}
+
+// cut breaks the connection as a lost network does, seen by the reader.
+func cut(s *Session, c *client) {
+	c.conn.Close()
+	l := s.Link()
+	s.Suspend(l)
+	<-l.Done()
+}
+
+// reconnect resumes s with h and returns the client's new end.
+func reconnect(t *testing.T, s *Session, h uint32) (*client, error) {
+	t.Helper()
+	near, far := socketPair(t)
+	t.Cleanup(func() { near.Close(); far.Close() })
+	l, err := s.Resume(Conn{Conn: near}, h, NewNonza([]byte("<resumed/>")))
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { s.Abort("test_over"); <-l.Done() })
+	require.Equal(t, l, s.Link())
+	require.NoError(t, far.SetDeadline(time.Now().Add(20*time.Second)))
+	return &client{t: t, conn: far, r: bufio.NewReader(far)}, nil
+}
+
+func TestResumeSendsExactlyWhatWasMissed(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1})
+	l := b.NewLog()
+	s, c := resumable(t, b, Options{To: []byte("a")})
+	s.Follow(l, private("self"))
+	l.Append(public(Plain, "", "1"))
+	s.Deliver(l, private("2"))
+	c.expect("<i n='self'/>", "<p to='a' n='1'/>", "<i n='2'/>")
+	require.NoError(t, s.Acked(1))
+	cut(s, c)
+	require.Equal(t, 1.0, testutil.ToFloat64(b.metrics.suspended))
+	l.Append(public(Plain, "", "3"))
+	s.Deliver(l, private("4"))
+	s.Deliver(nil, NewNonza([]byte("<a h='9'/>"))) // of the old connection
+	l.Append(public(Plain, "", "5"))
+
+	c, err := reconnect(t, s, 2) // it has seen self and 1
+	require.NoError(t, err)
+	c.expect("<resumed/>", "<i n='2'/>", "<p to='a' n='3'/>", "<i n='4'/>", "<p to='a' n='5'/>")
+	require.Zero(t, testutil.ToFloat64(b.metrics.suspended))
+	require.NoError(t, s.Acked(6))
+	require.ErrorIs(t, s.Acked(7), ErrBadAck, "nothing was counted twice")
+}
+
+// A phone changes networks: its new socket comes before the old one is known
+// to be dead.
+func TestResumeTakesThePlaceOfAHalfOpenConnection(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1})
+	s, old := resumable(t, b, Options{})
+	first := s.Link()
+	s.Deliver(nil, private("1"))
+	old.expect("<i n='1'/>")
+	c, err := reconnect(t, s, 0)
+	require.NoError(t, err)
+	<-first.Done()
+	c.expect("<resumed/>", "<i n='1'/>")
+	s.Suspend(first) // the old reader finds out late
+	s.Deliver(nil, private("2"))
+	c.expect("<i n='2'/>")
+}
+
+func TestResumeWhileTheOldConnectionIsStuck(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1})
+	near, far := net.Pipe()
+	s, old := attachTo(t, b, Options{}, near, far)
+	s.EnableAcks(NewNonza([]byte("<enabled/>")), true)
+	old.expect("<enabled/>")
+	first := s.Link()
+	s.Deliver(nil, private("1")) // nobody reads it
+	c, err := reconnect(t, s, 0)
+	require.NoError(t, err)
+	c.expect("<resumed/>", "<i n='1'/>")
+	<-first.Done()
+}
+
+func TestStalledConnectionSuspendsAResumableSession(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1, StallTimeout: 20 * time.Millisecond})
+	near, far := net.Pipe()
+	s, old := attachTo(t, b, Options{}, near, far)
+	s.EnableAcks(NewNonza([]byte("<enabled/>")), true)
+	old.expect("<enabled/>")
+	s.Deliver(nil, private("1"))
+	<-s.Link().Done()
+	select {
+	case <-s.Done():
+		t.Fatal("the session ended with its connection")
+	default:
+	}
+	c, err := reconnect(t, s, 0)
+	require.NoError(t, err)
+	c.expect("<resumed/>", "<i n='1'/>")
+}
+
+func TestResumeRefusals(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1, LogMessages: 16})
+	s, c := resumable(t, b, Options{To: []byte("a")})
+	s.Deliver(nil, private("1"))
+	c.expect("<i n='1'/>")
+	require.NoError(t, s.Acked(1))
+	for _, h := range []uint32{0, 2, 1 << 31} {
+		_, err := reconnect(t, s, h)
+		require.ErrorIs(t, err, ErrBadAck)
+	}
+	s.Deliver(nil, private("2"))
+	c.expect("<i n='2'/>") // the session stands as it stood
+
+	l := b.NewLog()
+	s.Follow(l)
+	l.Append(public(Plain, "", "x"))
+	c.expect("<p to='a' n='x'/>")
+	cut(s, c)
+	for range 40 {
+		l.Append(public(Plain, "", "x"))
+	}
+	_, err := reconnect(t, s, 3)
+	require.ErrorIs(t, err, ErrOverrun, "the room went on too far")
+
+	s.Close("over")
+	<-s.Done()
+	_, err = reconnect(t, s, 3)
+	require.ErrorIs(t, err, ErrOverrun)
+
+	plain, c := attach(t, b, Options{})
+	plain.EnableAcks(NewNonza([]byte("<enabled/>")), false)
+	c.expect("<enabled/>")
+	_, err = reconnect(t, plain, 0)
+	require.ErrorIs(t, err, ErrOverrun, "not resumable")
+}
+
+func TestSuspendedSessionIsBounded(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1})
+	s, c := resumable(t, b, Options{MaxPrivate: 1000})
+	cut(s, c)
+	for range 30 {
+		s.Deliver(nil, NewPrivate(make([]byte, 100)))
+	}
+	<-s.Done()
+	require.Equal(t, SlowConsumer, s.Reason())
+	require.Zero(t, testutil.ToFloat64(b.metrics.suspended))
+}
+
+func TestClientThatNeverAcknowledgesIsASlowConsumer(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1})
+	s, c := resumable(t, b, Options{MaxUnacked: 3, Overflow: NewNonza([]byte("<stream:error/>"))})
+	for i := range 3 {
+		s.Deliver(nil, private(fmt.Sprint(i)))
+	}
+	c.expect("<i n='0'/>", "<i n='1'/>", "<i n='2'/>")
+	require.NoError(t, s.Acked(1))
+	s.Deliver(nil, private("3"))
+	c.expect("<i n='3'/>")
+	s.Deliver(nil, private("4"))
+	c.expect("<i n='4'/>", "<stream:error/>")
+	<-s.Done()
+	require.Equal(t, SlowConsumer, s.Reason())
+}
+
+func TestCountersGoRoundAtTheirEnd(t *testing.T) {
+	var u unacked
+	u.first = 1<<32 - 3
+	ms := make([]*Message, 40)
+	for i := range ms {
+		ms[i] = private(fmt.Sprint(i))
+		u.push(ms[i])
+	}
+	start := uint32(1<<32 - 3)
+	for done := uint32(0); done < 40; done += 7 {
+		u.trim(start + done)
+		require.Equal(t, 40-done, u.count)
+		require.Same(t, ms[done], u.at(0))
+		require.Same(t, ms[39], u.at(u.count-1))
+	}
+	u.trim(start + 40)
+	require.Zero(t, u.count)
+	require.Nil(t, u.ring, "the ring of a burst is not kept")
+}
+
+// A client on a bad network loses its connection again and again, in the
+// middle of anything, and resumes with what it has seen. In the end it has
+// every stanza once and in order.
+func TestRandomLossesAndResumptions(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 2))
+			b := newBroadcaster(t, Config{Shards: 1 + int(seed%2)})
+			l := b.NewLog()
+			s, c := resumable(t, b, Options{To: []byte("a"), AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
+			s.Follow(l)
+			const total = 600
+			published := make(chan struct{})
+			pace := rand.New(rand.NewPCG(seed, 3))
+			go func() { // the room
+				defer close(published)
+				for i := range total {
+					if pace.IntN(3) == 0 {
+						s.Deliver(l, NewPrivate(fmt.Appendf(nil, "<i n='%d' %s/>", i, strings.Repeat("x", pace.IntN(2000)))))
+					} else {
+						l.Append(NewMessage(Plain, "", []byte("<m to='"), fmt.Appendf(nil, "' n='%d' %s/>", i, strings.Repeat("y", pace.IntN(2000)))))
+					}
+					if pace.IntN(8) == 0 {
+						runtime.Gosched()
+					}
+				}
+			}()
+			var seen uint32
+			for seen < total {
+				for range rnd.IntN(60) {
+					if seen == total {
+						break
+					}
+					elem := c.next()
+					switch {
+					case elem == "<r/>":
+						require.NoError(t, s.Acked(seen))
+					case elem == "<resumed/>":
+					default:
+						require.Contains(t, elem, fmt.Sprintf("n='%d'", seen))
+						seen++
+					}
+				}
+				if rnd.IntN(2) == 0 { // cut by the reader, else taken over half-open
+					cut(s, c)
+				}
+				var err error
+				c, err = reconnect(t, s, seen)
+				require.NoError(t, err)
+			}
+			<-published
+			require.Equal(t, uint32(total), s.sent.Load())
+		})
+	}
+}
