@@ -50,13 +50,16 @@ type Config struct {
 	// CloseTimeout is how long a closed stream waits for the peer to close it
 	// too. Default 5 s.
 	CloseTimeout time.Duration
-	// KeepAlive is the longest silence on a stream before whitespace is sent
-	// (RFC 6120 §4.6.1); half of what the peer announces as its limit when
+	// KeepAlive is the longest silence on a stream before something is sent:
+	// a question to a peer that answers (XEP-0198 §4, XEP-0199), else
+	// whitespace (RFC 6120 §4.6.1). It is half of what the peer announces as its limit when
 	// that is less (XEP-0478). Default 60 s; Prosody gives up after 840 s.
 	KeepAlive time.Duration
 	// LossTimeout bounds how long a half-open TCP connection goes unnoticed:
 	// it is the time without any answer of the peer's kernel, to data or to
-	// probes. Default 30 s. Linux only; elsewhere probes alone find it.
+	// probes. Default 30 s. Linux only; elsewhere probes alone find it. It is
+	// also how long a peer whose kernel still answers may owe us an answer and
+	// say nothing at all; it is asked with what we send, and after KeepAlive.
 	LossTimeout time.Duration
 	// RetryMin and RetryMax bound the jittered, doubling pause between two
 	// attempts to open a stream. Defaults 1 s and 60 s.

@@ -26,6 +26,8 @@ func FuzzIncomingStream(f *testing.F) {
 		h + claimOf(mainHost, rooms, "key") + stanzas,
 		h + "<db:verify from='main.example' to='conference.v3.meet.example' id='1'>k</db:verify>" + end,
 		h + auth("=") + h + streamError("reset", ""),
+		h + bidi + auth("=") + h + ackAsked + enable + stanzas + ackAsked + ack(0) + ack(7),
+		h + bidi + auth("=") + h + resume(1) + "<enabled xmlns='urn:xmpp:sm:3' resume='1' id='x'/>" + failed("item-not-found", ""),
 		strings.ReplaceAll(h, "main.example", "&#x6d;ain.example"),
 	} {
 		f.Add([]byte(s), false)

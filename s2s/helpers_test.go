@@ -49,14 +49,21 @@ type got struct {
 	from, to wire.JID
 }
 
-// inbox is a Handler that keeps what it gets.
+// inbox is a Handler that keeps what it gets, but answers pings.
 type inbox struct {
-	mu   sync.Mutex
-	all  []got
-	hook func(got) // may be nil; called without mu
+	answer func(from, to string, stanza []byte)
+
+	mu    sync.Mutex
+	all   []got
+	links map[string]uint64
+	hook  func(got) // may be nil; called without mu
 }
 
 func (b *inbox) Stanza(stanza []byte, h *wire.Header, from, to wire.JID) {
+	if b.answer != nil && strings.HasPrefix(string(stanza), isPing) {
+		b.answer(to.Domain, from.Domain, wire.AppendResult(nil, h, "", from.String(), nil))
+		return
+	}
 	g := got{string(stanza), from, to}
 	b.mu.Lock()
 	b.all = append(b.all, g)
@@ -65,6 +72,22 @@ func (b *inbox) Stanza(stanza []byte, h *wire.Header, from, to wire.JID) {
 	if hook != nil {
 		hook(g)
 	}
+}
+
+func (b *inbox) Link(peer string, change uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.links == nil {
+		b.links = map[string]uint64{}
+	}
+	b.links[peer] = max(b.links[peer], change)
+}
+
+// changes returns how often the streams with a peer came up or were lost.
+func (b *inbox) changes(peer string) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.links[peer]
 }
 
 func (b *inbox) stanzas() (s []string) {
@@ -132,6 +155,7 @@ func newWorld(t *testing.T, change func(*Config), dial func(ctx context.Context)
 	s, err := New(c, w.in, log, w.reg)
 	require.NoError(t, err)
 	w.Server = s
+	w.in.answer = s.Send
 	s.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if dial == nil {
 			return nil, errors.New("connection refused")
@@ -191,6 +215,7 @@ type peer struct {
 	id    string      // of the stream, from the header of the server under test
 	cert  *tls.Config // for STARTTLS
 	state *tls.ConnectionState
+	pings bool // read does not skip them
 }
 
 func newPeer(t *testing.T, c *memConn, cert tls.Certificate) *peer {
@@ -224,7 +249,10 @@ var (
 	keyText = regexp.MustCompile(`[0-9a-f]{64}`)
 )
 
-// read returns the next token, or closed.
+// isPing begins a ping of the server under test.
+const isPing = "<iq type='get' id='" + pingPrefix
+
+// read returns the next token, or closed. Pings are left out.
 func (p *peer) read() string {
 	p.t.Helper()
 	tok, err := p.r.Next()
@@ -232,6 +260,9 @@ func (p *peer) read() string {
 		return closed
 	}
 	s := string(tok.Data)
+	if strings.HasPrefix(s, isPing) && !p.pings {
+		return p.read()
+	}
 	if tok.Kind == wire.StreamStart {
 		h, err := wire.ParseHeader(tok.Data)
 		require.NoError(p.t, err)
@@ -297,7 +328,7 @@ const (
 	dialbackFeat = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
 	authFeatures = "<stream:features>" + bidiFeature + mechanisms + dialbackFeat + limitsElem + "</stream:features>"
 	onlyDialback = "<stream:features>" + bidiFeature + dialbackFeat + limitsElem + "</stream:features>"
-	lastFeatures = "<stream:features>" + dialbackFeat + limitsElem + "</stream:features>"
+	lastFeatures = "<stream:features>" + dialbackFeat + "<sm xmlns='urn:xmpp:sm:3'/>" + limitsElem + "</stream:features>"
 	success      = "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
 	bidi         = "<bidi xmlns='urn:xmpp:bidi'/>"
 )
@@ -404,4 +435,18 @@ func (a *authority) pool() *x509.CertPool {
 	p := x509.NewCertPool()
 	p.AddCert(a.cert)
 	return p
+}
+
+// samples counts the observations of a histogram.
+func (w *world) samples(name string) uint64 {
+	w.t.Helper()
+	families, err := w.reg.Gather()
+	require.NoError(w.t, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetHistogram().GetSampleCount()
+		}
+	}
+	require.Fail(w.t, "no histogram "+name)
+	return 0
 }

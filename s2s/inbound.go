@@ -165,6 +165,9 @@ func (st *stream) appendFeatures(b []byte) []byte {
 	if !st.cfg.Trust.NoDialback {
 		b = append(b, "<dialback xmlns='"+nsDialbackFeature+"'><errors/></dialback>"...)
 	}
+	if st.method != "" {
+		b = append(b, smFeature...)
+	}
 	return append(st.appendLimits(b), "</stream:features>"...)
 }
 

@@ -18,7 +18,7 @@ func (st *stream) misaddressed(elem []byte, h *wire.Header, from, to wire.JID) e
 		if err != nil {
 			return err
 		}
-		st.srv.handler.Stanza(elem, &fixed, f, t)
+		st.hand(elem, &fixed, f, t)
 		return nil
 	}
 	if !st.proves(from.Domain) {

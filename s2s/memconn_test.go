@@ -86,7 +86,7 @@ func (c *memConn) Write(p []byte) (n int, err error) {
 		case past(b.writeDeadline):
 			return n, os.ErrDeadlineExceeded
 		}
-		k := min(len(p), b.limit-len(b.data))
+		k := max(0, min(len(p), b.limit-len(b.data)))
 		if b.cut > 0 {
 			k = min(k, b.cut)
 			b.cut -= k

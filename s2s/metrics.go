@@ -26,17 +26,27 @@ const (
 type undeliveredCause string
 
 const (
-	undeliveredExpired    undeliveredCause = "expired"     // no stream within QueueTimeout
-	undeliveredNotFound   undeliveredCause = "not_found"   // the same, and the peer seems not to exist
-	undeliveredOverflow   undeliveredCause = "overflow"    // the queue is full
-	undeliveredNotAllowed undeliveredCause = "not_allowed" // not between Hosts and Peers
-	undeliveredTooLarge   undeliveredCause = "too_large"   // beyond what the peer announced
-	undeliveredShutdown   undeliveredCause = "shutdown"    // after Close
+	undeliveredExpired    undeliveredCause = "expired"        // no stream within QueueTimeout
+	undeliveredNotFound   undeliveredCause = "not_found"      // the same, and the peer seems not to exist
+	undeliveredOverflow   undeliveredCause = "overflow"       // the queue is full
+	undeliveredNotAllowed undeliveredCause = "not_allowed"    // not between Hosts and Peers
+	undeliveredTooLarge   undeliveredCause = "too_large"      // beyond what the peer announced
+	undeliveredUnacked    undeliveredCause = "unacknowledged" // sent, but the stream ended before the peer had acknowledged it
+	undeliveredShutdown   undeliveredCause = "shutdown"       // after Close
 )
 
 var undeliveredCauses = []undeliveredCause{
-	undeliveredExpired, undeliveredNotFound, undeliveredOverflow, undeliveredNotAllowed, undeliveredTooLarge, undeliveredShutdown,
+	undeliveredExpired, undeliveredNotFound, undeliveredOverflow, undeliveredNotAllowed, undeliveredTooLarge,
+	undeliveredUnacked, undeliveredShutdown,
 }
+
+// resumeOutcome says what became of an attempt to resume a stream.
+type resumeOutcome string
+
+const (
+	resumeDone   resumeOutcome = "resumed"
+	resumeFailed resumeOutcome = "failed"
+)
 
 // metrics are this package's. Every label value exists from the start.
 type metrics struct {
@@ -46,9 +56,11 @@ type metrics struct {
 	stanzas, bytes  map[direction]prometheus.Counter
 	undelivered     map[undeliveredCause]prometheus.Counter
 	unanswered      prometheus.Counter
+	resumptions     map[resumeOutcome]prometheus.Counter
+	rtt             prometheus.Histogram
 }
 
-func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, oldest time.Time)) *metrics {
+func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, oldest time.Time), unacked func() int) *metrics {
 	streams := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vnode_s2s_streams",
 		Help: "Server-to-server streams by who opened them and whether they carry stanzas yet."}, []string{"direction", "state"})
 	closed := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_closed_total",
@@ -61,6 +73,8 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 		Help: "Bytes of these stanzas."}, []string{"direction"})
 	undelivered := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_undelivered_total",
 		Help: "Stanzas for peers that could not be delivered; answered with an error where the protocol allows one."}, []string{"cause"})
+	resumptions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_resumptions_total",
+		Help: "Attempts to resume a lost server-to-server stream."}, []string{"outcome"})
 	m := &metrics{
 		streams:         map[direction]map[state]prometheus.Gauge{},
 		closed:          map[direction]map[Reason]prometheus.Counter{},
@@ -70,6 +84,10 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 		undelivered:     map[undeliveredCause]prometheus.Counter{},
 		unanswered: prometheus.NewCounter(prometheus.CounterOpts{Name: "vnode_s2s_unanswered_total",
 			Help: "Undelivered stanzas that got no error because too many errors waited for the rooms."}),
+		resumptions: map[resumeOutcome]prometheus.Counter{},
+		rtt: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vnode_s2s_rtt_seconds",
+			Help:    "Time from a request for acknowledgement, or a ping, to a peer until its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}),
 	}
 	for _, d := range []direction{inbound, outbound} {
 		m.streams[d] = map[state]prometheus.Gauge{}
@@ -89,10 +107,15 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 	for _, c := range undeliveredCauses {
 		m.undelivered[c] = undelivered.WithLabelValues(string(c))
 	}
+	for _, o := range []resumeOutcome{resumeDone, resumeFailed} {
+		m.resumptions[o] = resumptions.WithLabelValues(string(o))
+	}
 	queued := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	reg.MustRegister(streams, closed, failures, stanzas, bytes, undelivered, m.unanswered,
+	reg.MustRegister(streams, closed, failures, stanzas, bytes, undelivered, m.unanswered, resumptions, m.rtt,
+		queued("vnode_s2s_unacked_stanzas", "Stanzas written to peers that have not acknowledged them yet.",
+			func() float64 { return float64(unacked()) }),
 		queued("vnode_s2s_queue_stanzas", "Stanzas waiting to be written to peers.",
 			func() float64 { n, _, _ := waiting(); return float64(n) }),
 		queued("vnode_s2s_queue_bytes", "Bytes of the stanzas waiting.",

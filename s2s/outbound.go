@@ -12,7 +12,7 @@ import (
 
 // features is what a receiving server offers.
 type features struct {
-	startTLS, external, bidi, dialback bool
+	startTLS, external, bidi, dialback, sm bool
 }
 
 // open dials d.remote and negotiates until stanzas may flow. The caller serves
@@ -24,6 +24,10 @@ func (s *Server) open(ctx context.Context, d domainPair) (*stream, error) {
 	}
 	defer st.endWith(ctx)()
 	if err := st.proveOurselves(offered); err != nil {
+		return nil, st.abandon(err)
+	}
+	st.home = s.pair(d)
+	if err := st.manage(); err != nil {
 		return nil, st.abandon(err)
 	}
 	st.becomeReady()
@@ -148,6 +152,8 @@ func parseFeatures(elem []byte) (f features) {
 			f.bidi = true
 		case c.Space == nsDialbackFeature && c.Local == "dialback":
 			f.dialback = true
+		case c.Space == wire.NSSM && c.Local == "sm":
+			f.sm = true
 		case c.Space == wire.NSSASL && c.Local == "mechanisms":
 			for m := range wire.Children(c.Raw) {
 				f.external = f.external || m.Local == "mechanism" && m.Text() == "EXTERNAL"
@@ -211,7 +217,8 @@ func (st *stream) external() error {
 	}
 	st.r.Restart()
 	st.method = "EXTERNAL"
-	_, err = st.openOut()
+	last, err := st.openOut()
+	st.offersSM = last.sm
 	return err
 }
 

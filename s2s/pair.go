@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type pair struct {
 	log  *slog.Logger
 	wake chan struct{} // of capacity 1: a pausing dial loop should look again
 
+	answers atomic.Bool // the peer has answered pings
+
 	// Guarded by mu.
 	mu         sync.Mutex
 	q          queue
@@ -34,6 +37,7 @@ type pair struct {
 	hopeful    bool        // main was seen elsewhere: dial soon
 	encouraged time.Time   // when hopeful was last set
 	expiry     *time.Timer // fires at the deadline of the oldest stanza; only without carriers
+	lost       *resumption // of a stream of ours
 }
 
 func newPair(s *Server, d domainPair) *pair {
@@ -83,7 +87,7 @@ func (p *pair) needStream() {
 	if p.q.len() > 0 && p.expiry == nil {
 		p.expiry = time.AfterFunc(time.Until(p.q.front().deadline), p.expire)
 	}
-	if !p.keep && p.q.len() == 0 {
+	if !p.wants() {
 		return
 	}
 	if p.dialing {
@@ -92,6 +96,14 @@ func (p *pair) needStream() {
 	}
 	p.dialing = true
 	p.srv.wg.Go(p.dialLoop)
+}
+
+// wants reports whether the pair has a use for a stream. p.mu is held.
+func (p *pair) wants() bool { return p.keep || p.busy() }
+
+// busy reports whether stanzas wait for a stream. p.mu is held.
+func (p *pair) busy() bool {
+	return p.q.len() > 0 || p.lost != nil && len(p.lost.acks.unacked) > 0
 }
 
 func (p *pair) nudge() {
@@ -199,14 +211,58 @@ func (p *pair) close() {
 	}
 }
 
-// drop empties the queue of a closed pair.
-func (p *pair) drop() (its []item) {
+// drop empties a closed pair and counts what it held.
+func (p *pair) drop() int {
+	r := p.takeResumption()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.q.len() > 0 {
-		its = append(its, p.q.pop())
+	n := p.q.len()
+	p.q = queue{}
+	if r != nil {
+		n += len(r.acks.unacked)
 	}
-	return its
+	return n
+}
+
+// hold keeps a lost stream until it is resumed, or for as long as that makes
+// sense.
+func (p *pair) hold(r *resumption) {
+	left := time.Until(r.until)
+	p.mu.Lock()
+	if p.closed || left <= 0 {
+		p.mu.Unlock()
+		p.giveUp(r)
+		return
+	}
+	p.lost = r
+	r.timer = time.AfterFunc(left, func() {
+		p.mu.Lock()
+		current := p.lost == r
+		if current {
+			p.lost = nil
+		}
+		p.mu.Unlock()
+		if current {
+			p.giveUp(r)
+		}
+	})
+	p.mu.Unlock()
+}
+
+func (p *pair) giveUp(r *resumption) {
+	p.srv.m.resumptions[resumeFailed].Inc()
+	p.srv.unacknowledged(p.log, r.acks.lost())
+}
+
+// takeResumption returns the stream to resume, nil when there is none.
+func (p *pair) takeResumption() *resumption {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.lost
+	if p.lost = nil; r != nil {
+		r.timer.Stop()
+	}
+	return r
 }
 
 // waiting reports what the metrics show.
@@ -250,7 +306,7 @@ func (p *pair) dialLoop() {
 func (p *pair) wanted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dialing = !p.closed && len(p.carriers) == 0 && (p.keep || p.q.len() > 0)
+	p.dialing = !p.closed && len(p.carriers) == 0 && p.wants()
 	return p.dialing
 }
 
@@ -267,7 +323,7 @@ func (p *pair) pause(d time.Duration) {
 		if p.hopeful {
 			end = earliest(end, p.encouraged.Add(jitter()))
 		}
-		busy, done := p.q.len() > 0, p.closed || len(p.carriers) > 0 || !p.keep && p.q.len() == 0
+		busy, done := p.busy(), p.closed || len(p.carriers) > 0 || !p.wants()
 		p.mu.Unlock()
 		left := time.Until(end)
 		if busy {

@@ -265,6 +265,8 @@ func TestPeersLimitsAreObeyed(t *testing.T) {
 				w := newWorld(t, nil, nil)
 				p := w.connect(fromMain, mainCert)
 				p.authenticated(mainRooms, rooms, "<bidi xmlns='urn:xmpp:bidi'>"+row.limits+"</bidi>")
+				p.pings = true
+				require.Contains(t, p.read(), isPing) // never answered
 				for range 3 {
 					began := time.Now()
 					b := make([]byte, 1)

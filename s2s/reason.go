@@ -27,7 +27,8 @@ const (
 	Lost Reason = "connection_lost"
 	// Timeout: the peer was too slow in a phase of the negotiation.
 	Timeout Reason = "timeout"
-	// Stalled: the peer took no bytes for WriteTimeout.
+	// Stalled: the peer took no bytes for WriteTimeout, or said nothing at all
+	// for LossTimeout though it had to answer.
 	Stalled Reason = "stalled"
 	// Busy: too many connections (resource-constraint).
 	Busy Reason = "busy"

@@ -28,6 +28,12 @@ type Handler interface {
 	// the stream, to's is one of Config.Hosts. Stanza may block: the peer is
 	// slowed down by TCP.
 	Stanza(stanza []byte, h *wire.Header, from, to wire.JID)
+	// Link tells that the first ready stream with a peer came up, in either
+	// direction, or that the last one ended. change counts these events for
+	// each peer, from 1: odd ones are ups. An up comes before anything the
+	// peer says on the stream, a loss behind all that it said; calls for
+	// different streams may overtake each other. Link may block like Stanza.
+	Link(peer string, change uint64)
 }
 
 // Server holds all streams to and from other servers. Its methods may be called
@@ -56,6 +62,7 @@ type Server struct {
 	streams  map[*stream]struct{}
 	incoming int // streams accepted
 	pending  int // of these, not authenticated
+	links    map[string]*link
 	closing  bool
 }
 
@@ -79,13 +86,14 @@ func New(cfg Config, h Handler, log *slog.Logger, reg prometheus.Registerer) (*S
 		},
 		pairs:   map[domainPair]*pair{},
 		streams: map[*stream]struct{}{},
+		links:   map[string]*link{},
 	}
 	s.dial = (&net.Dialer{}).DialContext
 	if s.secret == "" {
 		s.secret = rand.Text()
 	}
 	s.cfg.Store(c)
-	s.m = newMetrics(reg, s.waiting)
+	s.m = newMetrics(reg, s.waiting, s.unacked)
 	s.bounces = newBouncer(h, s.m)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	go s.bounces.run(s.stopped)
@@ -249,6 +257,43 @@ func (s *Server) waiting() (stanzas, bytes int, oldest time.Time) {
 	return stanzas, bytes, oldest
 }
 
+// unacked counts what peers have not acknowledged.
+func (s *Server) unacked() (n int) {
+	for _, st := range s.allStreams() {
+		st.mu.Lock()
+		n += len(st.acks.unacked)
+		st.mu.Unlock()
+	}
+	return n
+}
+
+// link is how many ready streams there are with a peer.
+type link struct {
+	streams int
+	change  uint64 // how often it became none, or some
+}
+
+// linked counts one stream more or less with a peer and tells the Handler.
+func (s *Server) linked(peer string, by int) {
+	s.mu.Lock()
+	l := s.links[peer]
+	if l == nil {
+		l = &link{}
+		s.links[peer] = l
+	}
+	before := l.streams
+	l.streams += by
+	changed := (before == 0) != (l.streams == 0)
+	if changed {
+		l.change++
+	}
+	change := l.change
+	s.mu.Unlock()
+	if changed {
+		s.handler.Link(peer, change)
+	}
+}
+
 func (s *Server) allPairs() []*pair {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -328,9 +373,9 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	close(s.stopped)
 	for _, p := range s.allPairs() {
-		if its := p.drop(); len(its) > 0 {
-			s.m.undelivered[undeliveredShutdown].Add(float64(len(its)))
-			p.log.Warn("stanzas left unsent", "stanzas", len(its), "reason", Shutdown)
+		if n := p.drop(); n > 0 {
+			s.m.undelivered[undeliveredShutdown].Add(float64(n))
+			p.log.Warn("stanzas left unsent", "stanzas", n, "reason", Shutdown)
 		}
 	}
 	return err

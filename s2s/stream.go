@@ -32,6 +32,7 @@ const (
 	maxControl         = 64 << 10    // bytes of answers that wait for a peer that does not read
 	maxCachedAddresses = 2048        // twice the participants of the largest main rooms
 	lingerAfterError   = time.Second // for the peer to read the error and close
+	ackLinger          = time.Second // for the last acknowledgements of a peer we cannot write to
 	maxLingerBytes     = 1 << 20     // read and dropped meanwhile
 )
 
@@ -63,18 +64,30 @@ type stream struct {
 	verified   int                 // dialback keys checked for the peer
 	peerMax    int                 // bytes of a stanza the peer accepts, 0: unknown
 	peerIdle   time.Duration       // silence the peer accepts, 0: unknown
+	offersSM   bool                // the peer of an outgoing stream does
+	home       *pair               // of domainPair, once ready; nil when it was configured away
 	head       wire.Header         // of the current stanza; here so that it is not allocated for each
 	jids       map[string]wire.JID // addresses seen, by their bytes
 
 	proved atomic.Pointer[[]domainPair] // whose stanzas may come in; replaced whole under mu
 
+	// Written by the reader.
+	in       atomic.Uint32 // stanzas handled, mod 2^32, since counting began
+	counting atomic.Bool   // stream management is enabled
+	heard    atomic.Uint64 // grows when an element came and when it was handled: odd in between
+
 	// Guarded by mu.
 	mu       sync.Mutex
 	isReady  bool
-	control  []byte  // elements to write before any stanza
-	carries  []*pair // pairs whose stanzas may go out here; replaced whole
-	checking int     // dialback checks under way
-	ended    *ending // the first reason to end
+	control  []byte   // elements to write before any stanza
+	carries  []*pair  // pairs whose stanzas may go out here; replaced whole
+	checking int      // dialback checks under way
+	ended    *ending  // the first reason to end
+	linked   []string // peers of pairs proved here
+	acks     acks
+
+	resumeID  string // by which the stream may be resumed, "" when it may not
+	resumeFor time.Duration
 }
 
 func newStream(s *Server, conn net.Conn, dir direction) *stream {
@@ -221,6 +234,7 @@ func (st *stream) becomeReady() {
 	st.srv.authenticated(st)
 	st.srv.m.streams[st.dir][negotiating].Dec()
 	st.srv.m.streams[st.dir][ready].Inc()
+	st.learnWhatArrives()
 	go st.writeLoop()
 	st.prove(st.domainPair)
 	st.srv.reachable(st.remote)
@@ -231,12 +245,24 @@ func (st *stream) becomeReady() {
 // use.
 func (st *stream) prove(d domainPair) {
 	p := st.srv.pair(d)
+	if p == nil {
+		return
+	}
+	st.srv.linked(d.remote, 1)
+	if !st.carry(p, d) {
+		st.srv.linked(d.remote, -1)
+	}
+}
+
+// carry reports false when there is nothing to be done any more.
+func (st *stream) carry(p *pair, d domainPair) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	old := *st.proved.Load()
-	if p == nil || st.ended != nil || slices.Contains(old, d) {
-		return
+	if st.ended != nil || slices.Contains(old, d) {
+		return false
 	}
+	st.linked = append(st.linked, d.remote)
 	if st.dir == inbound || st.bidi {
 		now := append(slices.Clone(old), d)
 		st.proved.Store(&now)
@@ -245,6 +271,7 @@ func (st *stream) prove(d domainPair) {
 		st.carries = append(slices.Clone(st.carries), p)
 		p.attach(st)
 	}
+	return true
 }
 
 // serve reads a ready stream until it ends and finishes it.
@@ -268,11 +295,14 @@ func (st *stream) readLoop() error {
 		if st.head, err = wire.ParseHeader(tok.Data); err != nil {
 			return err
 		}
+		st.heard.Add(1)
 		if isStanza(&st.head) {
 			err = st.stanza(tok.Data, &st.head)
+			st.in.Add(1)
 		} else {
 			err = st.element(tok.Data, &st.head)
 		}
+		st.heard.Add(1)
 		if err != nil {
 			return err
 		}
@@ -293,10 +323,17 @@ func (st *stream) stanza(elem []byte, h *wire.Header) error {
 	m.stanzas[inbound].Inc()
 	m.bytes[inbound].Add(float64(len(elem)))
 	if st.proves(from.Domain) && st.cfg.hosts[to.Domain] {
-		st.srv.handler.Stanza(elem, h, from, to)
+		st.hand(elem, h, from, to)
 		return nil
 	}
 	return st.misaddressed(elem, h, from, to)
+}
+
+// hand gives a stanza to whom it is for.
+func (st *stream) hand(elem []byte, h *wire.Header, from, to wire.JID) {
+	if !st.srv.isPong(h, from, to) {
+		st.srv.handler.Stanza(elem, h, from, to)
+	}
 }
 
 // address parses an attribute, remembering what it yields: the participants of
@@ -344,6 +381,8 @@ func (st *stream) element(elem []byte, h *wire.Header) error {
 		return peerError(elem)
 	case space == nsDialback && (st.dir == inbound || st.bidi):
 		return st.dialback(elem, h, local)
+	case space == wire.NSSM:
+		return st.streamManagement(h, local)
 	case space == "":
 		return refuse(BadXML, wire.BadNamespacePrefix, "")
 	}
@@ -353,14 +392,18 @@ func (st *stream) element(elem []byte, h *wire.Header) error {
 // end makes the stream end for reason e, unless another came first. It does not
 // block: what is still to be said is written by the writer, or by the reader
 // while there is none. A ready stream that is shut down goes on reading until
-// the peer closes too, for CloseTimeout at most.
+// the peer closes too, for CloseTimeout at most; one that cannot write any more
+// reads on for the last acknowledgements.
 func (st *stream) end(e *ending) {
 	st.mu.Lock()
 	if st.ended == nil {
 		st.ended = e
 		wait := time.Duration(0)
-		if st.isReady && e.reason == Shutdown {
+		switch {
+		case st.isReady && e.reason == Shutdown:
 			wait = st.cfg.CloseTimeout
+		case e.reason == Lost && len(st.acks.lost()) > 0:
+			wait = ackLinger
 		}
 		st.raw.SetReadDeadline(time.Now().Add(wait))
 	}
@@ -372,10 +415,14 @@ func (st *stream) end(e *ending) {
 // connection. The reader calls it once, after end.
 func (st *stream) finish() *ending {
 	st.mu.Lock()
-	e, wasReady, carries := st.ended, st.isReady, st.carries
+	e, wasReady, carries, linked := st.ended, st.isReady, st.carries, st.linked
 	st.mu.Unlock()
+	for _, peer := range linked {
+		st.srv.linked(peer, -1)
+	}
 	if wasReady {
 		<-st.written
+		st.settle(e)
 		for _, p := range carries {
 			p.detach(st)
 		}
@@ -397,13 +444,17 @@ func (st *stream) finish() *ending {
 	return e
 }
 
-// farewell is the last that is written: our header if it is still missing, the
-// error if there is one, the end.
+// farewell is the last that is written: our header if it is still missing, what
+// we have handled if the peer wants to know (after a loss it may only have
+// stopped to write), the error if there is one, the end.
 func (st *stream) farewell(e *ending) []byte {
-	if st.mute || e.reason == Lost || e.reason == Stalled || st.dir == outbound && !st.opened {
-		return nil
-	}
 	var b []byte
+	if st.counting.Load() && e.reason != Stalled {
+		b = smAck(b, st.in.Load())
+	}
+	if st.mute || e.reason == Lost || e.reason == Stalled || st.dir == outbound && !st.opened {
+		return b
+	}
 	if !st.opened {
 		if st.local == "" {
 			st.local = st.cfg.anyHost() // RFC 6120 §4.7.1: an answer has a from

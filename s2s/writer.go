@@ -15,7 +15,8 @@ type batch struct {
 	buf     []byte
 	control int // bytes before the first stanza
 	taken   []taken
-	last    bool // ends with the closing tag: nothing may follow
+	large   []sent // beyond what the peer accepts
+	last    bool   // ends with the closing tag: nothing may follow
 }
 
 // taken are the stanzas one pair put into a batch.
@@ -29,7 +30,7 @@ type taken struct {
 func (st *stream) writeLoop() {
 	defer close(st.written)
 	var b batch
-	silence := st.keepAlive()
+	silence, written := st.keepAlive(), time.Now()
 	t := time.NewTimer(silence)
 	defer t.Stop()
 	for {
@@ -38,21 +39,21 @@ func (st *stream) writeLoop() {
 			return
 		}
 		if len(b.buf) > 0 {
-			t.Reset(silence)
+			written = time.Now()
 			continue
 		}
 		if cap(b.buf) > keepBatch {
 			b.buf = nil
 		}
+		t.Reset(time.Until(st.look(written, silence)))
 		select {
 		case <-st.wake:
 		case <-t.C:
-			_ = st.send([]byte{' '}) // fails only when there is more to write than this
 		}
 	}
 }
 
-// keepAlive is the silence after which whitespace is sent.
+// keepAlive is the silence after which whitespace is sent, or a question.
 func (st *stream) keepAlive() time.Duration {
 	if st.peerIdle > 0 {
 		return min(st.cfg.KeepAlive, st.peerIdle/2)
@@ -63,33 +64,47 @@ func (st *stream) keepAlive() time.Duration {
 // gather fills b. A stream that ends in order still sends what waits; one that
 // ends with an error leaves it to the next stream.
 func (st *stream) gather(b *batch) {
+	b.taken, b.large = b.taken[:0], b.large[:0]
 	st.mu.Lock()
 	b.buf = append(b.buf[:0], st.control...)
+	b.control = len(b.buf)
 	st.control = st.control[:0]
-	carries, ended := st.carries, st.ended
-	st.mu.Unlock()
-	b.control, b.taken = len(b.buf), b.taken[:0]
+	ended := st.ended
 	if ended == nil || ended.reason == Shutdown {
-		for _, p := range carries {
+		for _, p := range st.carries {
 			st.gatherFrom(p, b)
 		}
+		if now := time.Now(); st.acks.wantsAnswer(now) {
+			b.buf = st.appendQuestion(b.buf, now)
+		}
+	}
+	st.mu.Unlock()
+	for _, s := range b.large {
+		st.srv.undelivered(s.from.log, s.stanza, undeliveredTooLarge)
 	}
 	if b.last = ended != nil && len(b.taken) == 0; b.last {
 		b.buf = append(b.buf, st.farewell(ended)...)
 	}
 }
 
+// gatherFrom takes what p has to send, as much as the peer may leave
+// unacknowledged; the last of it anyway. st.mu is held.
 func (st *stream) gatherFrom(p *pair, b *batch) {
-	its := p.take(st, batchBytes-len(b.buf))
+	budget := batchBytes - len(b.buf)
+	if st.ended == nil {
+		budget = min(budget, st.acks.room())
+	}
+	its := p.take(st, budget)
 	if len(its) == 0 {
 		return
 	}
 	fit := its[:0]
 	for _, it := range its {
 		if st.peerMax > 0 && len(it.stanza) > st.peerMax {
-			st.srv.undelivered(p.log, it.stanza, undeliveredTooLarge)
+			b.large = append(b.large, sent{it, p})
 			continue
 		}
+		st.acks.sending(sent{it, p})
 		b.buf = append(b.buf, it.stanza...)
 		fit = append(fit, it)
 	}
@@ -107,6 +122,7 @@ func (st *stream) flush(b *batch) bool {
 		for i, it := range t.its {
 			end += len(it.stanza)
 			if end > n {
+				st.unsent(len(t.its) - i)
 				t.from.giveBack(t.its[i:])
 				break
 			}
@@ -121,4 +137,10 @@ func (st *stream) flush(b *batch) bool {
 		return false
 	}
 	return true
+}
+
+func (st *stream) unsent(n int) {
+	st.mu.Lock()
+	st.acks.unsent(n)
+	st.mu.Unlock()
 }
