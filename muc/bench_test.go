@@ -14,12 +14,12 @@ import (
 // discard counts effects and keeps nothing.
 type discard struct{ n int }
 
-func (d *discard) broadcast(*packet)               { d.n++ }
-func (d *discard) deliver(Session, ...*packet)     { d.n++ }
-func (d *discard) follow(Session, ...*packet) bool { d.n++; return true }
-func (d *discard) unfollow(Session, ...*packet)    { d.n++ }
-func (d *discard) send(string, string, []byte)     { d.n++ }
-func (d *discard) after(time.Duration, uint64)     {}
+func (d *discard) broadcast(*packet)                  { d.n++ }
+func (d *discard) deliver(Session, ...*packet)        { d.n++ }
+func (d *discard) follow(Session, ...*packet) bool    { d.n++; return true }
+func (d *discard) unfollow(Session, ...*packet)       { d.n++ }
+func (d *discard) send(string, string, []byte)        { d.n++ }
+func (d *discard) after(alarm, time.Duration, uint64) {}
 
 // usualPresence is a participant's, as long as in production: about 1 KB.
 func usualPresence() []byte {

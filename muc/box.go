@@ -16,8 +16,8 @@ type box struct {
 	log     *fanout.Log
 
 	// Owned by the goroutine.
-	room  *room
-	timer *time.Timer
+	room   *room
+	timers [alarms]*time.Timer
 
 	// Guarded by Service.mu.
 	sessions map[Session]struct{} // that have sent a join here
@@ -55,7 +55,9 @@ func (b *box) handle(e *event) (taken bool) {
 	case evClosed:
 		b.room.sessionClosed(e.session)
 	case evTimeout:
-		b.room.timeout(e.turn)
+		b.room.timeout(e.alarm, e.turn)
+	case evMain:
+		b.room.mainLink(now, e.turn)
 	case evShutdown:
 		b.room.end(endShutdown, "")
 	}
@@ -65,8 +67,10 @@ func (b *box) handle(e *event) (taken bool) {
 // finish takes the room out of the service and hands back what it has not
 // handled.
 func (b *box) finish(rest []event) {
-	if b.timer != nil {
-		b.timer.Stop()
+	for _, t := range b.timers {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	b.service.forget(b)
 	for _, left := range [][]event{rest, b.mail.close()} {
@@ -88,11 +92,11 @@ func (b *box) unfollow(s Session, ps ...*packet) { s.Unfollow(b.log, messages(ps
 
 func (b *box) send(from, to string, stanza []byte) { b.service.remote.Send(from, to, stanza) }
 
-func (b *box) after(d time.Duration, turn uint64) {
-	if b.timer != nil {
-		b.timer.Stop()
+func (b *box) after(a alarm, d time.Duration, turn uint64) {
+	if t := b.timers[a]; t != nil {
+		t.Stop()
 	}
-	b.timer = time.AfterFunc(d, func() { b.mail.put(event{kind: evTimeout, turn: turn}) })
+	b.timers[a] = time.AfterFunc(d, func() { b.mail.put(event{kind: evTimeout, alarm: a, turn: turn}) })
 }
 
 func messages(ps []*packet) []*fanout.Message {

@@ -46,6 +46,9 @@ type Config struct {
 	// EmptyTimeout is how long a room outlives its last visitor; default
 	// 15 s.
 	EmptyTimeout time.Duration
+	// MainGrace is how long a connected room outlives the loss of all streams
+	// to main, or of its room on main; default 60 s.
+	MainGrace time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -62,6 +65,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.EmptyTimeout == 0 {
 		c.EmptyTimeout = 15 * time.Second
+	}
+	if c.MainGrace == 0 {
+		c.MainGrace = time.Minute
 	}
 	def(&c.MaxRooms, 10000)
 	def(&c.MaxVisitors, 20000)
@@ -103,6 +109,9 @@ func (c Config) Validate() error {
 	}
 	if c.EmptyTimeout < 0 {
 		errs = append(errs, errors.New("muc: EmptyTimeout is negative"))
+	}
+	if c.MainGrace < 0 {
+		errs = append(errs, errors.New("muc: MainGrace is negative"))
 	}
 	return errors.Join(errs...)
 }

@@ -10,6 +10,7 @@ type endReason string
 
 const (
 	endMain      endReason = "main_ended"  // disconnect, or the last participant left
+	endMainLost  endReason = "main_lost"   // it, or its room, for MainGrace
 	endEmpty     endReason = "no_visitors" // for EmptyTimeout
 	endFocusLeft endReason = "focus_left"
 	endFocusLost endReason = "focus_lost" // its session ended, or a new one came
@@ -17,7 +18,7 @@ const (
 	endShutdown  endReason = "service_closed"
 )
 
-var endReasons = []endReason{endMain, endEmpty, endFocusLeft, endFocusLost, endDestroyed, endShutdown}
+var endReasons = []endReason{endMain, endMainLost, endEmpty, endFocusLeft, endFocusLost, endDestroyed, endShutdown}
 
 // text is what clients show. jitsi-meet opens its dialog with it.
 func (e endReason) text() string {
@@ -75,12 +76,5 @@ func (r *room) leaveOnMain(o *occupant, s status) []byte {
 func (r *room) endWithoutParticipants() {
 	if len(r.participants) == 0 {
 		r.end(endMain, "")
-	}
-}
-
-// timeout handles the timer that was set when the last visitor left.
-func (r *room) timeout(turn uint64) {
-	if turn == r.turn && r.visitors == 0 {
-		r.end(endEmpty, "")
 	}
 }

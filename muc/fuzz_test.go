@@ -76,6 +76,7 @@ func FuzzRemote(f *testing.F) {
 		"<iq type='set' id='1' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='jitsi:visitors' room='%s'><update password='x' lobby='true' createdTimestamp='12x'><moderators><item epId='bbbbbbb1'/></moderators></update></visitors></iq>",
 		"<iq type='set' id='1' from='visitors.meet.jitsi' to='v3.meet.jitsi'><visitors xmlns='jitsi:visitors' room='%s'><promotion-response jid='a@@' allow='true'/></visitors></iq>",
 		"<message type='error' from='room@conference.meet.jitsi' to='%s/aaaaaaa1'/>",
+		"<message type='error' from='room@conference.meet.jitsi' to='%s/aaaaaaa1'><error><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>x</gone></error></message>",
 	} {
 		f.Add(fmt.Appendf(nil, seed, simRoom))
 	}

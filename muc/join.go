@@ -124,7 +124,7 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	o := r.newOccupant(visitor, nick, from.JID())
 	o.session = from
 	r.add(o)
-	r.turn++ // no longer without visitors
+	r.disarm(alarmEmpty)
 	r.read(o, h, stanza)
 	snapshot := r.snapshot(o, x)
 	if o.follows = r.out.follow(from, snapshot...); !o.follows {

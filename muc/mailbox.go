@@ -12,7 +12,8 @@ type event struct {
 	session Session  // of fromClient and sessionClosed
 	from    wire.JID // of a remote stanza
 	stanza  []byte   // owned by the event
-	turn    uint64   // of a timeout
+	alarm   alarm    // of a timeout
+	turn    uint64   // of a timeout, or the change of the streams to main
 }
 
 type eventKind uint8
@@ -22,6 +23,7 @@ const (
 	evRemote
 	evClosed
 	evTimeout
+	evMain
 	evShutdown
 )
 

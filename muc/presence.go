@@ -107,8 +107,7 @@ func (r *room) visitorGone(o *occupant, p *payload, s status) {
 	r.bid(o, r.presencePacket(fanout.Plain, o, p, s))
 	r.forgetRequests(o)
 	if r.visitors == 0 {
-		r.turn++
-		r.out.after(r.cfg.EmptyTimeout, r.turn)
+		r.arm(alarmEmpty, r.cfg.EmptyTimeout)
 	}
 }
 
@@ -144,13 +143,22 @@ func (r *room) remotePresence(from wire.JID, h *wire.Header, nick string, stanza
 }
 
 func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, nick string, stanza []byte) {
+	r.disarm(alarmMain)
+	joining := false
+	last := readPayload(h, stanza, func(c *wire.Child) bool {
+		joining = joining || c.Space == wire.NSMUC && c.Local == "x"
+		return keepInPresence(c)
+	})
 	if o != nil && o.nick == nick {
-		o.last = readPayload(h, stanza, keepInPresence)
+		if joining {
+			r.confirm(o)
+		}
+		o.last = last
 		o.shown = r.presencePacket(fanout.Update, o, &o.last, status{})
 		r.toAll(o.shown)
 		return
 	}
-	if _, joining := wire.FindChild(stanza, wire.NSMUC, "x"); !joining {
+	if !joining && !r.link.unsure { // the join may be among what was lost
 		r.log.Debug("update of a participant that has not joined ignored", "peer", from.Domain)
 		return
 	}
@@ -170,8 +178,9 @@ func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, n
 		return
 	}
 	o = r.newOccupant(participant, nick, from)
-	o.last = readPayload(h, stanza, keepInPresence)
+	o.last = last
 	r.add(o)
+	r.confirm(o)
 	o.shown = r.presencePacket(fanout.Plain, o, &o.last, status{})
 	r.toAll(o.shown)
 }

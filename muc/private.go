@@ -49,7 +49,13 @@ func (r *room) remotePrivate(from wire.JID, h *wire.Header, nick string, stanza 
 // the address it wrote to.
 func (r *room) returnError(from wire.JID, h *wire.Header, nick string, stanza []byte) {
 	to := r.nicks[nick]
-	if from.Bare() != r.main || to == nil || to.kind != visitor {
+	if from.Bare() != r.main {
+		return
+	}
+	if from == r.main {
+		r.noticeGone(h, stanza)
+	}
+	if to == nil || to.kind != visitor {
 		return
 	}
 	r.reply(to.session, h.AppendStamped(nil, stanza, wire.Stamp{

@@ -22,6 +22,8 @@ import (
 //   - the focus has been told of all of them and of all visitors;
 //   - each join of a visitor got exactly one presence of its own;
 //   - every line said reached each visitor once and in order, and main once;
+//   - all of this also while main is away and after it has come back, with some
+//     of its participants or others;
 //   - nothing leaves a room that has ended.
 func TestInvariants(t *testing.T) {
 	for seed := range uint64(60) {
@@ -45,6 +47,7 @@ type world struct {
 	mark  int
 
 	connected bool
+	links     uint64            // changes of the streams to main
 	mains     map[string]string // nick → mark of the latest presence
 	visitors  []*simVisitor
 	lines     int // said by visitors
@@ -85,7 +88,7 @@ func (w *world) step() {
 	v := w.visitors[w.rnd.IntN(len(w.visitors))]
 	main := fmt.Sprint("main", w.rnd.IntN(4))
 	w.mark++
-	switch w.rnd.IntN(22) {
+	switch w.rnd.IntN(24) {
 	case 0, 1, 2, 3:
 		w.visitorJoins(v)
 	case 4, 5:
@@ -111,6 +114,8 @@ func (w *world) step() {
 		w.visitorUpdates(v)
 	case 21:
 		w.rare(v)
+	case 22, 23:
+		w.mainGoes()
 	}
 }
 
@@ -203,8 +208,18 @@ func (w *world) grants(name string) {
 	w.control("update", fmt.Sprintf("password=''><moderators><item epId='%s'/></moderators>", people(name)[:8]))
 }
 
+// connects sends what main does on connect-vnode: update, all participants,
+// connect.
 func (w *world) connects() {
 	w.note("connect")
+	w.control("update", "password='' lobby='false'><moderators/>")
+	for i := range 4 {
+		name := fmt.Sprint("main", i)
+		if _, here := w.mains[people(name)[:8]]; here {
+			w.mark++
+			w.mainPresence(name)
+		}
+	}
 	w.control("connect", "password='' lobby='false'>")
 	if w.room.ended != "" {
 		return
@@ -214,6 +229,54 @@ func (w *world) connects() {
 		if v.state == "waiting" {
 			w.lets(v)
 		}
+	}
+}
+
+// mainGoes loses the streams to main, or lets them be replaced unnoticed. While
+// main is away visitors go on; then it is back as it was, or restarted, with or
+// without the room, or it stays away.
+func (w *world) mainGoes() {
+	loseAll := w.links > 0 && w.rnd.IntN(4) > 0
+	w.note("main goes (streams lost: %v)", loseAll)
+	if loseAll {
+		w.links++
+		w.room.mainLink(w.now, w.links)
+	}
+	for range w.rnd.IntN(4) {
+		v := w.visitors[w.rnd.IntN(len(w.visitors))]
+		w.mark++
+		[]func(*simVisitor){w.visitorJoins, w.visitorLeaves, w.visitorSpeaks, w.visitorUpdates}[w.rnd.IntN(4)](v)
+	}
+	w.pass(time.Duration(w.rnd.IntN(20)) * time.Second)
+	if loseAll || w.links == 0 {
+		w.links++
+		if loseAll && w.rnd.IntN(3) == 0 {
+			w.links += 2 // lost and back again before the room heard of it
+		}
+		w.room.mainLink(w.now, w.links)
+		w.room.mainLink(w.now, w.links-1) // overtaken
+	}
+	if w.room.ended != "" || !w.connected {
+		return
+	}
+	switch w.rnd.IntN(4) {
+	case 0:
+		w.note("main is as it was")
+	case 1:
+		w.note("main has lost the room for now")
+		w.remote(simMain, "<iq type='error' id='%s' from='%s' to='%s'><error type='cancel'><item-not-found xmlns='%s'/></error></iq>",
+			w.room.link.probe, simMain, simRoom, wire.NSStanzas)
+		w.pass(50 * time.Second)
+		fallthrough
+	default:
+		w.pass(overtaking + time.Second)
+		w.mains = make(map[string]string) // those that are back are sent by connects
+		for i := range 4 {
+			if w.rnd.IntN(2) == 0 {
+				w.mains[people(fmt.Sprint("main", i))[:8]] = ""
+			}
+		}
+		w.connects()
 	}
 }
 

@@ -52,6 +52,11 @@ type occupant struct {
 	name     string // display name, "" when it told none
 	hand     bool   // raised
 	language string // it wants transcribed, "" for none
+
+	// Of participants: when main sent the join, and how often its streams had
+	// been lost by then.
+	confirmed time.Time
+	losses    uint64
 }
 
 // effects is what a room does to the world, in the order it does it. No
@@ -67,8 +72,9 @@ type effects interface {
 	unfollow(s Session, ps ...*packet)
 	// send hands a stanza to the stream between two domains.
 	send(from, to string, stanza []byte)
-	// after calls timeout with turn when d has passed.
-	after(d time.Duration, turn uint64)
+	// after calls timeout with a and turn when d has passed, instead of what
+	// it was asked to for a before.
+	after(a alarm, d time.Duration, turn uint64)
 }
 
 // room is the state machine of one room. All of it is owned by the goroutine
@@ -107,7 +113,9 @@ type room struct {
 	subject      *packet // as the last one was said; nil before the first
 	history      history
 	languages    transcription
-	turn         uint64 // of the timer under way; older ones are stale
+	link         link
+	turns        [alarms]uint64 // of each timer's latest setting; older ones are stale
+	armed        [alarms]bool
 }
 
 // roomParams is what a room is made of.
@@ -121,6 +129,7 @@ type roomParams struct {
 	local     string // localpart between servers
 	salt      []byte
 	meetingID string
+	change    uint64 // of the streams to main, see [Service.MainLink]
 }
 
 func newRoom(p roomParams) *room {
@@ -136,6 +145,7 @@ func newRoom(p roomParams) *room {
 		queue:      queue{index: make(map[Session]*waiting)},
 		history:    history{maxMessages: p.cfg.HistoryMessages, maxBytes: p.cfg.HistoryBytes},
 		languages:  make(transcription),
+		link:       link{change: p.change},
 	}
 	r.pubFrom = escaped(r.pub.String())
 	r.log = p.log.With("room", r.addr.String())

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +35,7 @@ type Service struct {
 	rooms  map[string]*box    // by localpart between servers
 	joined map[Session][]*box // where each session has sent a join; it stays, empty, until the session closes
 	closed bool
+	change uint64 // of the streams to main, the latest
 }
 
 // New returns a Service for cfg, which must be valid.
@@ -168,7 +171,7 @@ func (s *Service) create(local string) *box {
 	}
 	b.room = newRoom(roomParams{
 		cfg: &s.cfg, domains: &s.domains, out: b, metrics: s.metrics, log: s.log, newID: rand.Text,
-		local: local, salt: salt, meetingID: newUUID(),
+		local: local, salt: salt, meetingID: newUUID(), change: s.change,
 	})
 	s.rooms[local] = b
 	s.metrics.rooms.Inc()
@@ -246,15 +249,27 @@ func (s *Service) SessionClosed(from Session) {
 	}
 }
 
+// MainLink tells the rooms that the first stream with the main server came up,
+// or that the last one was lost. change counts these events from 1, so that odd
+// ones are ups; one that another goroutine has overtaken does no harm. An up must
+// come before what main sends on the stream, a loss behind it. MainLink blocks
+// like FromRemote.
+func (s *Service) MainLink(change uint64) {
+	s.mu.Lock()
+	s.change = max(s.change, change)
+	boxes := slices.Collect(maps.Values(s.rooms))
+	s.mu.Unlock()
+	for _, b := range boxes {
+		b.mail.put(event{kind: evMain, turn: change})
+	}
+}
+
 // Close ends every room with a reason and refuses new ones. It returns when
 // all have ended, or with ctx's error.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	boxes := make([]*box, 0, len(s.rooms))
-	for _, b := range s.rooms {
-		boxes = append(boxes, b)
-	}
+	boxes := slices.Collect(maps.Values(s.rooms))
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {

@@ -273,6 +273,11 @@ func TestManyAtOnce(t *testing.T) {
 			}
 		}
 	})
+	wg.Go(func() { // main's streams come and go
+		for i := range uint64(turns * 3) {
+			svc.MainLink(i + 1)
+		}
+	})
 	for n := range 6 { // visitors come and go
 		wg.Go(func() {
 			for i := range turns {

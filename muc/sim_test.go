@@ -23,9 +23,14 @@ type sim struct {
 	now       time.Time
 	followers []*simSession
 	sent      [][]byte // to main
-	timer     uint64   // turn of the timer under way
-	due       time.Time
+	timers    [alarms]simTimer
 	effects   int
+}
+
+// simTimer is a timer of the room; turn is 0 when none is under way.
+type simTimer struct {
+	turn uint64
+	due  time.Time
 }
 
 // simSession is a client; got is in the order of arrival.
@@ -110,18 +115,19 @@ func (s *sim) send(_, _ string, stanza []byte) {
 	s.sent = append(s.sent, stanza)
 }
 
-func (s *sim) after(d time.Duration, turn uint64) {
+func (s *sim) after(a alarm, d time.Duration, turn uint64) {
 	s.effects++
-	s.timer, s.due = turn, s.now.Add(d)
+	s.timers[a] = simTimer{turn, s.now.Add(d)}
 }
 
-// pass lets time pass, and the timer fire in it.
+// pass lets time pass, and timers fire in it.
 func (s *sim) pass(d time.Duration) {
 	s.now = s.now.Add(d)
-	if s.timer != 0 && !s.now.Before(s.due) {
-		turn := s.timer
-		s.timer = 0
-		s.room.timeout(turn)
+	for a := range s.timers {
+		if t := s.timers[a]; t.turn != 0 && !s.now.Before(t.due) {
+			s.timers[a] = simTimer{}
+			s.room.timeout(alarm(a), t.turn)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 //	join visN...    lets visitors join
 //	close NAME      ends a session
 //	wait 15s        lets time pass
+//	main down       loses the streams to the main server; main up brings some
 //
 // Everything anybody gets after an input must be listed behind it, in order
 // for each recipient; setup and join discard it. A line that starts with white
@@ -46,6 +47,7 @@ type player struct {
 	room     string // localpart between servers
 	expected map[string][]expectation
 	input    string // the last one, for messages
+	links    uint64 // changes of the streams to main
 }
 
 type expectation struct {
@@ -101,6 +103,10 @@ func (p *player) play(line int, text string) {
 		p.drain()
 	case "close":
 		p.svc.SessionClosed(p.client(words[1]))
+	case "main":
+		p.links++
+		require.Equal(p.t, words[1] == "up", p.links%2 == 1, text)
+		p.svc.MainLink(p.links)
 	case "wait":
 		d, err := time.ParseDuration(words[1])
 		require.NoError(p.t, err)

@@ -25,6 +25,7 @@ func TestConfigValidate(t *testing.T) {
 		{"main's own rooms", func(c *Config) { c.Domain = "conference.meet.jitsi" }, "main server's rooms"},
 		{"negative limit", func(c *Config) { c.MaxQueued = -1 }, "MaxQueued"},
 		{"negative time", func(c *Config) { c.EmptyTimeout = -1 }, "EmptyTimeout"},
+		{"negative grace", func(c *Config) { c.MainGrace = -1 }, "MainGrace"},
 		{"no history", func(c *Config) { c.HistoryMessages = -1 }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

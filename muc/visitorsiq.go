@@ -46,6 +46,7 @@ func parseVisitorsIQ(stanza []byte) (q visitorsIQ, ok bool) {
 // remoteIQ handles another server's IQ in the room's matter.
 func (r *room) remoteIQ(from, to wire.JID, h *wire.Header, stanza []byte) {
 	if !wire.Answerable(h) {
+		r.mainAnswered(from, h, stanza)
 		return
 	}
 	q, ok := parseVisitorsIQ(stanza)
@@ -75,17 +76,20 @@ func (r *room) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
 		r.answerRemote(from, h)
 		r.apply(q.Connect)
 		r.connected = true
+		r.reconcile()
 		r.replayEarly()
 		r.admitQueued()
 	case q.Update != nil:
 		r.answerRemote(from, h)
 		r.apply(q.Update)
+		r.link.updated = r.now
 	default:
 		r.refuseRemote(from, h, wire.ErrBadRequest)
 	}
 }
 
 func (r *room) apply(c *control) {
+	r.disarm(alarmMain)
 	r.password = c.Password
 	if c.MeetingID != "" {
 		r.meetingID = c.MeetingID

@@ -1,0 +1,36 @@
+package muc
+
+import "time"
+
+// alarm is one of a room's timers.
+type alarm uint8
+
+const (
+	alarmEmpty alarm = iota // the last visitor left
+	alarmMain               // main, or its room, was lost
+	alarms
+)
+
+// arm lets the alarm go off in d, in place of an earlier one.
+func (r *room) arm(a alarm, d time.Duration) {
+	r.turns[a]++
+	r.armed[a] = true
+	r.out.after(a, d, r.turns[a])
+}
+
+func (r *room) disarm(a alarm) { r.armed[a] = false }
+
+// timeout handles an alarm that went off; turn tells whether it is the one
+// armed last.
+func (r *room) timeout(a alarm, turn uint64) {
+	if r.ended != "" || !r.armed[a] || turn != r.turns[a] {
+		return
+	}
+	r.armed[a] = false
+	switch a {
+	case alarmEmpty:
+		r.end(endEmpty, "")
+	case alarmMain:
+		r.end(endMainLost, "")
+	}
+}
