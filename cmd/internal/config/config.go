@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"vnode/internal/wire"
 )
@@ -36,6 +37,7 @@ type Config struct {
 	MainS2S             string   `toml:"main-s2s"`
 	RoomPrefix          string   `toml:"room-prefix"`
 	ExtraDomains        []string `toml:"extra-domains"`
+	MainGrace           Duration `toml:"main-grace"`
 	S2STrust            string   `toml:"s2s-trust"`
 	S2STrustedAddresses []string `toml:"s2s-trusted-addresses"`
 	S2SCAFile           string   `toml:"s2s-ca-file"`
@@ -58,6 +60,19 @@ type Config struct {
 
 	LogLevel  string `toml:"log-level"`
 	LogFormat string `toml:"log-format"`
+}
+
+// Duration is written as Go writes it: 90s, 5m.
+type Duration time.Duration
+
+// UnmarshalText parses a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 60s", text)
+	}
+	*d = Duration(v)
+	return nil
 }
 
 // ID is a node's id in the form of its domain's first label: v3.
@@ -162,6 +177,9 @@ func (c *Config) Validate() error {
 	}
 	choice("log-level", c.LogLevel, "debug", "info", "warn", "error")
 	choice("log-format", c.LogFormat, "text", "json")
+	if c.MainGrace <= 0 {
+		bad("main-grace", "must be longer than nothing, such as 60s")
+	}
 	if c.MaxVisitorsPerRoom < 1 {
 		bad("max-visitors-per-room", "%d is less than 1", c.MaxVisitorsPerRoom)
 	}

@@ -83,6 +83,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"network":           {args: []string{"-s2s-trusted-addresses", "10.0.0.0/40"}, want: "neither an address nor a network"},
 		"level":             {args: []string{"-log-level", "loud"}, want: `log-level: "loud" is none of debug, info, warn, error`},
 		"no such file":      {args: []string{"-config", "/nonexistent/vnode.toml"}, want: "no such file"},
+		"grace":             {args: []string{"-main-grace", "soon"}, want: `-main-grace: "soon" is not a duration`},
+		"no grace":          {args: []string{"-main-grace", "0s"}, want: "main-grace: must be longer"},
+		"grace in the file": {file: "main-grace = 'x'", want: "line 1, column"},
 		"visitors":          {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
 		"several at a time": {args: []string{"-log-level", "x", "-log-format", "y"}, want: "log-format"},
 	} {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,6 +38,7 @@ var usages = []struct{ key, usage string }{
 	{"key-file", "PEM `file` with its key"},
 	{"auth-domain", "`domain` jicofo logs in at, as focus"},
 	{"extra-domains", "further `domain`s of main whose users take part"},
+	{"main-grace", "how long rooms wait for a main that went away, a `duration` such as 60s"},
 	{"s2s-trust", "who is believed to be main: `address`, certificate or anyone"},
 	{"s2s-trusted-addresses", "`network`s main may connect from, besides main-s2s"},
 	{"s2s-ca-file", "PEM `file` of CAs that sign main's certificate"},
@@ -165,7 +167,7 @@ func (c *Config) settings() []setting {
 // set takes a value as a flag or the environment gives it.
 func (s setting) set(v string) error {
 	switch p := s.value.Addr().Interface().(type) {
-	case *ID:
+	case encoding.TextUnmarshaler:
 		return p.UnmarshalText([]byte(v))
 	case *string:
 		*p = v

@@ -136,17 +136,46 @@ func (n *Node) trust(c *config.Config) (s2s.Trust, error) {
 	return t, nil
 }
 
+// services are the STUN and TURN servers that visitors are told of. The secret
+// goes with those that want credentials.
+func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
+	var secret string
+	if c.TURNSecretFile != "" {
+		var err error
+		if secret, err = readSecret(c.TURNSecretFile); err != nil {
+			return nil, fmt.Errorf("turn-secret-file: %w", err)
+		}
+	}
+	external, err := c.ExternalServices()
+	if err != nil {
+		return nil, fmt.Errorf("turn-services: %w", err)
+	}
+	var list []visitor.Service
+	for _, e := range external {
+		s := visitor.Service{Type: e.Type, Host: e.Host, Port: e.Port, Transport: e.Transport}
+		if e.Type == "turn" || e.Type == "turns" {
+			s.Secret = visitor.Secret(secret)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
 // assemble makes the parts. The handlers are tied before anything is served.
 func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation s2s.Config) error {
 	rooms := muc.Config{
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, MaxVisitors: c.MaxVisitorsPerRoom,
+		MainGrace: time.Duration(c.MainGrace),
 	}
 	if err := rooms.Validate(); err != nil {
 		return err
 	}
-	r := new(router)
-	var err error
+	services, err := n.services(c)
+	if err != nil {
+		return err
+	}
+	r := &router{main: c.MainDomain}
 	n.federation, err = s2s.New(federation, fromMain{r}, n.log, n.registry)
 	if err != nil {
 		return err
@@ -154,8 +183,9 @@ func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation 
 	n.fan = fanout.New(fanout.Config{}, n.registry)
 	n.clients, err = visitor.New(visitor.Config{
 		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: accounts, TLS: n.tlsConfig(), Version: n.version,
-		Items:  []string{c.Rooms()},
-		Limits: visitor.Limits{Connections: c.MaxConnections},
+		Items:    []string{c.Rooms()},
+		Services: services,
+		Limits:   visitor.Limits{Connections: c.MaxConnections},
 	}, n.fan, fromClients{r}, n.log, n.registry)
 	if err != nil {
 		return err
@@ -265,5 +295,6 @@ func (n *Node) kept() []pair {
 		{c.Rooms(), c.MainDomain},
 		{c.Rooms(), c.MainRooms()},
 		{c.Host(), "visitors." + c.MainDomain},
+		{c.Rooms(), "polls." + c.MainDomain},
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"vnode/bench"
 	"vnode/cmd/internal/config"
 	"vnode/internal/xmpptest/prosody"
+	"vnode/visitor"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,7 +33,7 @@ func testConfig(t *testing.T, mainS2S string) *config.Config {
 	free := "127.0.0.1:0"
 	return &config.Config{
 		ID: "v3", StateDir: t.TempDir(), MainDomain: "meet.jitsi", MainS2S: mainS2S, RoomPrefix: "conference",
-		S2STrust: config.TrustAddress, S2S: []string{free}, C2S: []string{free}, HTTP: []string{free}, Admin: free,
+		S2STrust: config.TrustAddress, MainGrace: config.Duration(time.Minute), S2S: []string{free}, C2S: []string{free}, HTTP: []string{free}, Admin: free,
 		AuthDomain: "auth.meet.jitsi", MaxVisitorsPerRoom: 1000, MaxConnections: 1000,
 		LogLevel: "info", LogFormat: "text",
 	}
@@ -231,7 +232,7 @@ func TestAdmin(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &health))
 	require.True(t, health.Ready)
-	require.Len(t, health.Links, 3)
+	require.Len(t, health.Links, 4)
 	require.Contains(t, health.Links, "conference.v3.meet.jitsi -> conference.meet.jitsi")
 	_, body = get("/metrics")
 	for _, name := range []string{"vnode_fanout_deliveries_total", "vnode_muc_rooms", "vnode_s2s_streams", "vnode_visitor_sessions", "go_goroutines"} {
@@ -240,6 +241,22 @@ func TestAdmin(t *testing.T) {
 	code, _ := get("/debug/pprof/")
 	require.Equal(t, 404, code)
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// What the configuration says of TURN servers is what a visitor is told; the
+// secret itself is not.
+func TestTURNServicesAreConfigured(t *testing.T) {
+	cfg := testConfig(t, "127.0.0.1:1")
+	cfg.TURNServices = []string{"turn:turn.example:3478?transport=udp", "stun:stun.example"}
+	cfg.TURNSecretFile = filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(cfg.TURNSecretFile, []byte("t0p s3cret\n"), 0o600))
+	node := start(t, cfg)
+	services, err := node.services(cfg)
+	require.NoError(t, err)
+	require.Equal(t, []visitor.Service{
+		{Type: "turn", Host: "turn.example", Port: 3478, Transport: "udp", Secret: "t0p s3cret"},
+		{Type: "stun", Host: "stun.example"},
+	}, services)
 }
 
 func TestStateIsMadeOnceAndKept(t *testing.T) {
@@ -303,10 +320,11 @@ func TestNewSaysWhatToDo(t *testing.T) {
 		"taken admin port":  {func(c *config.Config) { c.Admin = taken.Addr().String() }, "choose another with -admin"},
 		"foreign address":   {func(c *config.Config) { c.S2S = []string{"192.0.2.1:0"} }, "choose another address with -s2s"},
 		"no password file":  {func(c *config.Config) { c.FocusPasswordFile = "/nonexistent" }, "focus password: open /nonexistent"},
-		"empty password":    {func(c *config.Config) { c.FocusPasswordFile = write("p", "\n") }, "is empty; put jicofo's password"},
+		"empty password":    {func(c *config.Config) { c.FocusPasswordFile = write("p", "\n") }, "is empty; put the secret on its first line"},
 		"state is a file":   {func(c *config.Config) { c.StateDir = write("s", "") }, "choose another with -state-dir"},
 		"no CA file":        {func(c *config.Config) { c.S2SCAFile = "/nonexistent" }, "s2s-ca-file: open"},
 		"CA file is empty":  {func(c *config.Config) { c.S2SCAFile = write("ca", "x") }, "holds no certificate"},
+		"no TURN secret":    {func(c *config.Config) { c.TURNSecretFile = "/nonexistent" }, "turn-secret-file: open"},
 		"bad pin":           {func(c *config.Config) { c.S2SPins = []string{"xyz"} }, "not a SHA-256 fingerprint"},
 		"broken certificate": {func(c *config.Config) {
 			require.NoError(t, os.WriteFile(filepath.Join(c.StateDir, "node.crt"), []byte("x"), 0o600))

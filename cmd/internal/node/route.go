@@ -9,6 +9,7 @@ import (
 // router ties the parts together: what clients and main send goes to the
 // rooms.
 type router struct {
+	main  string // its domain
 	rooms *muc.Service
 }
 
@@ -28,3 +29,11 @@ type fromMain struct{ *router }
 
 // Stanza implements s2s.Handler.
 func (r fromMain) Stanza(stanza []byte, _ *wire.Header, _, _ wire.JID) { r.rooms.FromRemote(stanza) }
+
+// Link implements s2s.Handler. Participants' presences come from main's own
+// domain: its streams are what rooms depend on.
+func (r fromMain) Link(peer string, change uint64) {
+	if peer == r.main {
+		r.rooms.MainLink(change)
+	}
+}

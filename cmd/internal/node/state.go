@@ -84,15 +84,24 @@ func (s *state) focusPassword(configured string) (password, path string, err err
 }
 
 func readPassword(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	password, err := readSecret(path)
 	if err != nil {
 		return "", fmt.Errorf("focus password: %w", err)
 	}
-	password := strings.TrimRight(string(b), "\r\n")
-	if password == "" {
-		return "", fmt.Errorf("focus password: %s is empty; put jicofo's password on its first line", path)
-	}
 	return password, nil
+}
+
+// readSecret returns the text of a file without the end of its line.
+func readSecret(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimRight(string(b), "\r\n")
+	if secret == "" {
+		return "", fmt.Errorf("%s is empty; put the secret on its first line", path)
+	}
+	return secret, nil
 }
 
 const (
