@@ -110,17 +110,17 @@ func (sh *shard) run() {
 // commands takes everything in the inbox.
 func (sh *shard) commands() {
 	sh.mu.Lock()
-	todo := sh.inbox
+	taken := sh.inbox
 	sh.inbox = sh.spare[:0]
 	sh.mu.Unlock()
-	for i := range todo {
-		sh.do(&todo[i])
+	for i := range taken {
+		sh.do(&taken[i])
 	}
-	clear(todo)
-	if cap(todo) > 4096 {
-		todo = nil // a join storm's inbox is not kept
+	clear(taken)
+	if cap(taken) > 4096 {
+		taken = nil // a join storm's inbox is not kept
 	}
-	sh.spare = todo
+	sh.spare = taken
 }
 
 func (sh *shard) do(c *command) {

@@ -55,17 +55,17 @@ func (sh *shard) refresh() {
 // sweepSome visits some sessions of each group that has news and reports
 // whether some are left.
 func (sh *shard) sweepSome() bool {
-	todo := sh.sweep
+	round := sh.sweep
 	sh.sweep = sh.spareSweep[:0] // a visit may add to it
-	for i, g := range todo {
-		todo[i] = nil
+	for i, g := range round {
+		round[i] = nil
 		g.inSweep = false
 		sh.sweepGroup(g)
 		if g.left > 0 || len(g.sessions) > 0 && g.log.head.Load() > g.head {
 			sh.toSweep(g)
 		}
 	}
-	sh.spareSweep = todo
+	sh.spareSweep = round
 	return len(sh.sweep) > 0
 }
 
