@@ -5,27 +5,34 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strconv"
-	"sync/atomic"
+	"sync"
 
 	"vnode/internal/wire"
 )
 
-// client is an XMPP stream over WebSocket (RFC 7395) of an anonymous user, the
-// way lib-jitsi-meet opens it. One goroutine reads; any may send.
+// client is the session of an anonymous user by WebSocket (RFC 7395), the way
+// lib-jitsi-meet opens it. One goroutine reads; any may send.
 type client struct {
 	// Static after login.
-	ws     *wsConn
 	domain string
 	jid    string // full, as bound
 	user   string // localpart
 	acks   bool   // stream management is on
+	id     string // to resume the session by (XEP-0198 §5); empty: it cannot be
 
 	// Owned by the reading goroutine.
 	handled uint32 // stanzas received since <enabled/>
-	acked   uint32 // of ours, as the server says
 
-	sent atomic.Uint32 // stanzas sent since <enabled/>
+	mu sync.Mutex
+	// Guarded by mu.
+	ws      *wsConn // replaced by the reading goroutine, which reads it without mu
+	away    bool    // ws is cut: nothing is written before the session is resumed
+	closed  bool
+	sent    uint32   // stanzas since <enabled/>
+	acked   uint32   // of them, as the server says
+	unacked [][]byte // the rest of them, if the session can be resumed
+	queue   [][]byte // to be written, in this order
+	writing bool     // somebody is writing the queue
 }
 
 // loginOptions says where and how to log in.
@@ -43,13 +50,18 @@ var errStreamClosed = errors.New("the server closed the stream")
 // login opens a stream, authenticates as ANONYMOUS and binds a resource. It
 // blocks until ctx ends at the latest.
 func login(ctx context.Context, o loginOptions) (*client, error) {
+	return connect(ctx, o, func(c *client) error { return c.negotiate(o.Acks) })
+}
+
+// connect opens a connection and negotiates on it.
+func connect(ctx context.Context, o loginOptions, negotiate func(*client) error) (*client, error) {
 	ws, err := dialWebSocket(ctx, o.URL, o.Dial, o.TLS)
 	if err != nil {
 		return nil, err
 	}
 	c := &client{ws: ws, domain: o.Domain}
 	stop := context.AfterFunc(ctx, ws.close)
-	err = c.negotiate(o.Acks)
+	err = negotiate(c)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -61,13 +73,7 @@ func login(ctx context.Context, o loginOptions) (*client, error) {
 }
 
 func (c *client) negotiate(acks bool) error {
-	if _, err := c.open(); err != nil {
-		return err
-	}
-	if _, err := c.ask("success", "<auth xmlns='"+wire.NSSASL+"' mechanism='ANONYMOUS'/>"); err != nil {
-		return err
-	}
-	features, err := c.open()
+	features, err := c.authenticate()
 	if err != nil {
 		return err
 	}
@@ -83,13 +89,20 @@ func (c *client) negotiate(acks bool) error {
 		return nil
 	}
 	if !features.acks {
-		return errors.New("stream management is not offered")
+		return errNoAcks
 	}
-	if _, err := c.ask("enabled", "<enable xmlns='"+wire.NSSM+"' resume='true'/>"); err != nil {
-		return err
+	return c.enableAcks()
+}
+
+// authenticate returns the features of the stream behind it.
+func (c *client) authenticate() (features, error) {
+	if _, err := c.open(); err != nil {
+		return features{}, err
 	}
-	c.acks = true
-	return nil
+	if _, err := c.ask("success", "<auth xmlns='"+wire.NSSASL+"' mechanism='ANONYMOUS'/>"); err != nil {
+		return features{}, err
+	}
+	return c.open()
 }
 
 type features struct{ session, acks bool }
@@ -219,13 +232,13 @@ type stanza struct {
 
 // next returns the next stanza. Stream management and what a server may ask
 // any client are dealt with on the way. The error is what ended the stream: a
-// wire.StreamError, errStreamClosed, or the connection's. It blocks until the
-// connection is closed.
+// wire.StreamError, errStreamClosed, errCut, or the connection's. It blocks until
+// the connection is closed or cut.
 func (c *client) next() (stanza, error) {
 	for {
 		elem, err := c.ws.read()
 		if err != nil {
-			return stanza{}, err
+			return stanza{}, c.ws.cause(err)
 		}
 		h, err := wire.ParseHeader(elem)
 		if err != nil {
@@ -242,9 +255,9 @@ func (c *client) next() (stanza, error) {
 			}
 			return stanza{h, elem}, nil
 		case "r":
-			err = c.ws.write([]byte("<a xmlns='" + wire.NSSM + "' h='" + strconv.FormatUint(uint64(c.handled), 10) + "'/>"))
+			err = c.ws.cause(c.ws.write([]byte("<a xmlns='" + wire.NSSM + "' h='" + c.count() + "'/>")))
 		case "a":
-			err = c.checkAck(h.Attr("h"))
+			err = c.takeAck(h.Attr("h"))
 		default:
 			err = unexpected(elem, &h, "a stanza")
 		}
@@ -252,18 +265,6 @@ func (c *client) next() (stanza, error) {
 			return stanza{}, err
 		}
 	}
-}
-
-// checkAck verifies what the server claims to have handled: going back or
-// beyond what was sent makes lib-jitsi-meet drop the session.
-func (c *client) checkAck(text string) error {
-	n, err := strconv.ParseUint(text, 10, 32)
-	h, sent := uint32(n), c.sent.Load()
-	if err != nil || h-c.acked > sent-c.acked {
-		return fmt.Errorf("the server acknowledged %q stanzas, %d before, of %d sent", text, c.acked, sent)
-	}
-	c.acked = h
-	return nil
 }
 
 // answer replies to a request as a client without any feature: pings (XEP-0199)
@@ -280,24 +281,9 @@ func (c *client) answer(elem []byte, h *wire.Header) error {
 	return c.send(wire.AppendErrorReply(nil, h, wire.NSClient, to, wire.ErrServiceUnavailable))
 }
 
-// ackEvery is after how many stanzas lib-jitsi-meet asks for an ack.
-const ackEvery = 5
-
-// send sends one stanza, and <r/> when it is time.
-func (c *client) send(elem []byte) error {
-	n := c.sent.Add(1)
-	if err := c.ws.write(elem); err != nil {
-		return err
-	}
-	if c.acks && n%ackEvery == 0 {
-		return c.ws.write([]byte("<r xmlns='" + wire.NSSM + "'/>"))
-	}
-	return nil
-}
-
 // endStream says <close/> (RFC 7395 §3.6); next then returns errStreamClosed.
 func (c *client) endStream() error {
-	return c.ws.write([]byte("<close xmlns='" + wire.NSFraming + "'/>"))
+	return c.ws.cause(c.ws.write([]byte("<close xmlns='" + wire.NSFraming + "'/>")))
 }
 
 // nick is the occupant nick lib-jitsi-meet takes: the first eight characters

@@ -11,6 +11,10 @@
 // what was published, and a [Tracker] per receiver compares. What is lost,
 // doubled, out of order or in the wrong hands is counted one by one.
 //
+// Visitors can lose their connection on purpose ([Visitor.Cut]) and resume their
+// session as lib-jitsi-meet does. The Trackers go on over that: an outage is no
+// excuse for a stanza.
+//
 // The package imports none of the server's packages: it is an independent
 // peer, and what it shares with the node is only the framing of internal/wire.
 package bench

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
@@ -41,43 +40,7 @@ type fakeNode struct {
 	history   [][]byte
 	toMain    *outbox // stream conference.v3 to conference.MAIN
 	sent      int     // stanzas sent to visitors, for faults
-}
-
-// faults are what the node does wrong on purpose, for the n-th stanza to a
-// visitor.
-type faults struct{ drop, double, swap, misaddress int }
-
-// fakeClient is a connected client; out is written by a goroutine of its own.
-type fakeClient struct {
-	jid, nick string
-	out       chan []byte
-	gone      chan struct{}
-	held      []byte // a stanza that the next one overtakes
-}
-
-// newFakeClient starts to write what is sent; the caller calls stop.
-func newFakeClient(jid string, write func([]byte) error) (c *fakeClient, stop func()) {
-	c = &fakeClient{jid: jid, nick: focusNick, out: make(chan []byte, 4096), gone: make(chan struct{})}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		for {
-			select {
-			case p := <-c.out:
-				_ = write(p) // a broken connection shows when reading
-			case <-c.gone:
-				return
-			}
-		}
-	}()
-	return c, func() { close(c.gone); <-written }
-}
-
-func (c *fakeClient) send(p []byte) {
-	select {
-	case c.out <- p:
-	case <-c.gone:
-	}
+	sessions  map[string]*fakeClient
 }
 
 const (
@@ -89,7 +52,7 @@ const (
 )
 
 func newFakeNode(t *testing.T, dialback bool) *fakeNode {
-	n := &fakeNode{t: t, visitors: make(map[string]*fakeClient), mains: make(map[string][]byte)}
+	n := &fakeNode{t: t, visitors: make(map[string]*fakeClient), sessions: make(map[string]*fakeClient), mains: make(map[string][]byte)}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.ctx = ctx
 	var err error
@@ -328,51 +291,6 @@ func (n *fakeNode) leave(c *fakeClient) {
 	n.focus.send(fmt.Appendf(nil, p, n.room, c.nick, fakeFocus, wire.NSMUCUser))
 }
 
-// visitor serves one visitor.
-func (n *fakeNode) visitor(ctx context.Context, ws *websocket.Conn) {
-	_, user := newRealJID(fakeDomain)
-	c, stop := newFakeClient(user+"-fake@"+fakeDomain+"/r", func(p []byte) error { return ws.Write(ctx, websocket.MessageText, p) })
-	defer stop()
-	counted, opened := -1, 0
-	for {
-		_, p, err := ws.Read(ctx)
-		if err != nil {
-			return
-		}
-		h, _ := wire.ParseHeader(p)
-		if name := string(h.Name); counted >= 0 && (name == "iq" || name == "message" || name == "presence") {
-			counted++
-		}
-		switch string(h.Name) {
-		case "open":
-			opened++
-			c.send([]byte("<open xmlns='" + wire.NSFraming + "' from='" + fakeDomain + "' id='x' version='1.0'/>"))
-			c.send([]byte(fakeFeatures(opened)))
-		case "auth":
-			c.send([]byte("<success xmlns='" + wire.NSSASL + "'/>"))
-		case "enable":
-			counted = 0
-			c.send([]byte("<enabled xmlns='" + wire.NSSM + "' id='x' resume='true'/>"))
-		case "r":
-			c.send(fmt.Appendf(nil, "<a xmlns='%s' h='%d'/>", wire.NSSM, counted))
-		case "iq":
-			c.send(fmt.Appendf(nil, "<message xmlns='jabber:client' from='%s' to='%s'/>", fakeDomain, c.jid))
-			c.send(fmt.Appendf(nil, "<iq xmlns='jabber:client' type='result' id='%s'><bind xmlns='%s'><jid>%s</jid></bind></iq>", h.ID, wire.NSBind, c.jid))
-		case "presence":
-			if string(h.Type) == "unavailable" {
-				n.leave(c)
-				continue
-			}
-			n.join(c, strings.TrimPrefix(wire.Unescape(h.To), n.room+"/"))
-			c.send([]byte("<r xmlns='" + wire.NSSM + "'/>"))
-		case "message":
-			n.say(c, p)
-		case "close":
-			c.send([]byte("<close xmlns='" + wire.NSFraming + "'/>"))
-		}
-	}
-}
-
 func fakeFeatures(stream int) string {
 	head := "<stream:features xmlns:stream='" + wire.NSStream + "' xmlns='jabber:client'>"
 	if stream == 1 {
@@ -385,8 +303,8 @@ func fakeFeatures(stream int) string {
 // focusClient serves the focus: PLAIN, bind, one room.
 func (n *fakeNode) focusClient(conn net.Conn) {
 	r := wire.NewReader(conn, wire.Limits{})
-	c, stop := newFakeClient(fakeFocus, func(p []byte) error { _, err := conn.Write(p); return err })
-	defer stop()
+	c := newFakeClient(fakeFocus)
+	defer c.attach(func(p []byte) error { _, err := conn.Write(p); return err })()
 	features := "<mechanisms xmlns='" + wire.NSSASL + "'><mechanism>PLAIN</mechanism></mechanisms>"
 	for {
 		t, err := r.Next()

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"math"
 	"sort"
 	"sync"
+	"sync/atomic"
 )
 
 // Role says who a [Source] is; a receiver need not hear everybody.
@@ -35,6 +37,8 @@ type Source struct {
 	id     int
 	role   Role
 	nick   string
+
+	waited atomic.Int64 // what was published up to then may have waited for a connection
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -139,6 +143,11 @@ func (s *Source) Leave() {
 		s.leftAt = Now()
 	}
 }
+
+// waits says that what is published from here on waits for a connection, and
+// resumed that it does not any more.
+func (s *Source) waits()   { s.waited.Store(math.MaxInt64) }
+func (s *Source) resumed() { s.waited.Store(Now()) }
 
 // Nick returns the source's nick.
 func (s *Source) Nick() string { return s.nick }

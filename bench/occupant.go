@@ -23,6 +23,7 @@ type occupant struct {
 	presence func(b *wire.Builder, nick string)
 	joins    *recorder // nil: not measured
 	delivery *recorder // nil: not measured
+	outages  *outages  // nil: the connection is never cut
 	visitor  bool      // must not see other visitors
 
 	joined chan struct{} // closed when the join is complete
@@ -84,22 +85,27 @@ func (o *occupant) stay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.ws.close()
-	defer context.AfterFunc(ctx, c.ws.close)()
+	defer c.close()
+	defer context.AfterFunc(ctx, c.close)()
 	o.mu.Lock()
 	o.client, o.nick = c, c.nick()
 	o.mu.Unlock()
 
-	_ = c.ws.conn.SetReadDeadline(begin.Add(o.timeout))
+	c.ws.readUntil(begin.Add(o.timeout))
 	if err := c.send(o.joinPresence()); err != nil {
 		return err
 	}
 	err = o.listen(c, begin)
+	for errors.Is(err, errCut) && ctx.Err() == nil {
+		if err = o.comeBack(ctx, c); err == nil {
+			err = o.listen(c, begin)
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, errStreamClosed):
-		_ = c.ws.conn.SetReadDeadline(time.Now().Add(o.timeout))
+		c.ws.readUntil(time.Now().Add(o.timeout))
 		return finish(c)
 	}
 	return err
@@ -119,7 +125,7 @@ func finish(c *client) error {
 	for err == nil {
 		_, err = c.ws.read()
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(c.ws.cause(err), os.ErrDeadlineExceeded) {
 		return fmt.Errorf("the server has not closed the connection: %w", err)
 	}
 	return nil
@@ -173,7 +179,9 @@ func (o *occupant) message(s *stanza, nick string, now int64) {
 	if !ok {
 		return // subject, polls, metadata
 	}
-	if _, old := wire.FindChild(s.raw, wire.NSDelay, "delay"); old {
+	// A server may mark what it held back during an outage, in its user's name
+	// (XEP-0203); that is no history.
+	if d, old := wire.FindChild(s.raw, wire.NSDelay, "delay"); old && d.Attr("from") != wire.Unescape(s.To) {
 		o.count(func(t *Tally) { t.History++ })
 		return
 	}
@@ -228,7 +236,7 @@ func (o *occupant) self(c *client, s *stanza, begin time.Time, now int64) error 
 	if !x.self || o.isJoined() {
 		return nil
 	}
-	_ = c.ws.conn.SetReadDeadline(time.Time{})
+	c.ws.readUntil(time.Time{})
 	o.mu.Lock()
 	o.tracker.Joined(now)
 	o.mu.Unlock()
@@ -252,7 +260,11 @@ func (o *occupant) out(c *client, x mucUser) error {
 		return errors.New("removed from the room")
 	}
 	o.mu.Unlock()
-	_ = c.ws.conn.SetReadDeadline(time.Now().Add(o.timeout))
+	return o.endStream(c)
+}
+
+func (o *occupant) endStream(c *client) error {
+	c.ws.readUntil(time.Now().Add(o.timeout))
 	return c.endStream()
 }
 
@@ -297,6 +309,9 @@ func (o *occupant) speaker(l *Ledger, role Role) (*client, *Source, error) {
 	}
 	if o.source == nil {
 		o.source = l.Add(role, o.nick)
+		if o.client.isAway() {
+			o.source.waits()
+		}
 	}
 	return o.client, o.source, nil
 }

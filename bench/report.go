@@ -17,6 +17,7 @@ type Report struct {
 	Took     time.Duration  `json:"took_ns"`
 	Visitors VisitorReport  `json:"visitors"`
 	Delivery DeliveryReport `json:"delivery"`
+	Resumed  Resumptions    `json:"resumptions"`
 	Main     MainReport     `json:"main"`
 	Focus    FocusReport    `json:"focus"`
 	Node     *NodeReport    `json:"node,omitempty"`
@@ -38,11 +39,13 @@ type VisitorReport struct {
 
 // DeliveryReport tells what the visitors got.
 type DeliveryReport struct {
-	Presences uint64    `json:"presences_published"` // leaves included
-	Lines     uint64    `json:"lines_published"`
-	Tally     Tally     `json:"tally"`
-	PerSecond float64   `json:"per_second"`
-	Latency   Quantiles `json:"latency"` // publication to receipt, of what was published after a join
+	Presences uint64  `json:"presences_published"` // leaves included
+	Lines     uint64  `json:"lines_published"`
+	Tally     Tally   `json:"tally"`
+	PerSecond float64 `json:"per_second"`
+	// Publication to receipt, of what was published after a join and did not
+	// wait for a resumption.
+	Latency Quantiles `json:"latency"`
 }
 
 // MainReport tells what main got of the visitors.
@@ -128,6 +131,7 @@ func (s *Swarm) fill(rep *Report, wanted int) {
 	s.mu.Unlock()
 	rep.Visitors = v
 	rep.Delivery.Latency = s.delivery.quantiles()
+	rep.Resumed = s.outages.sum()
 }
 
 func perSecond(n uint64, d time.Duration) float64 {
@@ -148,6 +152,7 @@ func (rep *Report) verdict() []string {
 	v := rep.Visitors
 	check(v.Joined == v.Wanted, "%d of %d visitors joined", v.Joined, v.Wanted)
 	check(v.Broken == 0, "%d visitors' sessions broke: %s", v.Broken, v.FirstError)
+	check(rep.Resumed.Resumed == rep.Resumed.Cuts, "%d of %d sessions were resumed after a lost connection", rep.Resumed.Resumed, rep.Resumed.Cuts)
 	ended := v.Left
 	for reason, n := range v.Destroyed {
 		check(reason != "", "%d visitors were not given the reason of the room's end", n)
@@ -195,6 +200,9 @@ func (rep *Report) WriteTable(w io.Writer) error {
 	row("delivered to visitors", "%d stanzas, %.0f/s", d.Tally.Delivered, d.PerSecond)
 	row("  latency", "%s", d.Latency)
 	row("  faults", "%s", d.Tally.faultText())
+	if cut := rep.Resumed; cut.Cuts > 0 {
+		row("lost connections", "resumed %d of %d, %s", cut.Resumed, cut.Cuts, cut.Took)
+	}
 	row("delivered to main", "%d lines, every receiver there counted", rep.Main.Tally.Delivered)
 	row("  faults", "%s", rep.Main.Tally.faultText())
 	row("seen by the focus", "%d visitors", rep.Focus.Visitors)

@@ -30,6 +30,9 @@ type Scenario struct {
 	Lines        float64 // chat of participants
 	VisitorLines float64 // chat of visitors
 	Changes      float64 // a participant leaves and another one comes
+	// Cuts is how many visitors lose their network, per second, in turn: every
+	// second one without the node being told, see [Visitor.CutHalfOpen].
+	Cuts float64
 
 	Drain time.Duration // how long the last stanzas may take; default 15 s
 	// Watch is called every WatchEvery, from one goroutine; nil: never.
@@ -51,7 +54,8 @@ type run struct {
 	room     *FocusRoom
 	speakers []Speaker
 	next     int // speaker whose turn it is
-	visitor  int // visitor whose turn it is
+	visitor  int // visitor whose turn it is to speak
+	victim   int // visitor whose turn it is to lose its network
 	problems []string
 
 	loadBefore time.Duration // CPU of this process at the begin
@@ -157,11 +161,12 @@ func (r *run) conversation(ctx context.Context) error {
 	topics := []topic{
 		{rate: r.Updates, do: func(ctx context.Context) error { return r.speaker().Update(ctx) }},
 		{rate: r.Lines, do: func(ctx context.Context) error { return r.speaker().Chat(ctx) }},
-		{rate: r.VisitorLines, do: r.visitorLine},
 		{rate: r.Changes, do: r.change},
+		{rate: r.VisitorLines, do: r.visitorLine},
+		{rate: r.Cuts, do: r.cut},
 	}
 	if len(r.speakers) == 0 {
-		topics = topics[2:3] // only visitors can say anything
+		topics = topics[3:] // there are only visitors
 	}
 	begin := time.Now()
 	for {
@@ -220,14 +225,39 @@ func (r *run) change(ctx context.Context) error {
 	return oldest.Leave(ctx)
 }
 
-// visitorLine lets visitors speak in turn, spread over the swarm.
+// visitorLine lets visitors speak in turn, spread over the swarm. What one says
+// while it is without a network is sent when it is back.
 func (r *run) visitorLine(context.Context) error {
+	if v := r.pick(&r.visitor, (*Visitor).present); v != nil {
+		return v.Chat()
+	}
+	return nil
+}
+
+// cut lets visitors lose their network in turn, spread over the swarm.
+func (r *run) cut(context.Context) error {
+	v := r.pick(&r.victim, func(v *Visitor) bool { return v.present() && !v.away() })
+	if v == nil {
+		return nil
+	}
+	cut := v.Cut
+	if r.victim%2 == 0 {
+		cut = v.CutHalfOpen
+	}
+	if err := cut(); err != nil && !errors.Is(err, errGone) {
+		return fmt.Errorf("cut a visitor's connection: %w", err)
+	}
+	return nil
+}
+
+// pick returns the visitor whose turn it is of those that will do, or nil.
+func (r *run) pick(turn *int, do func(*Visitor) bool) *Visitor {
 	const stride = 7919 // prime: every visitor gets its turn
 	all := r.Swarm.Visitors()
 	for range all {
-		r.visitor++
-		if v := all[r.visitor*stride%len(all)]; v.present() {
-			return v.Chat()
+		*turn++
+		if v := all[*turn*stride%len(all)]; do(v) {
+			return v
 		}
 	}
 	return nil
@@ -247,8 +277,8 @@ func (r *run) drain(ctx context.Context) error {
 		r.Swarm.Drain(waiting),
 		r.Conference.Drain(waiting),
 		poll(waiting, func() error {
-			if _, ever := r.room.Visitors(); ever != joined {
-				return fmt.Errorf("the focus has seen %d visitors of %d", ever, joined)
+			if now, ever := r.room.Visitors(); now != joined || ever != joined {
+				return fmt.Errorf("the focus sees %d visitors and has seen %d of %d", now, ever, joined)
 			}
 			return nil
 		}),

@@ -24,6 +24,10 @@ type SwarmOptions struct {
 	Timeout  time.Duration // of one visitor's join, and of its end; default 30 s
 	Dial     DialFunc      // default: TCP
 	TLS      *tls.Config   // for wss:
+
+	// A visitor whose connection is cut is without a network for a random time
+	// between these two; default 50 to 500 ms.
+	OutageMin, OutageMax time.Duration
 }
 
 // Swarm is the visitors of one room: one goroutine each, and nothing that
@@ -36,6 +40,7 @@ type Swarm struct {
 	joining  *semaphore.Weighted
 	joins    recorder
 	delivery recorder
+	outages  outages
 	wg       sync.WaitGroup
 
 	mu sync.Mutex
@@ -60,7 +65,14 @@ func NewSwarm(o SwarmOptions) *Swarm {
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
 	}
+	if o.OutageMin <= 0 {
+		o.OutageMin = 50 * time.Millisecond
+	}
+	if o.OutageMax <= 0 {
+		o.OutageMax = 500 * time.Millisecond
+	}
 	s := &Swarm{opt: o, joining: semaphore.NewWeighted(int64(o.Parallel))}
+	s.outages.least, s.outages.most = o.OutageMin, max(o.OutageMin, o.OutageMax)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -135,7 +147,7 @@ func (s *Swarm) add() *Visitor {
 		room:    s.opt.Room,
 		number:  n,
 		timeout: s.opt.Timeout,
-		joins:   &s.joins, delivery: &s.delivery,
+		joins:   &s.joins, delivery: &s.delivery, outages: &s.outages,
 		visitor: true,
 		joined:  make(chan struct{}), done: make(chan struct{}),
 		tracker:  NewTracker(s.opt.Ledger, RoleParticipant|RoleVisitor|RoleFocus),
@@ -156,8 +168,9 @@ func (s *Swarm) Visitors() []*Visitor {
 	return s.visitors[:len(s.visitors):len(s.visitors)]
 }
 
-// Drain waits until every visitor in the room has got everything that was
-// published before the call, or ctx has ended. Nobody may publish meanwhile.
+// Drain waits until every visitor in the room has a connection and has got
+// everything that was published before the call, or ctx has ended. Nobody may
+// publish meanwhile.
 func (s *Swarm) Drain(ctx context.Context) error {
 	waiting := s.Visitors()
 	return poll(ctx, func() error {
@@ -167,14 +180,14 @@ func (s *Swarm) Drain(ctx context.Context) error {
 			if !v.present() {
 				continue
 			}
-			if m := v.missing(); m > 0 {
+			if m := v.missing(); m > 0 || v.away() {
 				n += m
 				still = append(still, v)
 			}
 		}
 		waiting = still
-		if n > 0 {
-			return fmt.Errorf("%d stanzas have not arrived at %d visitors", n, len(still))
+		if len(still) > 0 {
+			return fmt.Errorf("%d visitors wait for %d stanzas, or for a connection", len(still), n)
 		}
 		return nil
 	})
@@ -222,11 +235,12 @@ type Progress struct {
 	Started, Joined, Failed int
 	Tally                   Tally // without Lost: what is under way is not lost
 	Latency                 Quantiles
+	Resumptions             Resumptions
 }
 
 // Progress returns the counters so far.
 func (s *Swarm) Progress() Progress {
-	p := Progress{Latency: s.delivery.quantiles()}
+	p := Progress{Latency: s.delivery.quantiles(), Resumptions: s.outages.sum()}
 	for _, v := range s.Visitors() {
 		p.Started++
 		t, failed := v.so()

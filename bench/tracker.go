@@ -37,6 +37,7 @@ type Tracker struct {
 	hears    Role
 	relayed  bool  // lines of visitors come from the bare room
 	joinedAt int64 // 0 before the join
+	backAt   int64 // of the last resumption
 	left     bool
 	views    []view
 	tally    Tally
@@ -63,13 +64,19 @@ func NewTracker(l *Ledger, hears Role) *Tracker { return &Tracker{ledger: l, hea
 // everything published later is due.
 func (t *Tracker) Joined(at int64) { t.joinedAt = at }
 
+// Resumed says that the receiver had lost its connection and resumed its session
+// at that time of [Now]: the age of what was published before is that of the
+// outage. Nothing else changes, it is due all the same.
+func (t *Tracker) Resumed(at int64) { t.backAt = at }
+
 // Left says that the receiver is leaving: what is still under way may come or
 // not. Only holes in what came are lost.
 func (t *Tracker) Left() { t.left = true }
 
 // Got takes a stamped stanza from the occupant with that nick, "" for the bare
-// room. It reports whether the stanza is new, in order and was published after
-// the join: only then does its age say something about delivery.
+// room. It reports whether the stanza is new, in order, was published after the
+// join and has waited for nobody's connection: only then does its age say
+// something about delivery.
 func (t *Tracker) Got(st Stamp, nick string) (live bool) {
 	src := t.ledger.source(st.Source)
 	switch {
@@ -102,7 +109,7 @@ func (t *Tracker) Got(st Stamp, nick string) (live bool) {
 		return false
 	}
 	v.order = st.Order
-	return t.joinedAt != 0 && st.At > t.joinedAt
+	return t.joinedAt != 0 && st.At > max(t.joinedAt, t.backAt, src.waited.Load())
 }
 
 // Gone takes the unavailable presence of the occupant with that nick. It

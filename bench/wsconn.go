@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 )
 
 // DialFunc opens a connection, like [net.Dialer.DialContext].
@@ -30,6 +32,9 @@ type wsConn struct {
 	conn net.Conn
 	br   *bufio.Reader
 	buf  []byte // the message under way; its memory is used again
+
+	mu  sync.Mutex
+	cut bool // guarded by mu, which keeps deadlines from undoing it
 }
 
 const (
@@ -285,3 +290,47 @@ func (w *wsConn) writeFrame(opcode byte, p []byte) error {
 }
 
 func (w *wsConn) close() { _ = w.conn.Close() }
+
+// errCut ends the reading of a connection that we have cut ourselves.
+var errCut = errors.New("the connection is cut")
+
+// lose breaks the connection the way a lost network does: without a word, and
+// what the kernel still holds is lost. Left half-open, the server is not told
+// even by TCP, and nothing is read or written any more on our side. It does not
+// block; close has to be called all the same.
+func (w *wsConn) lose(halfOpen bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = true
+	if halfOpen {
+		_ = w.conn.SetDeadline(time.Unix(1, 0)) // long ago
+		return
+	}
+	conn := w.conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn() // whose end is not announced
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
+
+// cause returns errCut instead of an error that came of lose.
+func (w *wsConn) cause(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil && w.cut {
+		return errCut
+	}
+	return err
+}
+
+// readUntil sets the time after which read fails, zero for never.
+func (w *wsConn) readUntil(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.cut {
+		_ = w.conn.SetReadDeadline(t)
+	}
+}

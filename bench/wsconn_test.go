@@ -23,12 +23,15 @@ func serveWS(t *testing.T, o *websocket.AcceptOptions, handle func(context.Conte
 			return
 		}
 		c.SetReadLimit(-1)
-		handle(r.Context(), c)
+		handle(context.WithValue(r.Context(), previd{}, r.URL.Query().Get("previd")), c)
 		_ = c.CloseNow()
 	}))
 	t.Cleanup(srv.Close)
 	return "ws" + strings.TrimPrefix(srv.URL, "http") + "/xmpp-websocket?room=r"
 }
+
+// previd is the key of the parameter of that name of the URL, in contexts.
+type previd struct{}
 
 var xmppProtocol = &websocket.AcceptOptions{Subprotocols: []string{"xmpp"}}
 

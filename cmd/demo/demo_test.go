@@ -25,8 +25,9 @@ func TestFlags(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 500, o.visitors)
 	require.Equal(t, 52693, o.port)
+	require.Positive(t, o.cuts)
 	for _, wrong := range []string{
-		"-main ejabberd", "-port 0", "-port 70000", "-visitors 0", "-participants 1", "-join-rate 0", "-talk 0s", "surplus", "-nonsense",
+		"-main ejabberd", "-port 0", "-port 70000", "-visitors 0", "-participants 1", "-join-rate 0", "-talk 0s", "-cuts -1", "surplus", "-nonsense",
 	} {
 		_, err := parse(strings.Fields(wrong), io.Discard)
 		require.Error(t, err, wrong)
@@ -121,9 +122,9 @@ func freePort(t *testing.T) int {
 func TestProgressInLines(t *testing.T) {
 	var out bytes.Buffer
 	v := newView(&out, options{visitors: 2, talk: time.Hour})
-	v.show(bench.Snapshot{Phase: "visitors join", Progress: bench.Progress{Joined: 1}, CPU: 0.5, RSS: 3 << 20})
+	v.show(bench.Snapshot{Phase: "visitors join", Progress: bench.Progress{Joined: 1, Resumptions: bench.Resumptions{Cuts: 4, Resumed: 3}}, CPU: 0.5, RSS: 3 << 20})
 	require.Contains(t, out.String(), "visitors join: 1 of 2 visitors, 0 stanzas delivered")
-	require.Contains(t, out.String(), "node 50% CPU 3.0 MB")
+	require.Contains(t, out.String(), "resumed 3 of 4, node 50% CPU 3.0 MB")
 	require.Zero(t, v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 1}}))
 	v.options.talk = time.Nanosecond
 	v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 2}})

@@ -1,7 +1,8 @@
 // Command demo shows a visitor node at work: a main Prosody, the node as a
 // process of its own, a scripted focus, participants who come, go, mute and
-// chat, and hundreds of visitors by WebSocket. It ends by itself with a summary
-// and exits 0 only if every stanza reached everybody once and in order.
+// chat, and hundreds of visitors by WebSocket, some of whom lose their network
+// and come back. It ends by itself with a summary and exits 0 only if every
+// stanza reached everybody once and in order.
 package main
 
 import (
@@ -26,6 +27,7 @@ type options struct {
 	participants int
 	joinRate     float64
 	talk         time.Duration
+	cuts         float64
 	json         string
 }
 
@@ -56,6 +58,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.IntVar(&o.participants, "participants", 4, "how many participants are in the main room at a time")
 	f.Float64Var(&o.joinRate, "join-rate", 60, "visitors that join per second")
 	f.DurationVar(&o.talk, "talk", 12*time.Second, "how long everybody talks once all visitors are in")
+	f.Float64Var(&o.cuts, "cuts", 2, "visitors that lose their network and resume their session, per second; 0: none")
 	f.StringVar(&o.json, "json", "", "also write the report to this file")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -75,6 +78,8 @@ func (o options) check(extra int) error {
 		return errors.New("a conference takes at least 1 visitor and 2 participants: raise -visitors or -participants")
 	case o.joinRate <= 0 || o.talk <= 0:
 		return errors.New("-join-rate and -talk must be above 0")
+	case o.cuts < 0:
+		return fmt.Errorf("-cuts %g: choose 0 or more", o.cuts)
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func (s *stage) perform(ctx context.Context) (*bench.Report, error) {
 	scenario := bench.Scenario{
 		Name: main.name(), Conference: conference, Focus: focus, Room: nodeRoom, Swarm: swarm, Ledger: s.ledger, Meter: meter,
 		Participants: s.participants, Visitors: s.visitors, JoinRate: s.joinRate, Talk: s.talk,
-		Updates: 4, Lines: 2, VisitorLines: 2, Changes: 0.3,
+		Updates: 4, Lines: 2, VisitorLines: 2, Changes: 0.3, Cuts: s.cuts,
 		Watch: view.show, WatchEvery: view.every(),
 	}
 	return scenario.Run(ctx), nil

@@ -45,9 +45,9 @@ func (v *view) show(s bench.Snapshot) {
 	const tenth = 100 * time.Microsecond
 	seconds, cpu, mb := time.Since(v.began).Seconds(), 100*s.CPU, float64(s.RSS)/(1<<20)
 	if v.bar == nil {
-		fmt.Fprintf(v.out, "%3.0fs  %s: %d of %d visitors, %d stanzas delivered, latency p50 %s p99 %s, node %.0f%% CPU %.1f MB\n",
+		fmt.Fprintf(v.out, "%3.0fs  %s: %d of %d visitors, %d stanzas delivered, latency p50 %s p99 %s, resumed %d of %d, node %.0f%% CPU %.1f MB\n",
 			seconds, s.Phase, s.Joined, v.options.visitors, s.Tally.Delivered,
-			s.Latency.P50.Round(tenth), s.Latency.P99.Round(tenth), cpu, mb)
+			s.Latency.P50.Round(tenth), s.Latency.P99.Round(tenth), s.Resumptions.Resumed, s.Resumptions.Cuts, cpu, mb)
 		return
 	}
 	// With the bar it has to fit into 80 columns.
