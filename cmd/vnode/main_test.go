@@ -42,6 +42,7 @@ func TestExitCodesAndWhatIsSaid(t *testing.T) {
 		"version":      {args: []string{"version"}, stdout: "vnode "},
 		"unknown flag": {args: []string{"-prot", "1"}, code: 2, stderr: "-help lists the flags"},
 		"bad value":    {args: []string{"-id", "a.b"}, code: 2, stderr: "id:"},
+		"bad port":     {args: []string{"-port", "99999"}, code: 2, stderr: "port: 99999 is not a port\n"},
 		"no file":      {args: []string{"-config", "/nonexistent"}, code: 2, stderr: "no such file"},
 		"taken port": {args: []string{"-id", "3", "-state-dir", state, "-s2s", taken.Addr().String()}, code: 1,
 			stderr: "the port is taken"},
@@ -56,7 +57,7 @@ func TestExitCodesAndWhatIsSaid(t *testing.T) {
 			if tc.code == 0 {
 				require.Empty(t, stderr.String())
 			} else {
-				require.Contains(t, []int{1, 2}, strings.Count(stderr.String(), "\n"), "one clear line, and where to read on")
+				require.LessOrEqual(t, strings.Count(stderr.String(), "\n"), 2, "one clear line, and where to read on")
 			}
 		})
 	}

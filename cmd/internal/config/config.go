@@ -192,6 +192,7 @@ func (c *Config) Validate() error {
 func (c *Config) validateListeners(bad func(key, format string, args ...any)) {
 	if c.Port < 0 || c.Port > 65535 {
 		bad("port", "%d is not a port", c.Port)
+		return // s2s follows from it: one mistake, one line
 	}
 	for key, list := range map[string][]string{"s2s": c.S2S, "c2s": c.C2S, "http": c.HTTP, "admin": {c.Admin}} {
 		for _, a := range list {
