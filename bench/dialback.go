@@ -30,19 +30,17 @@ func (h *handshake) dialback() error {
 	if err := h.write(string(b.Text(h.self.dialbackKey(h.remote, h.local, h.id)).Bytes())); err != nil {
 		return err
 	}
-	for {
-		elem, head, err := h.element()
-		if err != nil {
-			return err
-		}
-		if string(head.Name) != "db:result" {
-			return unexpected(elem, &head, "db:result")
-		}
-		if string(head.Type) != "valid" {
-			return fmt.Errorf("%w: the peer answered %q", errDialback, head.Type)
-		}
-		return nil
+	elem, head, err := h.element()
+	if err != nil {
+		return err
 	}
+	if string(head.Name) != "db:result" {
+		return unexpected(elem, &head, "db:result")
+	}
+	if string(head.Type) != "valid" {
+		return fmt.Errorf("%w: the peer answered %q", errDialback, head.Type)
+	}
+	return nil
 }
 
 // verdict is the authoritative server's part (§2.3), the answer to db:verify:

@@ -34,12 +34,6 @@ func (b *Builder) Attr(name, value string) *Builder {
 	return b
 }
 
-// RawAttrs adds already encoded attributes to the element just started.
-func (b *Builder) RawAttrs(attrs []byte) *Builder {
-	b.buf = append(b.buf, attrs...)
-	return b
-}
-
 // Text adds escaped character data.
 func (b *Builder) Text(s string) *Builder {
 	b.closeTag()
@@ -87,10 +81,6 @@ func (b *Builder) Bytes() []byte {
 	}
 	return b.buf
 }
-
-// Len returns the number of bytes written so far: where to cut, for a stanza
-// that is spliced later.
-func (b *Builder) Len() int { return len(b.buf) }
 
 func (b *Builder) closeTag() {
 	if b.inTag {

@@ -72,9 +72,6 @@ func (h *Header) set(name, value []byte) {
 	}
 }
 
-// Empty reports whether the element was written <name/>.
-func (h *Header) Empty() bool { return h.empty }
-
 // Attrs iterates over names and raw values of all attributes in order,
 // namespace declarations included.
 func (h *Header) Attrs() iter.Seq2[[]byte, []byte] {

@@ -80,9 +80,6 @@ func (r *Reader) SetLimits(lim Limits) {
 	r.scan.lim = r.lim
 }
 
-// Buffered returns how many bytes were read beyond the last token.
-func (r *Reader) Buffered() int { return r.w - r.r - r.used }
-
 // Next returns the next token. It blocks in the source's Read; a deadline of
 // the connection unblocks it. The error is a [StreamError] for what the peer
 // did wrong, io.EOF at a clean end between tokens, io.ErrUnexpectedEOF inside

@@ -123,7 +123,6 @@ func TestResetReportsBytesSentInClear(t *testing.T) {
 		_, err := r.Next()
 		require.NoError(t, err)
 	}
-	require.Equal(t, 5, r.Buffered())
 	require.Equal(t, 5, r.Reset(strings.NewReader(header+"<a/>")))
 	tok, err := r.Next()
 	require.NoError(t, err)

@@ -35,7 +35,6 @@ func (e StanzaError) Append(dst []byte) []byte {
 // The errors most often answered.
 var (
 	ErrBadRequest         = StanzaError{Type: stanza.Modify, Condition: stanza.BadRequest}
-	ErrFeatureMissing     = StanzaError{Type: stanza.Cancel, Condition: stanza.FeatureNotImplemented}
 	ErrForbidden          = StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden}
 	ErrItemNotFound       = StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound}
 	ErrJIDMalformed       = StanzaError{Type: stanza.Modify, Condition: stanza.JIDMalformed}

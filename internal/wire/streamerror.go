@@ -21,7 +21,6 @@ const (
 	NotAuthorized         StreamCondition = "not-authorized"
 	NotWellFormed         StreamCondition = "not-well-formed"
 	PolicyViolation       StreamCondition = "policy-violation"
-	RemoteConnectionFail  StreamCondition = "remote-connection-failed"
 	Reset                 StreamCondition = "reset"
 	ResourceConstraint    StreamCondition = "resource-constraint"
 	RestrictedXML         StreamCondition = "restricted-xml"
