@@ -156,6 +156,9 @@ func (c *Config) Validate() error {
 	for _, d := range c.ExtraDomains {
 		domain("extra-domains", d)
 	}
+	if c.AuthDomain == c.Host() {
+		bad("auth-domain", "%q is where visitors log in; the focus needs a domain of its own", c.AuthDomain)
+	}
 	if c.MainDomain == c.Host() {
 		bad("main-domain", "%q is this node's own domain; name the main Prosody's", c.MainDomain)
 	}

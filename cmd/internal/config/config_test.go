@@ -58,36 +58,37 @@ func TestIDWithQuotesAndWithout(t *testing.T) {
 	}
 }
 
-func TestErrorsSayWhatToDo(t *testing.T) {
+func TestErrorsNameTheRemedy(t *testing.T) {
 	for name, tc := range map[string]struct {
 		file string
 		args []string
 		want string
 	}{
-		"unknown key":       {file: "main-domian = 'x'", want: `line 1: unknown key "main-domian"; the nearest is "main-domain"`},
-		"syntax":            {file: "id = ", want: "line 1, column"},
-		"wrong type":        {file: "port = 'x'", want: "line 1, column"},
-		"unknown flag":      {args: []string{"-prot", "1"}, want: "flag provided but not defined: -prot"},
-		"argument":          {args: []string{"3"}, want: `unexpected argument "3"`},
-		"not a number":      {args: []string{"-port", "x"}, want: `-port: "x" is not a number`},
-		"port":              {args: []string{"-port", "70000"}, want: "port: 70000 is not a port"},
-		"empty id":          {args: []string{"-id", ""}, want: "-id: is empty"},
-		"id with a dot":     {args: []string{"-id", "a.b"}, want: "id: \"a.b\" is not a single label"},
-		"main-s2s":          {args: []string{"-main-s2s", "10.0.0.1"}, want: `main-s2s: "10.0.0.1" is not host:port`},
-		"itself for main":   {args: []string{"-id", "3", "-main-domain", "v3.meet.jitsi"}, want: "this node's own domain"},
-		"domain":            {args: []string{"-main-domain", "a b"}, want: "main-domain: \"a b\" is not a domain"},
-		"listener":          {args: []string{"-http", "52803"}, want: `http: "52803" is not host:port`},
-		"unix for s2s":      {args: []string{"-s2s", "unix:/x"}, want: `s2s: "unix:/x"`},
-		"key without cert":  {args: []string{"-key-file", "x"}, want: "set both or neither"},
-		"trust":             {args: []string{"-s2s-trust", "all"}, want: `s2s-trust: "all" is none of`},
-		"network":           {args: []string{"-s2s-trusted-addresses", "10.0.0.0/40"}, want: "neither an address nor a network"},
-		"level":             {args: []string{"-log-level", "loud"}, want: `log-level: "loud" is none of debug, info, warn, error`},
-		"no such file":      {args: []string{"-config", "/nonexistent/vnode.toml"}, want: "no such file"},
-		"grace":             {args: []string{"-main-grace", "soon"}, want: `-main-grace: "soon" is not a duration`},
-		"no grace":          {args: []string{"-main-grace", "0s"}, want: "main-grace: must be longer"},
-		"grace in the file": {file: "main-grace = 'x'", want: "line 1, column"},
-		"visitors":          {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
-		"several at a time": {args: []string{"-log-level", "x", "-log-format", "y"}, want: "log-format"},
+		"unknown key":          {file: "main-domian = 'x'", want: `line 1: unknown key "main-domian"; the nearest is "main-domain"`},
+		"syntax":               {file: "id = ", want: "line 1, column"},
+		"wrong type":           {file: "port = 'x'", want: "line 1, column"},
+		"unknown flag":         {args: []string{"-prot", "1"}, want: "flag provided but not defined: -prot"},
+		"argument":             {args: []string{"3"}, want: `unexpected argument "3"`},
+		"not a number":         {args: []string{"-port", "x"}, want: `-port: "x" is not a number`},
+		"port":                 {args: []string{"-port", "70000"}, want: "port: 70000 is not a port"},
+		"empty id":             {args: []string{"-id", ""}, want: "-id: is empty"},
+		"id with a dot":        {args: []string{"-id", "a.b"}, want: "id: \"a.b\" is not a single label"},
+		"main-s2s":             {args: []string{"-main-s2s", "10.0.0.1"}, want: `main-s2s: "10.0.0.1" is not host:port`},
+		"itself for main":      {args: []string{"-id", "3", "-main-domain", "v3.meet.jitsi"}, want: "this node's own domain"},
+		"focus among visitors": {args: []string{"-id", "3", "-auth-domain", "v3.meet.jitsi"}, want: "the focus needs a domain of its own"},
+		"domain":               {args: []string{"-main-domain", "a b"}, want: "main-domain: \"a b\" is not a domain"},
+		"listener":             {args: []string{"-http", "52803"}, want: `http: "52803" is not host:port`},
+		"unix for s2s":         {args: []string{"-s2s", "unix:/x"}, want: `s2s: "unix:/x"`},
+		"key without cert":     {args: []string{"-key-file", "x"}, want: "set both or neither"},
+		"trust":                {args: []string{"-s2s-trust", "all"}, want: `s2s-trust: "all" is none of`},
+		"network":              {args: []string{"-s2s-trusted-addresses", "10.0.0.0/40"}, want: "neither an address nor a network"},
+		"level":                {args: []string{"-log-level", "loud"}, want: `log-level: "loud" is none of debug, info, warn, error`},
+		"no such file":         {args: []string{"-config", "/nonexistent/vnode.toml"}, want: "no such file"},
+		"grace":                {args: []string{"-main-grace", "soon"}, want: `-main-grace: "soon" is not a duration`},
+		"no grace":             {args: []string{"-main-grace", "0s"}, want: "main-grace: must be longer"},
+		"grace in the file":    {file: "main-grace = 'x'", want: "line 1, column"},
+		"visitors":             {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
+		"several at a time":    {args: []string{"-log-level", "x", "-log-format", "y"}, want: "log-format"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := tc.args

@@ -162,7 +162,8 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 }
 
 // assemble makes the parts. The handlers are tied before anything is served.
-func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation s2s.Config) error {
+// Parts made before one that failed are closed again.
+func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation s2s.Config) (err error) {
 	rooms := muc.Config{
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, MaxVisitors: c.MaxVisitorsPerRoom,
@@ -181,6 +182,13 @@ func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation 
 		return err
 	}
 	n.fan = fanout.New(fanout.Config{}, n.registry)
+	defer func() {
+		if err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+			defer cancel()
+			err = errors.Join(err, n.federation.Close(ctx), n.fan.Close(ctx))
+		}
+	}()
 	n.clients, err = visitor.New(visitor.Config{
 		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: accounts, TLS: n.tlsConfig(), Version: n.version,
 		Items:    []string{c.Rooms()},
@@ -199,22 +207,16 @@ func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation 
 // returns. It returns an error only when a listener fails or the end takes
 // longer than it should.
 func (n *Node) Run(ctx context.Context) error {
-	serving, stop := context.WithCancel(ctx)
-	defer stop()
-	g, serving := errgroup.WithContext(serving)
+	g, serving := errgroup.WithContext(ctx)
 	web := n.serve(serving, g)
 	for _, p := range n.kept() {
 		n.federation.Keep(p.from, p.to)
 	}
 	n.health.SetReady(true)
-	<-serving.Done()
+	<-serving.Done() // ctx has ended, or a listener failed
 	n.health.SetReady(false)
 	err := n.shutdown(web)
-	stop()
-	if servingErr := g.Wait(); servingErr != nil {
-		err = errors.Join(servingErr, err)
-	}
-	return err
+	return errors.Join(g.Wait(), err)
 }
 
 // serve starts everything that listens and returns the HTTP servers, which do
@@ -226,14 +228,12 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) (web []*http.Server
 	for _, ln := range n.listeners.c2s {
 		g.Go(func() error { return n.clients.ServeTCP(ctx, ln, ln.trusted) })
 	}
-	start := func(h http.Handler, listeners ...net.Listener) {
+	start := func(h http.Handler, ln net.Listener) {
 		s := &http.Server{
-			Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10,
+			Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 			ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 		}
-		for _, ln := range listeners {
-			g.Go(func() error { return serveHTTP(s, ln) })
-		}
+		g.Go(func() error { return serveHTTP(s, ln) })
 		web = append(web, s)
 	}
 	for _, ln := range n.listeners.http {

@@ -301,7 +301,7 @@ func TestBannerTellsWhatMainMustKnow(t *testing.T) {
 
 // What an operator can get wrong is refused before anything runs, in a line
 // that says what to do.
-func TestNewSaysWhatToDo(t *testing.T) {
+func TestNewNamesTheRemedy(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -324,6 +324,7 @@ func TestNewSaysWhatToDo(t *testing.T) {
 		"state is a file":   {func(c *config.Config) { c.StateDir = write("s", "") }, "choose another with -state-dir"},
 		"no CA file":        {func(c *config.Config) { c.S2SCAFile = "/nonexistent" }, "s2s-ca-file: open"},
 		"CA file is empty":  {func(c *config.Config) { c.S2SCAFile = write("ca", "x") }, "holds no certificate"},
+		"no such domain":    {func(c *config.Config) { c.AuthDomain = c.Host() }, "same as the domain"}, // not validated here: what was made is closed
 		"no TURN secret":    {func(c *config.Config) { c.TURNSecretFile = "/nonexistent" }, "turn-secret-file: open"},
 		"bad pin":           {func(c *config.Config) { c.S2SPins = []string{"xyz"} }, "not a SHA-256 fingerprint"},
 		"broken certificate": {func(c *config.Config) {
