@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lag: histogram("vnode_fanout_lag_stanzas",
 			"Stanzas a session was behind its room when visited.", prometheus.ExponentialBuckets(1, 2, 13)),
 		sessions:   gauge("vnode_fanout_sessions", "Sessions attached."),
-		blocked:    gauge("vnode_fanout_blocked_sessions", "Sessions whose connection takes no more bytes for now."),
+		blocked:    gauge("vnode_fanout_blocked_sessions", "Sessions whose connection takes no more bytes at present."),
 		suspended:  gauge("vnode_fanout_suspended_sessions", "Sessions without a connection that may resume."),
 		deliveries: counter("vnode_fanout_deliveries_total", "Stanzas written to sessions."),
 		bytes:      counter("vnode_fanout_written_bytes_total", "Bytes handed to the kernel or to a TLS connection."),

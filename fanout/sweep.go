@@ -207,7 +207,7 @@ func (sh *shard) merge(s *Session) []byte {
 }
 
 // nextOfLog advances the cursor by one. It returns nil with ok for a message
-// that is left out, and not ok when the log has nothing for now.
+// that is left out, and not ok when the log has nothing more yet.
 func (sh *shard) nextOfLog(s *Session, lagging bool) (m *Message, ok bool) {
 	if s.log == nil || s.cursor >= s.group.head {
 		return nil, false

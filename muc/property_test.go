@@ -263,7 +263,7 @@ func (w *world) mainGoes() {
 	case 0:
 		w.note("main is as it was")
 	case 1:
-		w.note("main has lost the room for now")
+		w.note("main has lost the room, and may make it again")
 		w.remote(simMain, "<iq type='error' id='%s' from='%s' to='%s'><error type='cancel'><item-not-found xmlns='%s'/></error></iq>",
 			w.room.link.probe, simMain, simRoom, wire.NSStanzas)
 		w.pass(50 * time.Second)
