@@ -31,6 +31,13 @@ type fakeClient struct {
 	jid, nick string
 	held      []byte // a stanza that the next one overtakes
 
+	// A stanza is counted and handled under serving, and only for the
+	// connection that owns the session: what the old one still had in hand
+	// when another resumed would be counted although the client was told
+	// otherwise.
+	serving sync.Mutex
+	owner   *websocket.Conn // guarded by serving
+
 	mu sync.Mutex
 	// Guarded by mu.
 	log     [][]byte    // stanzas sent, while they are counted
@@ -142,6 +149,7 @@ func (n *fakeNode) visitor(ctx context.Context, ws *websocket.Conn) {
 	c := newFakeClient(user + "-fake@" + fakeDomain + "/r")
 	c.nick = user
 	write := func(p []byte) error { return ws.Write(ctx, websocket.MessageText, p) }
+	c.owner = ws
 	detach := c.attach(write)
 	defer func() { detach() }()
 	opened := 0
@@ -151,20 +159,7 @@ func (n *fakeNode) visitor(ctx context.Context, ws *websocket.Conn) {
 			return
 		}
 		h, _ := wire.ParseHeader(p)
-		c.count(p)
-		switch string(h.Name) {
-		case "open":
-			opened++
-			c.send([]byte("<open xmlns='" + wire.NSFraming + "' from='" + fakeDomain + "' id='x' version='1.0'/>"))
-			c.send([]byte(fakeFeatures(opened)))
-		case "auth":
-			c.send([]byte("<success xmlns='" + wire.NSSASL + "'/>"))
-		case "enable":
-			n.mu.Lock()
-			n.sessions["sm-"+user] = c
-			n.mu.Unlock()
-			c.enable()
-		case "resume":
+		if string(h.Name) == "resume" {
 			n.mu.Lock()
 			old, f := n.sessions[h.Attr("previd")], n.faults
 			n.mu.Unlock()
@@ -174,27 +169,61 @@ func (n *fakeNode) visitor(ctx context.Context, ws *websocket.Conn) {
 			}
 			detach()
 			known, _ := strconv.Atoi(h.Attr("h"))
+			old.serving.Lock()
 			// Nobody sends to the session in between: whoever does holds mu.
 			n.mu.Lock()
 			c = old
+			c.owner = ws
 			detach = c.attach(write, c.resume(h.Attr("previd"), known, f)...)
 			n.mu.Unlock()
-		case "r":
-			c.ack()
-		case "iq":
-			c.send(fmt.Appendf(nil, "<message xmlns='jabber:client' from='%s' to='%s'/>", fakeDomain, c.jid))
-			c.send(fmt.Appendf(nil, "<iq xmlns='jabber:client' type='result' id='%s'><bind xmlns='%s'><jid>%s</jid></bind></iq>", h.ID, wire.NSBind, c.jid))
-		case "presence":
-			if string(h.Type) == "unavailable" {
-				n.leave(c)
-				continue
-			}
-			n.join(c, strings.TrimPrefix(wire.Unescape(h.To), n.room+"/"))
-			c.send([]byte("<r xmlns='" + wire.NSSM + "'/>"))
-		case "message":
-			n.say(c, p)
-		case "close":
-			c.send([]byte("<close xmlns='" + wire.NSFraming + "'/>"))
+			c.serving.Unlock()
+			continue
 		}
+		if string(h.Name) == "open" {
+			opened++
+		}
+		c.serving.Lock()
+		owned := c.owner == ws
+		if owned {
+			c.count(p)
+			n.handle(c, p, &h, opened)
+		}
+		c.serving.Unlock()
+		if !owned {
+			return
+		}
+	}
+}
+
+// handle does what the client asks for. opened is how many streams it has
+// opened on the connection.
+func (n *fakeNode) handle(c *fakeClient, p []byte, h *wire.Header, opened int) {
+	switch string(h.Name) {
+	case "open":
+		c.send([]byte("<open xmlns='" + wire.NSFraming + "' from='" + fakeDomain + "' id='x' version='1.0'/>"))
+		c.send([]byte(fakeFeatures(opened)))
+	case "auth":
+		c.send([]byte("<success xmlns='" + wire.NSSASL + "'/>"))
+	case "enable":
+		n.mu.Lock()
+		n.sessions["sm-"+c.nick] = c
+		n.mu.Unlock()
+		c.enable()
+	case "r":
+		c.ack()
+	case "iq":
+		c.send(fmt.Appendf(nil, "<message xmlns='jabber:client' from='%s' to='%s'/>", fakeDomain, c.jid))
+		c.send(fmt.Appendf(nil, "<iq xmlns='jabber:client' type='result' id='%s'><bind xmlns='%s'><jid>%s</jid></bind></iq>", h.ID, wire.NSBind, c.jid))
+	case "presence":
+		if string(h.Type) == "unavailable" {
+			n.leave(c)
+			return
+		}
+		n.join(c, strings.TrimPrefix(wire.Unescape(h.To), n.room+"/"))
+		c.send([]byte("<r xmlns='" + wire.NSSM + "'/>"))
+	case "message":
+		n.say(c, p)
+	case "close":
+		c.send([]byte("<close xmlns='" + wire.NSFraming + "'/>"))
 	}
 }
