@@ -88,6 +88,9 @@ func (b *bubble) client(name string) *client {
 
 func (c *client) JID() wire.JID { return c.jid }
 func (c *client) Admin() bool   { return c.admin }
+
+func (c *client) Identity() *Identity { return nil }
+func (c *client) Region() string      { return "" }
 func (c *client) Deliver(after *fanout.Log, ms ...*fanout.Message) {
 	c.out.Deliver(after, ms...)
 }

@@ -234,6 +234,8 @@ type nullSession struct {
 
 func (s *nullSession) JID() wire.JID                               { return s.jid }
 func (s *nullSession) Admin() bool                                 { return s.admin }
+func (s *nullSession) Identity() *Identity                         { return nil }
+func (s *nullSession) Region() string                              { return "" }
 func (s *nullSession) Deliver(*fanout.Log, ...*fanout.Message)     {}
 func (s *nullSession) Follow(*fanout.Log, ...*fanout.Message) bool { return true }
 func (s *nullSession) Unfollow(*fanout.Log, ...*fanout.Message)    {}

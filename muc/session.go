@@ -13,6 +13,12 @@ type Session interface {
 	JID() wire.JID
 	// Admin reports whether this is the focus.
 	Admin() bool
+	// Identity is what the client's token has proved, nil without a token.
+	// It is never changed, but may be another one when the client has
+	// resumed its session with a new token.
+	Identity() *Identity
+	// Region is where the proxy says the client is, "" if it does not.
+	Region() string
 	// Deliver sends ms behind what was appended to after so far, as soon as
 	// possible if after is nil.
 	Deliver(after *fanout.Log, ms ...*fanout.Message)
@@ -22,6 +28,20 @@ type Session interface {
 	// Unfollow sends what was appended to l so far, then ms, then no more
 	// of l.
 	Unfollow(l *fanout.Log, ms ...*fanout.Message)
+}
+
+// Identity is what a client's token says of its user. Strings are the token's,
+// of bounded length and valid UTF-8, and empty where it says nothing.
+type Identity struct {
+	UserID, GroupID     string
+	Name, Email, Avatar string
+	// Moderator is the user's own mark in the token.
+	Moderator bool
+	// TenantMatches is false when the token is for another tenant than the
+	// client's URL names.
+	TenantMatches bool
+	// Features are the names of those the token turns on.
+	Features map[string]bool
 }
 
 // Remote sends stanzas to other servers.

@@ -45,6 +45,9 @@ type simSession struct {
 func (s *simSession) JID() wire.JID { return s.jid }
 func (s *simSession) Admin() bool   { return s.admin }
 
+func (s *simSession) Identity() *Identity { return nil }
+func (s *simSession) Region() string      { return "" }
+
 // The room's own effects come by way of sim; a pure room calls none of these.
 func (s *simSession) Deliver(*fanout.Log, ...*fanout.Message)     { panic("not by way of the sim") }
 func (s *simSession) Follow(*fanout.Log, ...*fanout.Message) bool { panic("not by way of the sim") }

@@ -18,11 +18,18 @@ type fromClients struct{ *router }
 
 // Stanza implements visitor.Handler. The rooms answer what is not for them.
 func (r fromClients) Stanza(s *visitor.Session, stanza []byte, _ *wire.Header, _ wire.JID) {
-	r.rooms.FromClient(s, stanza)
+	r.rooms.FromClient(client{s}, stanza)
 }
 
 // Closed implements visitor.Handler.
-func (r fromClients) Closed(s *visitor.Session) { r.rooms.SessionClosed(s) }
+func (r fromClients) Closed(s *visitor.Session) { r.rooms.SessionClosed(client{s}) }
+
+// client is a client as rooms see it.
+type client struct{ *visitor.Session }
+
+// Identity implements muc.Session. The two types are one, declared where each
+// is needed.
+func (c client) Identity() *muc.Identity { return (*muc.Identity)(c.Session.Identity()) }
 
 // fromMain is the s2s streams' handler.
 type fromMain struct{ *router }
