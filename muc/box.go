@@ -60,6 +60,9 @@ func (b *box) handle(e *event) (taken bool) {
 		b.room.mainLink(now, e.turn)
 	case evShutdown:
 		b.room.end(endShutdown, "")
+	case evCall:
+		e.call.do(now, b.room)
+		e.call.done <- true
 	}
 	return true
 }

@@ -14,6 +14,7 @@ type event struct {
 	stanza  []byte   // owned by the event
 	alarm   alarm    // of a timeout
 	turn    uint64   // of a timeout, or the change of the streams to main
+	call    *call
 }
 
 type eventKind uint8
@@ -25,6 +26,7 @@ const (
 	evTimeout
 	evMain
 	evShutdown
+	evCall
 )
 
 // mailbox is a bounded queue from many goroutines to one. It is not a channel
@@ -56,6 +58,19 @@ func (m *mailbox) put(e event) bool {
 	for !m.closed && (len(m.events) >= m.maxEvents || m.bytes >= m.maxBytes) {
 		m.spaced.Wait()
 	}
+	return m.add(e)
+}
+
+// push is put without waiting: for what is bounded elsewhere, as the operator's
+// requests are.
+func (m *mailbox) push(e event) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.add(e)
+}
+
+// add puts an event, with mu held.
+func (m *mailbox) add(e event) bool {
 	if m.closed {
 		return false
 	}

@@ -42,6 +42,7 @@ type occupant struct {
 	id          string // occupant-id
 	role        role
 	affiliation affiliation
+	joined      time.Time
 	last        payload // of its latest available presence
 	shown       *packet // the same as everybody sees it; nil for visitors
 
@@ -92,6 +93,7 @@ type room struct {
 	pub     wire.JID // to local clients
 	pubFrom string   // pub, escaped
 	main    wire.JID // the room it mirrors
+	made    time.Time
 
 	// State.
 	now          time.Time // of the event under way
@@ -130,6 +132,7 @@ type roomParams struct {
 	salt      []byte
 	meetingID string
 	change    uint64 // of the streams to main, see [Service.MainLink]
+	now       time.Time
 }
 
 func newRoom(p roomParams) *room {
@@ -138,6 +141,7 @@ func newRoom(p roomParams) *room {
 		salt: p.salt, meetingID: p.meetingID,
 		addr:       wire.JID{Local: p.local, Domain: p.domains.rooms},
 		main:       wire.JID{Local: p.local, Domain: p.domains.mainRooms},
+		made:       p.now,
 		pub:        p.domains.publicAddress(p.local),
 		nicks:      make(map[string]*occupant),
 		jids:       make(map[wire.JID]*occupant),
@@ -174,6 +178,7 @@ func (r *room) newOccupant(k kind, nick string, j wire.JID) *occupant {
 }
 
 func (r *room) add(o *occupant) {
+	o.joined = r.now
 	r.nicks[o.nick] = o
 	r.jids[o.jid] = o
 	switch o.kind {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -171,7 +172,7 @@ func (s *Service) create(local string) *box {
 	}
 	b.room = newRoom(roomParams{
 		cfg: &s.cfg, domains: &s.domains, out: b, metrics: s.metrics, log: s.log, newID: rand.Text,
-		local: local, salt: salt, meetingID: newUUID(), change: s.change,
+		local: local, salt: salt, meetingID: newUUID(), change: s.change, now: time.Now(),
 	})
 	s.rooms[local] = b
 	s.metrics.rooms.Inc()
@@ -214,6 +215,8 @@ func (s *Service) orphan(local string, e *event) {
 		s.clientToRoom(e.session, local, e, true)
 	case evRemote:
 		s.remoteWithoutRoom(e.from, e.stanza)
+	case evCall:
+		e.call.done <- false
 	}
 }
 

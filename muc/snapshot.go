@@ -1,0 +1,160 @@
+package muc
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// RoomInfo is what the operator sees of a room. It is a copy.
+type RoomInfo struct {
+	// Name is the room's address as clients know it, and Address the one
+	// between servers; they differ for a tenant's room.
+	Name, Address string
+	// MeetingID is main's, or the node's own until main has told it.
+	MeetingID string
+	// Made is when the focus made the room on this node; Created when the
+	// meeting began on main, zero while main has not said.
+	Made, Created time.Time
+	// Connected: main has connected the room, visitors are let in.
+	Connected bool
+	// MainLost: main, or its room, has gone; the room ends when it does not
+	// come back in time.
+	MainLost bool
+	// Lobby is on in the main room; Password protects it.
+	Lobby, Password bool
+
+	Visitors     int // in the room
+	Queued       int // waiting for main's connect
+	Participants int // of the main room
+	Moderators   int // among them
+	RaisedHands  int // of visitors
+}
+
+// OccupantInfo is what the operator sees of an occupant. It is a copy.
+type OccupantInfo struct {
+	// ID is the occupant's nick, which Jitsi uses as its endpoint id. It is
+	// unique in the room.
+	ID string
+	// Name is the display name a visitor gave; "" for none, and for others.
+	Name string
+	// JID is the real full JID.
+	JID  string
+	Role string
+	// Joined is when it came into the room on this node.
+	Joined time.Time
+	// RaisedHand and Language (it wants transcribed) are of visitors.
+	RaisedHand bool
+	Language   string
+}
+
+// RoomDetail is a room with its occupants, but for the focus, oldest first.
+type RoomDetail struct {
+	RoomInfo
+	ParticipantList []OccupantInfo
+	VisitorList     []OccupantInfo
+}
+
+// Rooms returns all rooms on the node, by name. Each room is asked in its own
+// goroutine's turn, all at once; a room that ends meanwhile is left out. Rooms
+// blocks until all have answered, or returns ctx's error.
+func (s *Service) Rooms(ctx context.Context) ([]RoomInfo, error) {
+	s.mu.RLock()
+	boxes := slices.Collect(maps.Values(s.rooms))
+	s.mu.RUnlock()
+	infos := make(chan RoomInfo, len(boxes))
+	calls := make([]*call, 0, len(boxes))
+	for _, b := range boxes {
+		c := &call{do: func(_ time.Time, r *room) { infos <- r.summary() }, done: make(chan bool, 1)}
+		if b.mail.push(event{kind: evCall, call: c}) {
+			calls = append(calls, c)
+		}
+	}
+	list := make([]RoomInfo, 0, len(calls))
+	for _, c := range calls {
+		select {
+		case ran := <-c.done:
+			if ran {
+				list = append(list, <-infos)
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("muc: waiting for rooms: %w", ctx.Err())
+		}
+	}
+	slices.SortFunc(list, func(a, b RoomInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// Room returns one room with its occupants. name is its address as clients or
+// servers know it, or its localpart between servers. Room blocks until the room
+// has answered; the error is of [ErrNoRoom] or ctx's.
+func (s *Service) Room(ctx context.Context, name string) (RoomDetail, error) {
+	var d RoomDetail
+	err := s.ask(ctx, name, func(_ time.Time, r *room) { d = r.detail() })
+	if err != nil {
+		return RoomDetail{}, err
+	}
+	for _, list := range [][]OccupantInfo{d.ParticipantList, d.VisitorList} {
+		slices.SortFunc(list, func(a, b OccupantInfo) int {
+			return cmp.Or(a.Joined.Compare(b.Joined), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	return d, nil
+}
+
+func (r *room) summary() RoomInfo {
+	i := RoomInfo{
+		Name: r.pub.String(), Address: r.addr.String(), MeetingID: r.meetingID,
+		Made: r.made, Created: createdTime(r.created),
+		Connected: r.connected, MainLost: r.armed[alarmMain], Lobby: r.lobby, Password: r.password != "",
+		Visitors: r.visitors, Queued: r.queue.len(), Participants: len(r.participants),
+	}
+	for _, p := range r.participants {
+		if p.role == roleModerator {
+			i.Moderators++
+		}
+	}
+	for _, o := range r.nicks {
+		if o.hand {
+			i.RaisedHands++
+		}
+	}
+	return i
+}
+
+// createdTime reads milliseconds since 1970; zero for what is none.
+func createdTime(milliseconds string) time.Time {
+	n, err := strconv.ParseInt(milliseconds, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(n)
+}
+
+func (r *room) detail() RoomDetail {
+	d := RoomDetail{
+		RoomInfo:        r.summary(),
+		ParticipantList: make([]OccupantInfo, 0, len(r.participants)),
+		VisitorList:     make([]OccupantInfo, 0, r.visitors),
+	}
+	for _, o := range r.nicks {
+		switch o.kind {
+		case participant:
+			d.ParticipantList = append(d.ParticipantList, o.info())
+		case visitor:
+			d.VisitorList = append(d.VisitorList, o.info())
+		}
+	}
+	return d
+}
+
+func (o *occupant) info() OccupantInfo {
+	return OccupantInfo{
+		ID: o.nick, Name: o.name, JID: o.jidText, Role: string(o.role), Joined: o.joined,
+		RaisedHand: o.hand, Language: o.language,
+	}
+}
