@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"vnode/internal/wire"
+	"vnode/s2s/trust"
 )
 
 // The options named here are those of the node's configuration, and on the
@@ -85,5 +86,5 @@ func (st *stream) inboundAdvice(e *ending) string {
 		return ": it showed no certificate and did not prove itself by dialback; if it is main, add its address to s2s-trusted-addresses"
 	}
 	return fmt.Sprintf(": its certificate is not known and it did not prove itself by dialback; if it is main, "+
-		"add %v to s2s-pins or its address to s2s-trusted-addresses", fingerprintOf(certs[0]))
+		"add %v to s2s-pins or its address to s2s-trusted-addresses", trust.Of(certs[0]))
 }

@@ -1,19 +1,16 @@
 package s2s
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/s2s/trust"
 )
 
 // Config says which domains may talk to each other and how. Zero values of
@@ -37,7 +34,7 @@ type Config struct {
 	// used: see Trust.
 	TLS *tls.Config
 	// Trust says how peers prove who they are.
-	Trust Trust
+	Trust trust.Config
 	// DialbackSecret makes dialback keys verifiable by every process that has
 	// the same secret (XEP-0185). Empty: a random one for each Server.
 	DialbackSecret string
@@ -79,37 +76,6 @@ type Config struct {
 	MaxPending, MaxStreams int
 }
 
-// Trust says what makes a peer believable. For an incoming stream SASL
-// EXTERNAL is offered when any of CAs, Pins, a known certificate or the peer's
-// address speaks for it; otherwise it may prove itself by dialback, which asks
-// the configured address of that peer.
-type Trust struct {
-	// CAs sign certificates that are valid for the domains named in them. Nil:
-	// none are trusted, not even the system's.
-	CAs *x509.CertPool
-	// Pins are SHA-256 fingerprints, in hexadecimal with or without colons, of
-	// certificates that may speak for every peer.
-	Pins []string
-	// KnownCerts is a file that remembers which certificate the configured
-	// address of each peer showed when it was dialed: trust on first use. A
-	// peer with that certificate is believed on incoming streams too. Empty:
-	// remembered until the process ends.
-	KnownCerts string
-	// Addresses are networks whose hosts may speak for every peer, in addition
-	// to the addresses that the configured target of the peer resolves to.
-	Addresses []netip.Prefix
-	// Strict believes no TCP address, neither that of the target nor
-	// Addresses, and refuses to dial a peer whose certificate is neither
-	// signed by CAs nor pinned nor the one remembered. When CAs or Pins are
-	// set a certificate is not remembered but must match one of them.
-	Strict bool
-	// Anyone believes whoever names a domain of Peers, as Jitsi's visitor
-	// prosody does. For private networks only.
-	Anyone bool
-	// NoDialback neither offers dialback nor uses it.
-	NoDialback bool
-}
-
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
 	_, err := c.compile()
@@ -124,11 +90,9 @@ type settings struct {
 	peers   map[string]bool
 	main    target
 	targets map[string]target
-	pins    map[fingerprint]bool
+	trust   *trust.Policy
 	server  *tls.Config
 }
-
-type fingerprint [sha256.Size]byte
 
 func (c Config) compile() (*settings, error) {
 	s := &settings{Config: c.withDefaults()}
@@ -151,7 +115,8 @@ func (c Config) compile() (*settings, error) {
 	s.main, err = parseTarget(c.Main)
 	note(err)
 	note(s.parseTargets())
-	note(s.parsePins())
+	s.trust, err = c.Trust.Compile()
+	note(err)
 	note(s.compileTLS())
 	for _, d := range s.durations() {
 		if *d.v < 0 {
@@ -256,18 +221,6 @@ func (s *settings) target(remote string) target {
 		return t
 	}
 	return s.main
-}
-
-func (s *settings) parsePins() error {
-	s.pins = make(map[fingerprint]bool, len(s.Trust.Pins))
-	for _, text := range s.Trust.Pins {
-		b, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
-		if err != nil || len(b) != sha256.Size {
-			return fmt.Errorf("Trust.Pins: %q is not a SHA-256 fingerprint in hexadecimal", text)
-		}
-		s.pins[fingerprint(b)] = true
-	}
-	return nil
 }
 
 func (s *settings) compileTLS() error {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
+	"vnode/s2s/trust"
 )
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -213,7 +214,7 @@ func TestWhoIsOfferedExternal(t *testing.T) {
 	expired := ca.issue(time.Date(1999, 6, 1, 0, 0, 0, 0, time.UTC), mainHost)
 	later := time.Now().Add(time.Hour)
 	pin := func(c tls.Certificate) string {
-		return strings.ToUpper(fingerprintOf(c.Leaf).String())
+		return strings.ToUpper(trust.Of(c.Leaf).String())
 	}
 	rows := []struct {
 		name  string
@@ -262,7 +263,7 @@ func TestWhoIsOfferedExternal(t *testing.T) {
 					p.expect(saslFail("invalid-mechanism"))
 					p.conn.Close()
 					synctest.Wait()
-					require.Contains(t, w.log.String(), "add "+fingerprintOf(mainCertOr(row.cert)).String()+" to s2s-pins or its address to s2s-trusted-addresses")
+					require.Contains(t, w.log.String(), "add "+trust.Of(mainCertOr(row.cert)).String()+" to s2s-pins or its address to s2s-trusted-addresses")
 					return
 				}
 				p.expect(answerHeader(rooms, mainHost), authFeatures)

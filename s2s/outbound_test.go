@@ -5,14 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/s2s/trust"
 )
 
 // dialled is main as the node dials it: each connection becomes a peer for the
@@ -251,8 +251,8 @@ func TestCertificateOfDialedMain(t *testing.T) {
 		{"strict, CA", Trust{Strict: true, CAs: ca.pool()}, nil, good, true},
 		{"strict, CA, self-signed", Trust{Strict: true, CAs: ca.pool()}, nil, mainCert, false},
 		{"strict, CA, other domain", Trust{Strict: true, CAs: ca.pool()}, nil, ca.issue(later, "evil.example"), false},
-		{"strict, pinned", Trust{Strict: true, Pins: []string{fingerprintOf(mainCert.Leaf).String()}}, nil, mainCert, true},
-		{"strict, other pin", Trust{Strict: true, Pins: []string{fingerprintOf(good.Leaf).String()}}, &mainCert, mainCert, false},
+		{"strict, pinned", Trust{Strict: true, Pins: []string{trust.Of(mainCert.Leaf).String()}}, nil, mainCert, true},
+		{"strict, other pin", Trust{Strict: true, Pins: []string{trust.Of(good.Leaf).String()}}, &mainCert, mainCert, false},
 		{"strict, anyone", Trust{Strict: true, Anyone: true, CAs: ca.pool()}, nil, mainCert, true},
 	}
 	for _, row := range rows {
@@ -262,7 +262,7 @@ func TestCertificateOfDialedMain(t *testing.T) {
 				d.cert = row.cert
 				w := newWorld(t, func(c *Config) { c.Trust = row.trust }, d.dial)
 				if row.seen != nil {
-					require.NoError(t, w.known.learn(mainRooms, fingerprintOf(row.seen.Leaf)))
+					require.NoError(t, w.known.Learn(mainRooms, trust.Of(row.seen.Leaf)))
 				}
 				w.Keep(rooms, mainRooms)
 				p := d.next()
@@ -282,33 +282,6 @@ func TestCertificateOfDialedMain(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestKnownCertificatesSurviveARestart(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "known_certs")
-	k, err := openKnownCerts(path)
-	require.NoError(t, err)
-	one, two := fingerprintOf(nodeCert.Leaf), fingerprintOf(mainCert.Leaf)
-	require.NoError(t, k.learn(mainHost, one))
-	require.NoError(t, k.learn(mainHost, two))
-	require.NoError(t, k.learn(mainRooms, one))
-
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	require.NoError(t, err)
-	_, err = f.WriteString(mainRooms + " 0123") // a crash in the middle of a line
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
-
-	again, err := openKnownCerts(path)
-	require.NoError(t, err)
-	require.Equal(t, map[string]fingerprint{mainHost: two, mainRooms: one}, again.certs)
-	info, err := os.Stat(path)
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-
-	_, err = openKnownCerts(t.TempDir())
-	require.Error(t, err)
-	require.Error(t, (&knownCerts{path: t.TempDir(), certs: map[string]fingerprint{}}).learn(mainHost, one))
 }
 
 func TestDirectTLSOutgoing(t *testing.T) {

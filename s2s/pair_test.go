@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/s2s/trust"
 )
 
 func chat(n int) []byte {
@@ -347,7 +349,9 @@ func TestTwoServers(t *testing.T) {
 				n, m := twoServers(t, row.from, nil)
 				if row.from == fromOther {
 					// Neither knows the other's certificate yet.
-					n.known.certs, m.known.certs = map[string]fingerprint{}, map[string]fingerprint{}
+					for _, w := range []*world{n, m} {
+						w.known, _ = trust.Open("")
+					}
 				}
 				n.Keep(rooms, mainRooms)
 				n.Keep(node, visitors)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"vnode/internal/wire"
+	"vnode/s2s/trust"
 )
 
 // Handler gets what peers send, and the errors of what could not be delivered
@@ -44,7 +45,7 @@ type Server struct {
 	log     *slog.Logger
 	m       *metrics
 	bounces *bouncer
-	known   *knownCerts
+	known   *trust.Known
 	secret  string // of dialback keys
 	noise   *rate.Limiter
 	ctx     context.Context // ends with Close: no more dialing
@@ -73,7 +74,7 @@ func New(cfg Config, h Handler, log *slog.Logger, reg prometheus.Registerer) (*S
 	if err != nil {
 		return nil, err
 	}
-	known, err := openKnownCerts(c.Trust.KnownCerts)
+	known, err := trust.Open(c.Trust.KnownCerts)
 	if err != nil {
 		return nil, fmt.Errorf("s2s: %w", err)
 	}

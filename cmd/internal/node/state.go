@@ -62,7 +62,7 @@ func defaultStateDir(node string) (string, error) {
 func (s *state) path(name string) string { return filepath.Join(s.dir, name) }
 
 // knownCerts is where s2s remembers the certificates main has shown.
-func (s *state) knownCerts() string { return s.path("known-certificates.json") }
+func (s *state) knownCerts() string { return s.path("known-certificates") }
 
 // focusPassword returns the focus password and the file that holds it: the
 // configured one, else one generated once.
