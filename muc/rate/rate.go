@@ -1,0 +1,57 @@
+// Package rate bounds how often something happens, with token buckets whose
+// limits can change at any time.
+package rate
+
+import "time"
+
+// Limit is a long-term rate and what may come at once. The zero value limits
+// nothing.
+type Limit struct {
+	PerSecond float64 // 0: no limit
+	Burst     int     // at once; 1 when less
+}
+
+func (l Limit) burst() float64 { return float64(max(l.Burst, 1)) }
+
+// Bucket counts against a [Limit] given with each call. The zero value is a
+// full one. It is not safe for concurrent use.
+type Bucket struct {
+	used float64   // tokens taken and not filled up since
+	at   time.Time // when used was right
+}
+
+// Take takes a token if there is one at the time now.
+func (b *Bucket) Take(l Limit, now time.Time) bool {
+	if l.PerSecond <= 0 {
+		return true
+	}
+	b.fill(l, now)
+	// Rounding must not make one wait for a token that [Bucket.Wait] promised.
+	const rounding = 1e-6
+	if b.used+1 > l.burst()+rounding {
+		return false
+	}
+	b.used++
+	return true
+}
+
+// Wait returns how long from now there is no token; 0 when there is one.
+func (b *Bucket) Wait(l Limit, now time.Time) time.Duration {
+	if l.PerSecond <= 0 {
+		return 0
+	}
+	b.fill(l, now)
+	missing := b.used + 1 - l.burst()
+	if missing <= 0 {
+		return 0
+	}
+	return time.Duration(missing / l.PerSecond * float64(time.Second))
+}
+
+func (b *Bucket) fill(l Limit, now time.Time) {
+	if d := now.Sub(b.at); d > 0 {
+		b.used = max(0, b.used-d.Seconds()*l.PerSecond)
+		b.at = now
+	}
+	b.used = min(b.used, l.burst()) // the limit may have been a larger one
+}
