@@ -6,8 +6,10 @@ import "time"
 type alarm uint8
 
 const (
-	alarmEmpty alarm = iota // the last visitor left
-	alarmMain               // main, or its room, was lost
+	alarmEmpty   alarm = iota // the last visitor left
+	alarmMain                 // main, or its room, was lost
+	alarmQueue                // who waits may go on
+	alarmConnect              // main has sent participants and no connect
 	alarms
 )
 
@@ -22,15 +24,20 @@ func (r *room) disarm(a alarm) { r.armed[a] = false }
 
 // timeout handles an alarm that went off; turn tells whether it is the one
 // armed last.
-func (r *room) timeout(a alarm, turn uint64) {
+func (r *room) timeout(now time.Time, a alarm, turn uint64) {
 	if r.ended != "" || !r.armed[a] || turn != r.turns[a] {
 		return
 	}
+	r.now = now
 	r.armed[a] = false
 	switch a {
 	case alarmEmpty:
 		r.end(endEmpty, "")
 	case alarmMain:
 		r.end(endMainLost, "")
+	case alarmQueue:
+		r.advance()
+	case alarmConnect:
+		r.log.Warn("main has sent participants and no connect: visitors wait; a main of 2022 needs main-without-connect", "visitors", r.queue.joins())
 	}
 }

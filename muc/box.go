@@ -1,6 +1,7 @@
 package muc
 
 import (
+	"slices"
 	"time"
 
 	"vnode/fanout"
@@ -53,9 +54,9 @@ func (b *box) handle(e *event) (taken bool) {
 	case evRemote:
 		b.room.fromRemote(now, e.from, e.stanza)
 	case evClosed:
-		b.room.sessionClosed(e.session)
+		b.room.sessionClosed(now, e.session)
 	case evTimeout:
-		b.room.timeout(e.alarm, e.turn)
+		b.room.timeout(now, e.alarm, e.turn)
 	case evMain:
 		b.room.mainLink(now, e.turn)
 	case evShutdown:
@@ -76,10 +77,10 @@ func (b *box) finish(rest []event) {
 		}
 	}
 	b.service.forget(b)
-	for _, left := range [][]event{rest, b.mail.close()} {
-		for i := range left {
-			b.service.orphan(b.local, &left[i])
-		}
+	left := slices.Concat(rest, b.mail.close())
+	b.service.noteLost(b, left)
+	for i := range left {
+		b.service.orphan(b.local, &left[i])
 	}
 }
 

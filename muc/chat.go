@@ -14,8 +14,14 @@ const (
 type said struct {
 	payload
 	body, subject    bool
+	store, noStore   bool   // hints, XEP-0334
+	tombstone        bool   // of a moderated line, XEP-0425 §5
 	stamp, stampedBy string // of a <delay/>, XEP-0203
+	about            about
 }
+
+// historic reports whether those who join later are told of it.
+func (m *said) historic() bool { return !m.noStore && (m.body || m.store) }
 
 func readMessage(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) said {
 	var m said
@@ -27,6 +33,13 @@ func readMessage(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) sai
 			m.subject = true
 		case c.Space == wire.NSDelay && c.Local == "delay":
 			m.stamp, m.stampedBy = c.Attr("stamp"), c.Attr("from")
+		case c.Space == nsHints:
+			m.store = m.store || c.Local == "store"
+			m.noStore = m.noStore || c.Local == "no-store" || c.Local == "no-permanent-store"
+		case c.Space == nsModerate && c.Local == "moderated":
+			m.tombstone = true
+		default:
+			m.about.read(c)
 		}
 		return keep(c)
 	})
@@ -68,7 +81,7 @@ func (r *room) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 		m.id = r.newID()
 	}
 	if o.kind == focus {
-		r.say(o.from, o.nick, &m, m.children)
+		r.say(r.voice(o), &m, m.children)
 		return
 	}
 	// A body does not make a subject harmless: clients take it either way.
@@ -76,9 +89,22 @@ func (r *room) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 		r.refuse(o.session, h, errSubject)
 		return
 	}
+	if e, ok := r.mayEdit(o, &m.about); !ok {
+		r.refuse(o.session, h, e)
+		return
+	}
+	if e, ok := r.mayWrite(o); !ok {
+		r.refuseChat(o, h, e)
+		return
+	}
 	content := appendName(m.children, o.shownName())
-	r.say(o.from, o.nick, &m, content)
+	by := r.voice(o)
+	by.author = o.id
+	r.say(by, &m, content)
 	r.metrics.chatFromVisitors.Inc()
+	if !r.tellsMain() {
+		return
+	}
 	r.out.send(r.addr.Domain, r.main.Domain,
 		remoteMessage(r.addr.WithResource(o.nick).String(), r.main.String(), groupchat, &m.payload, content))
 }
@@ -91,14 +117,27 @@ func (o *occupant) shownName() string {
 	return o.name
 }
 
-// say sends a message to all visitors and keeps it for those to come. from is
-// escaped; nick is "" for the room itself.
-func (r *room) say(from, nick string, m *said, content []byte) {
+func (r *room) refuseChat(o *occupant, h *wire.Header, e wire.StanzaError) {
+	r.metrics.chatRefused.Inc()
+	r.refuse(o.session, h, e)
+}
+
+// voice is who speaks when o does.
+func (r *room) voice(o *occupant) speaking {
+	return speaking{from: r.pub.WithResource(o.nick), nick: o.nick, moderator: o.role == roleModerator}
+}
+
+// say sends a message to all visitors and keeps it, or what it says of an
+// earlier one, for those to come.
+func (r *room) say(by speaking, m *said, content []byte) {
+	from := escaped(by.from.String())
 	p := messagePacket(from, groupchat, &m.payload, content)
 	r.toVisitors(p)
 	switch {
-	case m.body:
-		r.remember(from, nick, m, content)
+	case m.about.kind != aboutNothing:
+		r.applyToHistory(m, by, content, p)
+	case m.historic():
+		r.remember(from, by, m, content)
 	case m.subject:
 		r.subject = p
 	}
@@ -136,15 +175,25 @@ func (r *room) remoteChat(from wire.JID, h *wire.Header, stanza []byte) {
 			r.refuseRemote(from, h, errSubject)
 			return
 		}
-		r.say(r.pubFrom, "", &m, m.children)
-		r.metrics.chatFromNodes.Inc()
+		r.sayAsRoom(&m)
 	case r.participantAt(from) != nil:
-		o := r.participantAt(from)
-		r.say(o.from, o.nick, &m, m.children)
+		r.say(r.voice(r.participantAt(from)), &m, m.children)
 		r.metrics.chatFromMain.Inc()
 	default:
 		r.refuseRemote(from, h, errNotJoined)
 	}
+}
+
+// sayAsRoom passes on what the main room says in its own name: what a visitor
+// of another node wrote, or that a message was moderated.
+func (r *room) sayAsRoom(m *said) {
+	if m.about.kind == aboutModeration {
+		r.toVisitors(r.announce(m))
+		r.entomb(&m.about)
+		return
+	}
+	r.say(speaking{from: r.pub}, m, m.children)
+	r.metrics.chatFromNodes.Inc()
 }
 
 // participantAt returns the participant with that real address, or nil.
@@ -153,20 +202,6 @@ func (r *room) participantAt(j wire.JID) *occupant {
 		return o
 	}
 	return nil
-}
-
-// systemMessage handles what main's own room sends to one visitor by its real
-// address. The client knows the room by the node's name only.
-func (r *room) systemMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
-	o := r.jids[to]
-	if from.Bare() != r.main || o == nil || o.kind == participant {
-		r.refuseRemote(from, h, wire.ErrServiceUnavailable)
-		return
-	}
-	r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
-		Space: wire.NSClient, To: o.jidText, From: r.pub.WithResource(from.Resource).String(),
-		ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang),
-	}))
 }
 
 // subjectPacket is the message that ends a join, XEP-0045 §7.2.15.

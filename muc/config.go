@@ -26,9 +26,10 @@ type Config struct {
 	// transcription and name no language; "en" when empty.
 	TranscriptionLanguage string
 
-	MaxRooms        int // rooms on the node; default 10000
-	MaxVisitors     int // visitors in one room, the focus not counted; default 20000
-	MaxQueued       int // visitors waiting for one room's connect; default 500
+	// Limits are those that can be changed while the node runs.
+	Limits
+
+	MaxQueued       int // visitors waiting to be let into one room; default 500
 	MaxParticipants int // mirrored participants in one room; default 2000
 	MaxNick         int // bytes of an occupant's nick; default 256
 	MaxPresence     int // bytes of a visitor's presence; default 32 KiB
@@ -46,6 +47,18 @@ type Config struct {
 	// EmptyTimeout is how long a room outlives its last visitor; default
 	// 15 s.
 	EmptyTimeout time.Duration
+	// NoTokenPromotion lets visitors with a token wait for a moderator like
+	// others when they raise their hand.
+	NoTokenPromotion bool
+	// Tokens says that visitors' tokens are checked. Only then is one
+	// without a token kept out of a room that main demands one for.
+	Tokens bool
+	// MainWithoutConnect is for a main server of 2022, which sends its
+	// participants and neither connect nor anything else: visitors are let
+	// in with the first of them, and it is sent nothing but that its
+	// participants left.
+	MainWithoutConnect bool
+
 	// MainGrace is how long a connected room outlives the loss of all streams
 	// to main, or of its room on main; default 60 s.
 	MainGrace time.Duration
@@ -69,8 +82,7 @@ func (c Config) withDefaults() Config {
 	if c.MainGrace == 0 {
 		c.MainGrace = time.Minute
 	}
-	def(&c.MaxRooms, 10000)
-	def(&c.MaxVisitors, 20000)
+	c.Limits = c.Limits.withDefaults()
 	def(&c.MaxQueued, 500)
 	def(&c.MaxParticipants, 2000)
 	def(&c.MaxNick, 256)
@@ -98,7 +110,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("muc: domain %q is that of the main server's rooms", c.Domain))
 	}
 	for name, v := range map[string]int{
-		"MaxRooms": c.MaxRooms, "MaxVisitors": c.MaxVisitors, "MaxQueued": c.MaxQueued,
+		"MaxQueued":       c.MaxQueued,
 		"MaxParticipants": c.MaxParticipants, "MaxNick": c.MaxNick, "MaxPresence": c.MaxPresence,
 		"MaxMessage": c.MaxMessage, "MaxDisplayName": c.MaxDisplayName, "MaxMailbox": c.MaxMailbox,
 		"MaxMailboxBytes": c.MaxMailboxBytes, "HistoryBytes": c.HistoryBytes,
@@ -106,6 +118,9 @@ func (c Config) Validate() error {
 		if v < 0 {
 			errs = append(errs, fmt.Errorf("muc: %s is negative", name))
 		}
+	}
+	if err := c.Limits.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.EmptyTimeout < 0 {
 		errs = append(errs, errors.New("muc: EmptyTimeout is negative"))
@@ -152,8 +167,13 @@ func (d *domains) ofParticipants(domain string) bool {
 	switch domain {
 	case d.main:
 		return true
-	case d.host, d.rooms, d.mainRooms, d.visitors:
+	case d.mainRooms, d.visitors:
 		return false
 	}
-	return d.extra[domain] || strings.HasSuffix(domain, "."+d.main)
+	return !d.own(domain) && (d.extra[domain] || strings.HasSuffix(domain, "."+d.main))
+}
+
+// own reports whether domain is the node's or below it.
+func (d *domains) own(domain string) bool {
+	return domain == d.host || strings.HasSuffix(domain, "."+d.host)
 }

@@ -42,6 +42,7 @@ func (r *room) end(reason endReason, text string) {
 		text = reason.text()
 	}
 	s := status{gone: true, self: true, destroy: text}
+	r.onNode.Add(-int64(r.visitors))
 	for _, o := range r.nicks {
 		r.metrics.occupants(o.role).Dec()
 		if o.kind != participant {

@@ -33,6 +33,7 @@ func (r *room) info(from Session, o *occupant, h *wire.Header) {
 		field(b, "muc#roominfo_created_timestamp", "text-single", "The meeting created_timestamp.", r.created)
 	}
 	field(b, "muc#roominfo_visitorsEnabled", "boolean", "Whether visitors are enabled.", "1")
+	field(b, "muc#roominfo_messageModerationEnabled", "boolean", "Whether message moderation and editing are handled by the server.", "1")
 	field(b, "muc#roominfo_lang", "text-single", "", defaultLang)
 	r.answer(from, h, b.Bytes())
 }

@@ -29,6 +29,8 @@ type packet struct {
 	made       *fanout.Message
 }
 
+func (p *packet) size() int { return len(p.head) + len(p.tail) }
+
 func (p *packet) message() *fanout.Message {
 	if p.made == nil {
 		if p.tail == nil {

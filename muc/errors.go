@@ -15,6 +15,7 @@ var (
 	errLobby        = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "Visitors not allowed while lobby is on!", Extra: "<no-visitors-lobby xmlns='" + wire.NSVisitors + "'/>"}
 	errPassword     = wire.StanzaError{Type: stanza.Auth, Condition: stanza.NotAuthorized}
 	errConflict     = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.Conflict}
+	errNoToken      = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "Authentication required", Extra: "<authentication-required xmlns='http://jitsi.org/jitmeet'/>"}
 	errQueueFull    = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "Too many visitors wait for this room"}
 	errTooManyRooms = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "Too many rooms on this node"}
 	errNotJoined    = wire.StanzaError{Type: stanza.Modify, Condition: stanza.NotAcceptable, Text: "You are not currently connected to this chat"}
@@ -24,6 +25,15 @@ var (
 	errLongNick     = wire.StanzaError{Type: stanza.Modify, Condition: stanza.JIDMalformed, Text: "The nick is too long"}
 	errBigPresence  = wire.StanzaError{Type: stanza.Modify, Condition: stanza.PolicyViolation, Text: "The presence is too large"}
 	errBigMessage   = wire.StanzaError{Type: stanza.Modify, Condition: stanza.PolicyViolation, Text: "The message is too large"}
+	errDials        = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ResourceConstraint, Text: "A transcriber has just been called"}
+	errReadOnly     = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "The audience may read here, not write"}
+	errSlowMode     = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation}
+	errFlood        = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation, Text: "You are writing too fast"}
+	errRoomFlood    = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "The room is overactive, please try again later"}
+	errNotForMain   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "The audience may not write to participants"}
+	errModerators   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only moderators can moderate messages"}
+	errAuthors      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only its author can change a message"}
+	errModerated    = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "The message was moderated"}
 	errSubject      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Visitors may not change the subject"}
 	errNoRecipient  = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: "Recipient not in room"}
 	errVisitorPM    = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Private messaging between visitors is disabled on visitor nodes"}

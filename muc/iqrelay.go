@@ -39,17 +39,24 @@ func (r *room) relay(from Session, o *occupant, h *wire.Header, nick string, sta
 		r.refuse(from, h, wire.ErrServiceUnavailable)
 	case o.kind == visitor && to.kind == visitor:
 		r.refuse(from, h, wire.ErrForbidden)
+	case o.kind == visitor && string(h.Type) == "set" && isDial(stanza):
+		r.dial(o, to, h, stanza)
 	default:
-		lang := wire.Unescape(h.Lang)
-		if lang == "" {
-			lang = defaultLang
-		}
-		dst := make([]byte, 0, len(stanza)+len(to.jidText)+len(o.from)+64)
-		r.reply(to.session, h.AppendStamped(dst, stanza, wire.Stamp{
-			Space: wire.NSClient, To: to.jidText, From: r.pub.WithResource(o.nick).String(),
-			ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
-		}))
+		r.pass(o, to, h, stanza)
 	}
+}
+
+// pass gives an IQ to an occupant.
+func (r *room) pass(o, to *occupant, h *wire.Header, stanza []byte) {
+	lang := wire.Unescape(h.Lang)
+	if lang == "" {
+		lang = defaultLang
+	}
+	dst := make([]byte, 0, len(stanza)+len(to.jidText)+len(o.from)+64)
+	r.reply(to.session, h.AppendStamped(dst, stanza, wire.Stamp{
+		Space: wire.NSClient, To: to.jidText, From: r.pub.WithResource(o.nick).String(),
+		ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
+	}))
 }
 
 func isPing(stanza []byte) bool {

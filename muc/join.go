@@ -7,8 +7,9 @@ import (
 	"vnode/internal/wire"
 )
 
-// healthRoom begins the names of rooms jicofo makes to test itself.
-const healthRoom = "__jicofo-health-check"
+// isHealthRoom reports whether a room is one of those jicofo makes to test
+// itself. Nobody else has business there.
+func isHealthRoom(local string) bool { return strings.HasPrefix(local, "__jicofo-health-check") }
 
 // clientPresence handles a local session's presence; false as in
 // [room.fromClient].
@@ -74,32 +75,24 @@ func (r *room) visitorJoin(from Session, h *wire.Header, nick string, x *wire.Ch
 		r.refuseJoin(from, h, refusedSize, errBigPresence)
 		return
 	}
-	if strings.HasPrefix(r.addr.Local, healthRoom) {
+	if isHealthRoom(r.addr.Local) {
 		r.refuseJoin(from, h, refusedHealth, wire.ErrServiceUnavailable)
 		return
 	}
-	if r.connected {
+	if r.connected && r.queue.head() == nil && r.joins.Take(r.limits.Load().Joins, r.now) {
 		r.admit(from, h, nick, x, stanza)
 		return
 	}
-	if r.queue.index[from] == nil {
-		if r.queue.len() >= r.cfg.MaxQueued {
-			r.refuseJoin(from, h, refusedQueue, errQueueFull)
-			return
-		}
-		r.metrics.queued.Inc()
+	if !r.enqueue(from, nick, stanza) {
+		r.refuseJoin(from, h, refusedQueue, errQueueFull)
+		return
 	}
-	r.queue.put(from, nick, clone(stanza))
+	r.advance()
 }
 
-// admitQueued lets in who waits, in order of arrival.
-func (r *room) admitQueued() {
-	for _, w := range r.queue.take() {
-		r.metrics.queued.Dec()
-		h, _, ok := parse(w.stanza)
-		if !ok {
-			continue
-		}
+// admitWaiting lets in a visitor that has waited.
+func (r *room) admitWaiting(w *waiting) {
+	if h, _, ok := parse(w.stanza); ok {
 		x, _ := wire.FindChild(w.stanza, wire.NSMUC, "x")
 		r.admit(w.session, &h, w.nick, &x, w.stanza)
 	}
@@ -114,11 +107,18 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	case r.password != "" && passwordOf(x) != r.password:
 		r.refuseJoin(from, h, refusedPassword, by(errPassword, r.pub.String()))
 		return
-	case r.visitors >= r.cfg.MaxVisitors:
+	case r.authOnly && r.cfg.Tokens && from.Identity() == nil:
+		r.refuseJoin(from, h, refusedNoToken, errNoToken)
+		return
+	case r.visitors >= r.limits.Load().MaxVisitors:
 		r.refuseJoin(from, h, refusedFull, wire.ErrServiceUnavailable)
 		return
 	case r.nicks[nick] != nil || r.jids[from.JID()] != nil:
 		r.refuseJoin(from, h, refusedConflict, by(errConflict, r.pub.String()))
+		return
+	}
+	if !r.seat() {
+		r.refuseJoin(from, h, refusedNodeFull, wire.ErrServiceUnavailable)
 		return
 	}
 	o := r.newOccupant(visitor, nick, from.JID())
@@ -133,6 +133,16 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	}
 	r.tellFocus(o)
 	r.noticeRequests(o, stanza)
+}
+
+// seat takes one of the node's places for visitors. [room.remove], or the
+// room's end, gives it back.
+func (r *room) seat() bool {
+	if r.onNode.Add(1) > int64(r.limits.Load().MaxVisitorsOnNode) {
+		r.onNode.Add(-1)
+		return false
+	}
+	return true
 }
 
 func (r *room) refuseJoin(from Session, h *wire.Header, why refusal, e wire.StanzaError) {
@@ -151,7 +161,7 @@ func passwordOf(x *wire.Child) string {
 // snapshot is what a visitor gets on joining, XEP-0045 §7.1 and §7.2: who is
 // here, its own presence, what was said, the subject.
 func (r *room) snapshot(o *occupant, x *wire.Child) []*packet {
-	ps := make([]*packet, 0, len(r.participants)+r.history.len()+4)
+	ps := make([]*packet, 0, len(r.participants)+r.history.Len()+4)
 	if r.focus != nil {
 		ps = append(ps, r.focus.shown)
 	}
@@ -159,7 +169,7 @@ func (r *room) snapshot(o *occupant, x *wire.Child) []*packet {
 		ps = append(ps, p.shown)
 	}
 	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"100"}, self: true}))
-	ps = append(ps, r.history.since(askedHistory(x), r.now)...)
+	ps = append(ps, r.history.Since(askedHistory(x), r.now)...)
 	return append(ps, r.subjectPacket())
 }
 
@@ -181,6 +191,7 @@ func (r *room) resync(o *occupant, h *wire.Header, x *wire.Child, stanza []byte)
 }
 
 func (r *room) resyncFocus(o *occupant, h *wire.Header, stanza []byte) {
+	r.tellLeaves("")
 	r.showFocus(o, h, stanza)
 	r.toVisitors(o.shown)
 	ps := make([]*packet, 0, len(r.nicks)+1)

@@ -44,6 +44,8 @@ func (r *room) mainLink(now time.Time, change uint64) {
 	}
 	switch {
 	case !r.connected:
+	case up && r.cfg.MainWithoutConnect:
+		r.disarm(alarmMain)
 	case up:
 		r.disarm(alarmMain)
 		r.askMain()

@@ -11,6 +11,8 @@ const (
 	refusedLobby    refusal = "lobby"
 	refusedPassword refusal = "password"
 	refusedFull     refusal = "room_full"
+	refusedNodeFull refusal = "node_full"
+	refusedNoToken  refusal = "no_token"
 	refusedConflict refusal = "nick_conflict"
 	refusedQueue    refusal = "queue_full"
 	refusedSize     refusal = "presence_size"
@@ -18,7 +20,7 @@ const (
 	refusedNoRoom   refusal = "no_room"
 )
 
-var refusals = []refusal{refusedLobby, refusedPassword, refusedFull, refusedConflict, refusedQueue, refusedSize, refusedHealth, refusedNoRoom}
+var refusals = []refusal{refusedLobby, refusedPassword, refusedFull, refusedNodeFull, refusedNoToken, refusedConflict, refusedQueue, refusedSize, refusedHealth, refusedNoRoom}
 
 type metrics struct {
 	rooms            prometheus.Gauge
@@ -29,6 +31,7 @@ type metrics struct {
 	chatFromVisitors prometheus.Counter
 	chatFromMain     prometheus.Counter
 	chatFromNodes    prometheus.Counter
+	chatRefused      prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -51,6 +54,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		queued: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "vnode_muc_queued_visitors", Help: "Visitors that wait until the main server has connected their room.",
 		}),
+		chatRefused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_chat_messages_refused_total", Help: "Messages of visitors refused because of flood control.",
+		}),
 		byRole:           make(map[role]prometheus.Gauge),
 		byRefusal:        make(map[refusal]prometheus.Counter),
 		byEnd:            make(map[endReason]prometheus.Counter),
@@ -67,7 +73,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, e := range endReasons {
 		m.byEnd[e] = ended.WithLabelValues(string(e))
 	}
-	reg.MustRegister(m.rooms, m.queued, occupants, refused, ended, chat)
+	reg.MustRegister(m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat)
 	return m
 }
 

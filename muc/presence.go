@@ -1,6 +1,8 @@
 package muc
 
 import (
+	"time"
+
 	"vnode/fanout"
 	"vnode/internal/wire"
 )
@@ -8,10 +10,31 @@ import (
 // read takes a visitor's presence as its latest.
 func (r *room) read(o *occupant, h *wire.Header, stanza []byte) {
 	o.last = readPayload(h, stanza, keepInPresence)
+	r.stampRegion(o)
 	o.name = ""
 	if c, ok := wire.FindChild(stanza, wire.NSNick, "nick"); ok {
 		o.name = clip(c.Text(), r.cfg.MaxDisplayName)
 	}
+}
+
+// regionElement says in a presence where a client is.
+const regionElement = "jitsi_participant_region"
+
+// stampRegion says where a visitor is when it does not say so itself: jicofo
+// picks a bridge near it. Unlike a visitor prosody the room says it in every
+// presence, as clients repeat what they say.
+func (r *room) stampRegion(o *occupant) {
+	region := o.session.Region()
+	if region == "" {
+		return
+	}
+	for c := range wire.Children(enclose(&o.last, o.last.children)) {
+		if c.Space == "" && c.Local == regionElement {
+			return
+		}
+	}
+	b := append(make([]byte, 0, len(o.last.children)+len(region)+64), o.last.children...)
+	o.last.children = wire.NewBuilder(b).Elem(regionElement, region).Bytes()
 }
 
 // update handles a local occupant's presence after its join.
@@ -55,8 +78,7 @@ func (r *room) tellFocus(o *occupant) {
 // it is no occupant.
 func (r *room) clientLeave(from Session, o *occupant, h *wire.Header, stanza []byte) {
 	if o == nil {
-		if w := r.queue.drop(from); w != nil {
-			r.metrics.queued.Dec()
+		if w := r.unqueue(from); w != nil {
 			// The client waits for this one before it goes on.
 			gone := r.newOccupant(visitor, w.nick, from.JID())
 			r.out.deliver(from, r.presencePacket(fanout.Plain, gone, nil, status{gone: true, self: true}))
@@ -76,12 +98,12 @@ func (r *room) clientLeave(from Session, o *occupant, h *wire.Header, stanza []b
 }
 
 // sessionClosed handles the end of a local session.
-func (r *room) sessionClosed(s Session) {
+func (r *room) sessionClosed(now time.Time, s Session) {
 	if r.ended != "" {
 		return
 	}
-	if r.queue.drop(s) != nil {
-		r.metrics.queued.Dec()
+	r.now = now
+	if r.unqueue(s) != nil {
 		return
 	}
 	o := r.occupantOf(s)
@@ -100,9 +122,7 @@ func (r *room) sessionClosed(s Session) {
 // main. p is what it said in leaving, if it did.
 func (r *room) visitorGone(o *occupant, p *payload, s status) {
 	r.remove(o)
-	if r.focus != nil {
-		r.out.deliver(r.focus.session, r.presencePacket(fanout.Plain, o, p, s))
-	}
+	r.tellOfLeave(o, r.presencePacket(fanout.Plain, o, p, s))
 	s.self = true
 	r.bid(o, r.presencePacket(fanout.Plain, o, p, s))
 	r.forgetRequests(o)
@@ -183,13 +203,25 @@ func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, n
 	r.confirm(o)
 	o.shown = r.presencePacket(fanout.Plain, o, &o.last, status{})
 	r.toAll(o.shown)
+	switch {
+	case r.connected:
+	case r.cfg.MainWithoutConnect:
+		r.open()
+	case len(r.participants) == 1:
+		r.arm(alarmConnect, connectExpected)
+	}
 }
+
+// connectExpected is how long behind the first participant main's connect may
+// come before the log says that visitors wait for it.
+const connectExpected = 30 * time.Second
 
 // vacate makes a nick free for a participant. Main has given it the nick, so
 // whoever bears it here does so by a leave that was lost, or is a visitor who
 // must not be able to keep a participant out by guessing its nick. The focus
 // stays.
 func (r *room) vacate(nick string) bool {
+	r.tellLeaves(nick)
 	o := r.nicks[nick]
 	switch {
 	case o == nil:

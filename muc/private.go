@@ -17,7 +17,13 @@ func (r *room) privateMessage(o *occupant, h *wire.Header, nick string, stanza [
 	case o.kind == focus && to.kind == visitor:
 		m := readMessage(h, stanza, keepInPresence)
 		r.out.deliver(to.session, messagePacket(o.from, string(h.Type), &m.payload, append(m.children, mucUser...)))
+	case o.kind == visitor && to.kind == participant && !r.tellsMain():
+		r.refuse(o.session, h, errNotForMain)
 	case o.kind == visitor && to.kind == participant:
+		if e, ok := r.mayWrite(o); !ok {
+			r.refuseChat(o, h, e)
+			return
+		}
 		m := readMessage(h, stanza, keepInChat)
 		content := appendName(append(m.children, mucUser...), o.shownName())
 		r.out.send(r.addr.Domain, r.main.Domain, remoteMessage(r.addr.WithResource(o.nick).String(),

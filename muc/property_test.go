@@ -143,7 +143,7 @@ func (w *world) visitorLeaves(v *simVisitor) {
 	if w.rnd.IntN(2) == 0 {
 		w.client(v.simSession, "<presence type='unavailable' to='%s/%s'/>", simRoom, v.nick)
 	} else {
-		w.room.sessionClosed(v.simSession)
+		w.room.sessionClosed(w.now, v.simSession)
 	}
 	v.state = "out"
 }
@@ -288,7 +288,7 @@ func (w *world) rare(v *simVisitor) {
 		w.control("disconnect", ">")
 	case 1:
 		w.note("focus lost")
-		w.room.sessionClosed(w.focus.simSession)
+		w.room.sessionClosed(w.now, w.focus.simSession)
 	case 2:
 		w.note("kick %s", v.nick)
 		w.client(w.focus.simSession, "<iq type='set' id='k' to='%s'><query xmlns='%s'><item nick='%s' role='none'/></query></iq>", simRoom, wire.NSMUCAdmin, v.nick)

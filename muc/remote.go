@@ -20,6 +20,7 @@ func (s *Service) FromRemote(stanza []byte) {
 	switch {
 	case ok:
 		s.remoteToRoom(from, local, stanza)
+	case s.componentMessage(from, to, &h, stanza):
 	case string(h.Name) == "iq" && wire.Answerable(&h):
 		s.remoteToComponent(from, to, &h, stanza)
 	default:

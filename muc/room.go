@@ -2,9 +2,12 @@ package muc
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/muc/history"
+	"vnode/muc/rate"
 )
 
 // role and affiliation of an occupant, XEP-0045 §5.
@@ -53,6 +56,8 @@ type occupant struct {
 	name     string // display name, "" when it told none
 	hand     bool   // raised
 	language string // it wants transcribed, "" for none
+	writes   rate.Bucket
+	wrote    time.Time // when it did last
 
 	// Of participants: when main sent the join, and how often its streams had
 	// been lost by then.
@@ -88,32 +93,40 @@ type room struct {
 	metrics *metrics
 	log     *slog.Logger
 	newID   func() string
-	salt    []byte   // of occupant ids
-	addr    wire.JID // between servers
-	pub     wire.JID // to local clients
-	pubFrom string   // pub, escaped
-	main    wire.JID // the room it mirrors
+	limits  *atomic.Pointer[Limits] // change at any time
+	onNode  *atomic.Int64           // visitors in all rooms
+	salt    []byte                  // of occupant ids
+	addr    wire.JID                // between servers
+	pub     wire.JID                // to local clients
+	pubFrom string                  // pub, escaped
+	main    wire.JID                // the room it mirrors
 	made    time.Time
 
 	// State.
 	now          time.Time // of the event under way
 	ended        endReason // why the room is no more; "" while it lives
 	focus        *occupant
+	lastFocus    *occupant // the same, also when it has left
 	nicks        map[string]*occupant
 	jids         map[wire.JID]*occupant // by real full JID
 	participants []*occupant            // in the order they came
 	direct       []*occupant            // visitors that do not follow the log
 	visitors     int
-	queue        queue // visitors waiting for connect
+	queue        queue // visitors waiting to be let in, and leaves to be told of
 	early        early // what overtook its sender's join
 	connected    bool  // main has sent connect
+	authOnly     bool  // main lets nobody in without a token
 	password     string
 	lobby        bool
 	meetingID    string
 	created      string // milliseconds since 1970, as main wrote it
 	moderators   map[string]bool
 	subject      *packet // as the last one was said; nil before the first
-	history      history
+	history      *history.Log[*packet]
+	joins        rate.Bucket
+	leaves       rate.Bucket
+	chat         rate.Bucket // of all visitors
+	dials        rate.Bucket // of transcribers
 	languages    transcription
 	link         link
 	turns        [alarms]uint64 // of each timer's latest setting; older ones are stale
@@ -128,6 +141,8 @@ type roomParams struct {
 	metrics   *metrics
 	log       *slog.Logger
 	newID     func() string
+	limits    *atomic.Pointer[Limits]
+	onNode    *atomic.Int64
 	local     string // localpart between servers
 	salt      []byte
 	meetingID string
@@ -138,7 +153,7 @@ type roomParams struct {
 func newRoom(p roomParams) *room {
 	r := &room{
 		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, newID: p.newID,
-		salt: p.salt, meetingID: p.meetingID,
+		limits: p.limits, onNode: p.onNode, salt: p.salt, meetingID: p.meetingID,
 		addr:       wire.JID{Local: p.local, Domain: p.domains.rooms},
 		main:       wire.JID{Local: p.local, Domain: p.domains.mainRooms},
 		made:       p.now,
@@ -147,7 +162,7 @@ func newRoom(p roomParams) *room {
 		jids:       make(map[wire.JID]*occupant),
 		moderators: make(map[string]bool),
 		queue:      queue{index: make(map[Session]*waiting)},
-		history:    history{maxMessages: p.cfg.HistoryMessages, maxBytes: p.cfg.HistoryBytes},
+		history:    history.New[*packet](p.cfg.HistoryMessages, p.cfg.HistoryBytes),
 		languages:  make(transcription),
 		link:       link{change: p.change},
 	}
@@ -183,7 +198,7 @@ func (r *room) add(o *occupant) {
 	r.jids[o.jid] = o
 	switch o.kind {
 	case focus:
-		r.focus = o
+		r.focus, r.lastFocus = o, o
 	case participant:
 		r.participants = append(r.participants, o)
 	case visitor:
@@ -202,6 +217,7 @@ func (r *room) remove(o *occupant) {
 		r.participants = without(r.participants, o)
 	case visitor:
 		r.visitors--
+		r.onNode.Add(-1)
 		if !o.follows {
 			r.direct = without(r.direct, o)
 		}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,23 +30,32 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 
+	limits   atomic.Pointer[Limits]
+	visitors atomic.Int64 // in all rooms
+
 	running sync.WaitGroup // rooms' goroutines
 
 	mu sync.RWMutex
 	// Guarded by mu.
-	rooms  map[string]*box    // by localpart between servers
-	joined map[Session][]*box // where each session has sent a join; it stays, empty, until the session closes
-	closed bool
-	change uint64 // of the streams to main, the latest
+	rooms   map[string]*box      // by localpart between servers
+	joined  map[Session][]*box   // where each session has sent a join; it stays, empty, until the session closes
+	present map[wire.JID]Session // those in joined, by address
+	closed  bool
+	change  uint64               // of the streams to main, the latest
+	focuses map[wire.JID]Session // open sessions of the focus, by bare address
+	lost    lostRooms
 }
 
 // New returns a Service for cfg, which must be valid.
 func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.Registerer) *Service {
 	cfg = cfg.withDefaults()
-	return &Service{
+	s := &Service{
 		cfg: cfg, domains: newDomains(&cfg), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
-		rooms: make(map[string]*box), joined: make(map[Session][]*box),
+		rooms: make(map[string]*box), joined: make(map[Session][]*box), present: make(map[wire.JID]Session),
+		focuses: make(map[wire.JID]Session), lost: make(lostRooms),
 	}
+	s.limits.Store(&cfg.Limits)
+	return s
 }
 
 // FromClient takes a stanza of a local session, addressed to a room or to the
@@ -134,6 +144,7 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 	if _, ok := b.sessions[from]; !ok {
 		b.sessions[from] = struct{}{}
 		s.joined[from] = append(boxes, b)
+		s.present[from.JID()] = from
 	}
 	return b, nil
 }
@@ -147,6 +158,9 @@ func (s *Service) mayCreate(from Session, h *wire.Header, joins bool) error {
 		return wire.ErrJIDMalformed
 	case !joins:
 		return by(wire.ErrItemNotFound, s.domains.rooms)
+	case !from.Admin() && isHealthRoom(to.Local):
+		s.metrics.refused(refusedHealth).Inc()
+		return wire.ErrServiceUnavailable
 	case !from.Admin():
 		s.metrics.refused(refusedNoRoom).Inc()
 		return by(errCreation, s.domains.rooms)
@@ -156,7 +170,7 @@ func (s *Service) mayCreate(from Session, h *wire.Header, joins bool) error {
 		return errLongNick
 	case s.closed:
 		return errShuttingDown
-	case len(s.rooms) >= s.cfg.MaxRooms:
+	case len(s.rooms) >= s.limits.Load().MaxRooms:
 		return errTooManyRooms
 	}
 	return nil
@@ -172,9 +186,10 @@ func (s *Service) create(local string) *box {
 	}
 	b.room = newRoom(roomParams{
 		cfg: &s.cfg, domains: &s.domains, out: b, metrics: s.metrics, log: s.log, newID: rand.Text,
-		local: local, salt: salt, meetingID: newUUID(), change: s.change, now: time.Now(),
+		limits: &s.limits, onNode: &s.visitors, local: local, salt: salt, meetingID: newUUID(), change: s.change, now: time.Now(),
 	})
 	s.rooms[local] = b
+	delete(s.lost, local)
 	s.metrics.rooms.Inc()
 	s.running.Add(1)
 	go b.run()
@@ -243,6 +258,13 @@ func (s *Service) SessionClosed(from Session) {
 	s.mu.Lock()
 	boxes := s.joined[from]
 	delete(s.joined, from)
+	if bare := from.JID().Bare(); s.focuses[bare] == from {
+		delete(s.focuses, bare)
+		s.lost.closed(bare, time.Now())
+	}
+	if s.present[from.JID()] == from {
+		delete(s.present, from.JID())
+	}
 	for _, b := range boxes {
 		delete(b.sessions, from)
 	}

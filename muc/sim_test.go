@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,8 @@ type sim struct {
 	sent      [][]byte // to main
 	timers    [alarms]simTimer
 	effects   int
+	limits    atomic.Pointer[Limits]
+	onNode    atomic.Int64
 }
 
 // simTimer is a timer of the room; turn is 0 when none is under way.
@@ -58,8 +61,9 @@ func newSim(t testing.TB, cfg Config) *sim {
 	d := newDomains(&cfg)
 	s := &sim{t: t, now: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
 	ids := 0
+	s.limits.Store(&cfg.Limits)
 	s.room = newRoom(roomParams{
-		cfg: &cfg, domains: &d, out: s, metrics: newMetrics(prometheus.NewRegistry()),
+		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, domains: &d, out: s, metrics: newMetrics(prometheus.NewRegistry()),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), local: "room", salt: make([]byte, 32), meetingID: "meeting",
 		newID: func() string { ids++; return fmt.Sprint("id", ids) },
 	})
@@ -129,7 +133,7 @@ func (s *sim) pass(d time.Duration) {
 	for a := range s.timers {
 		if t := s.timers[a]; t.turn != 0 && !s.now.Before(t.due) {
 			s.timers[a] = simTimer{}
-			s.room.timeout(alarm(a), t.turn)
+			s.room.timeout(s.now, alarm(a), t.turn)
 		}
 	}
 }

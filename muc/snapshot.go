@@ -111,7 +111,7 @@ func (r *room) summary() RoomInfo {
 		Name: r.pub.String(), Address: r.addr.String(), MeetingID: r.meetingID,
 		Made: r.made, Created: createdTime(r.created),
 		Connected: r.connected, MainLost: r.armed[alarmMain], Lobby: r.lobby, Password: r.password != "",
-		Visitors: r.visitors, Queued: r.queue.len(), Participants: len(r.participants),
+		Visitors: r.visitors, Queued: r.queue.joins(), Participants: len(r.participants),
 	}
 	for _, p := range r.participants {
 		if p.role == roleModerator {

@@ -30,12 +30,34 @@ func (d *domains) realLocal(local, domain string) (real string, ok bool) {
 	return "[" + tenant + "]" + local, true
 }
 
+// tenantOf returns the tenant of a room between servers, "" for none.
+func tenantOf(local string) string {
+	tenant, _, _ := splitTenant(local)
+	return tenant
+}
+
+func splitTenant(local string) (tenant, room string, ok bool) {
+	rest, ok := strings.CutPrefix(local, "[")
+	if !ok {
+		return "", local, false
+	}
+	if tenant, room, ok = strings.Cut(rest, "]"); !ok || tenant == "" || room == "" {
+		return "", local, false
+	}
+	return tenant, room, true
+}
+
 // publicAddress is the address local clients know a room by.
 func (d *domains) publicAddress(local string) wire.JID {
-	if rest, ok := strings.CutPrefix(local, "["); ok {
-		if tenant, room, ok := strings.Cut(rest, "]"); ok && tenant != "" && room != "" {
-			return wire.JID{Local: room, Domain: d.prefix + "." + tenant + "." + d.host}
-		}
+	return d.addressAt(local, d.host)
+}
+
+// addressOnMain is the address main's clients know the room by.
+func (d *domains) addressOnMain(local string) wire.JID { return d.addressAt(local, d.main) }
+
+func (d *domains) addressAt(local, host string) wire.JID {
+	if tenant, room, ok := splitTenant(local); ok {
+		return wire.JID{Local: room, Domain: d.prefix + "." + tenant + "." + host}
 	}
-	return wire.JID{Local: local, Domain: d.rooms}
+	return wire.JID{Local: local, Domain: d.prefix + "." + host}
 }

@@ -1,11 +1,9 @@
 package muc
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -78,38 +76,6 @@ func TestParticipantDomains(t *testing.T) {
 	}
 }
 
-func TestHistoryKeepsTheNewestWithinItsBounds(t *testing.T) {
-	start := time.Unix(1000, 0)
-	entry := func(i, size int) historyEntry {
-		return historyEntry{packet: &packet{head: make([]byte, size)}, nick: "x", id: fmt.Sprint(i), time: start.Add(time.Duration(i) * time.Second)}
-	}
-	keys := func(h *history) (ks []string) {
-		for _, e := range h.entries {
-			ks = append(ks, e.id)
-		}
-		return ks
-	}
-	h := &history{maxMessages: 3, maxBytes: 100}
-	for _, i := range []int{2, 1, 4, 3} { // 1 is gone again
-		require.True(t, h.add(entry(i, 10)))
-	}
-	require.Equal(t, []string{"2", "3", "4"}, keys(h), "by time, the oldest gone")
-	require.False(t, h.add(entry(0, 10)), "older than all of a full history")
-	require.False(t, h.add(entry(3, 10)), "twice")
-	twin := entry(3, 10)
-	twin.nick = "y"
-	require.False(t, h.has(&twin), "another speaker's")
-	twin.nick = ""
-	require.True(t, h.has(&twin), "as main calls a visitor")
-	require.False(t, h.add(entry(9, 101)), "too large for itself")
-	require.True(t, h.add(entry(5, 85)))
-	require.Equal(t, []string{"4", "5"}, keys(h), "bytes count too")
-	require.Equal(t, 95, h.bytes)
-
-	none := &history{maxMessages: -1, maxBytes: 100}
-	require.False(t, none.add(entry(1, 10)))
-}
-
 func TestQueueForgetsWhoWent(t *testing.T) {
 	q := queue{index: make(map[Session]*waiting)}
 	stay := &nullSession{}
@@ -124,7 +90,7 @@ func TestQueueForgetsWhoWent(t *testing.T) {
 	all := q.take()
 	require.Len(t, all, 1)
 	require.Equal(t, "stay", all[0].nick)
-	require.Zero(t, q.len())
+	require.Zero(t, q.joins())
 }
 
 func TestMailboxHandsBackWhatNobodyTook(t *testing.T) {

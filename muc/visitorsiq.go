@@ -24,6 +24,7 @@ type control struct {
 	Lobby      string `xml:"lobby,attr"`
 	MeetingID  string `xml:"meetingId,attr"`
 	Created    string `xml:"createdTimestamp,attr"`
+	Anonymous  string `xml:"allowUnauthenticatedAccess,attr"`
 	Moderators []struct {
 		Nick string `xml:"epId,attr"`
 	} `xml:"jitsi:visitors moderators>item"`
@@ -75,10 +76,7 @@ func (r *room) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
 	case q.Connect != nil:
 		r.answerRemote(from, h)
 		r.apply(q.Connect)
-		r.connected = true
-		r.reconcile()
-		r.replayEarly()
-		r.admitQueued()
+		r.open()
 	case q.Update != nil:
 		r.answerRemote(from, h)
 		r.apply(q.Update)
@@ -86,6 +84,15 @@ func (r *room) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
 	default:
 		r.refuseRemote(from, h, wire.ErrBadRequest)
 	}
+}
+
+// open lets visitors in: main has sent its participants.
+func (r *room) open() {
+	r.connected = true
+	r.disarm(alarmConnect)
+	r.reconcile()
+	r.replayEarly()
+	r.advance()
 }
 
 func (r *room) apply(c *control) {
@@ -100,6 +107,12 @@ func (r *room) apply(c *control) {
 		r.lobby = true
 	case "false":
 		r.lobby = false
+	}
+	switch c.Anonymous {
+	case "true":
+		r.authOnly = false
+	case "false":
+		r.authOnly = true
 	}
 	for _, m := range c.Moderators {
 		if m.Nick != "" && len(r.moderators) < maxModerators {

@@ -22,6 +22,7 @@ import (
 type quietHandler struct{}
 
 func (quietHandler) Stanza(*Session, []byte, *wire.Header, wire.JID) {}
+func (quietHandler) Opened(*Session)                                 {}
 func (quietHandler) Closed(*Session)                                 {}
 
 func benchServer(b testing.TB) *Server {

@@ -234,4 +234,5 @@ func (n noHandler) Stanza(s *Session, stanza []byte, h *wire.Header, to wire.JID
 	require.Contains(n.t, []string{"message", "presence", "iq"}, string(h.Name))
 }
 
+func (n noHandler) Opened(*Session) {}
 func (n noHandler) Closed(*Session) {}

@@ -64,6 +64,7 @@ type house struct {
 
 	mu      sync.Mutex
 	stanzas []string // guarded by mu, like the rest
+	opened  []string
 	closed  []string
 	block   chan struct{} // when set, Stanza waits for it
 }
@@ -123,6 +124,12 @@ func (h *house) Stanza(s *Session, stanza []byte, hd *wire.Header, to wire.JID) 
 	if block != nil {
 		<-block
 	}
+}
+
+func (h *house) Opened(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opened = append(h.opened, s.JID().String())
 }
 
 func (h *house) Closed(s *Session) {

@@ -33,6 +33,10 @@ type Handler interface {
 	// that reads the client, and may block: the client waits then, and
 	// nobody else.
 	Stanza(s *Session, stanza []byte, h *wire.Header, to wire.JID)
+	// Opened tells that a client has bound its session: once for each, after
+	// the answer to its bind and before its first Stanza, on the same
+	// goroutine.
+	Opened(s *Session)
 	// Closed tells that the session has ended: once for each session, after
 	// its last Stanza, on the same goroutine. A connection that is lost ends
 	// a session only when the client cannot resume it or has not done so in

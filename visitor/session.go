@@ -69,6 +69,7 @@ func (s *Session) Unfollow(l *fanout.Log, ms ...*fanout.Message) { s.fan.Unfollo
 // run is the session's goroutine: it reads the client, over one connection
 // after the other, until the session ends.
 func (s *Session) run() {
+	s.srv.handler.Opened(s)
 	for {
 		if err := s.next(s.read(s.current.Load())); err != nil {
 			s.finish(err)

@@ -38,6 +38,8 @@ type Config struct {
 	RoomPrefix          string   `toml:"room-prefix"`
 	ExtraDomains        []string `toml:"extra-domains"`
 	MainGrace           Duration `toml:"main-grace"`
+	MainWithoutConnect  bool     `toml:"main-without-connect"`
+	TokenPromotion      bool     `toml:"token-promotion"`
 	S2STrust            string   `toml:"s2s-trust"`
 	S2STrustedAddresses []string `toml:"s2s-trusted-addresses"`
 	S2SCAFile           string   `toml:"s2s-ca-file"`
@@ -55,8 +57,19 @@ type Config struct {
 	TURNServices   []string `toml:"turn-services"`
 	TURNSecretFile string   `toml:"turn-secret-file"`
 
-	MaxVisitorsPerRoom int `toml:"max-visitors-per-room"`
-	MaxConnections     int `toml:"max-connections"`
+	MaxVisitorsPerRoom int     `toml:"max-visitors-per-room"`
+	MaxVisitors        int     `toml:"max-visitors"`
+	MaxRooms           int     `toml:"max-rooms"`
+	JoinRate           float64 `toml:"join-rate"`
+	LeaveRate          float64 `toml:"leave-rate"`
+	MaxConnections     int     `toml:"max-connections"`
+
+	ChatAudience  string   `toml:"chat-audience"`
+	ChatRate      float64  `toml:"chat-rate"`
+	ChatBurst     int      `toml:"chat-burst"`
+	RoomChatRate  float64  `toml:"room-chat-rate"`
+	RoomChatBurst int      `toml:"room-chat-burst"`
+	ChatSlowMode  Duration `toml:"chat-slow-mode"`
 
 	LogLevel  string `toml:"log-level"`
 	LogFormat string `toml:"log-format"`
@@ -183,13 +196,30 @@ func (c *Config) Validate() error {
 	if c.MainGrace <= 0 {
 		bad("main-grace", "must be longer than nothing, such as 60s")
 	}
-	if c.MaxVisitorsPerRoom < 1 {
-		bad("max-visitors-per-room", "%d is less than 1", c.MaxVisitorsPerRoom)
-	}
-	if c.MaxConnections < 1 {
-		bad("max-connections", "%d is less than 1", c.MaxConnections)
-	}
+	c.validateLimits(bad)
+	choice("chat-audience", c.ChatAudience, "all", "visitors", "nobody")
 	return errors.Join(errs...)
+}
+
+func (c *Config) validateLimits(bad func(key, format string, args ...any)) {
+	for key, n := range map[string]int{
+		"max-visitors-per-room": c.MaxVisitorsPerRoom, "max-visitors": c.MaxVisitors, "max-rooms": c.MaxRooms,
+		"max-connections": c.MaxConnections, "chat-burst": c.ChatBurst, "room-chat-burst": c.RoomChatBurst,
+	} {
+		if n < 1 {
+			bad(key, "%d is less than 1", n)
+		}
+	}
+	for key, r := range map[string]float64{
+		"join-rate": c.JoinRate, "leave-rate": c.LeaveRate, "chat-rate": c.ChatRate, "room-chat-rate": c.RoomChatRate,
+	} {
+		if !(r >= 0 && r <= 1e9) {
+			bad(key, "%v is not a number a second, such as 2 or 0.5; 0 means no limit", r)
+		}
+	}
+	if c.ChatSlowMode < 0 {
+		bad("chat-slow-mode", "is less than nothing; 0s turns it off")
+	}
 }
 
 func (c *Config) validateListeners(bad func(key, format string, args ...any)) {

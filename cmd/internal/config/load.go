@@ -39,6 +39,8 @@ var usages = []struct{ key, usage string }{
 	{"auth-domain", "`domain` jicofo logs in at, as focus"},
 	{"extra-domains", "further `domain`s of main whose users take part"},
 	{"main-grace", "how long rooms wait for a main that went away, a `duration` such as 60s"},
+	{"main-without-connect", "`true` for a main of 2022"},
+	{"token-promotion", "`false` lets visitors with a token wait for a moderator too"},
 	{"s2s-trust", "who is believed to be main: `address`, certificate or anyone"},
 	{"s2s-trusted-addresses", "`network`s main may connect from, besides main-s2s"},
 	{"s2s-ca-file", "PEM `file` of CAs that sign main's certificate"},
@@ -46,6 +48,16 @@ var usages = []struct{ key, usage string }{
 	{"turn-services", "STUN and TURN `URI`s told to visitors, separated by commas"},
 	{"turn-secret-file", "`file` with the secret shared with the TURN servers"},
 	{"max-visitors-per-room", "`number` of visitors in one room"},
+	{"max-visitors", "`number` of visitors in all rooms"},
+	{"max-rooms", "`number` of rooms"},
+	{"join-rate", "`number` of visitors let into one room a second, 0 for no limit"},
+	{"leave-rate", "`number` of leaves of one room told to jicofo a second, 0 for no limit"},
+	{"chat-audience", "who hears visitors: `all`, visitors or nobody"},
+	{"chat-rate", "`number` of messages of one visitor a second, 0 for no limit"},
+	{"chat-burst", "`number` of messages of one visitor at once"},
+	{"room-chat-rate", "`number` of messages of all visitors of a room a second, 0 for no limit"},
+	{"room-chat-burst", "`number` of messages of all visitors of a room at once"},
+	{"chat-slow-mode", "`duration` between two messages of one visitor, such as 30s"},
 	{"max-connections", "`number` of client connections"},
 	{"log-level", "`level`: debug, info, warn, error"},
 	{"log-format", "`format`: text or json"},
@@ -177,6 +189,18 @@ func (s setting) set(v string) error {
 			return fmt.Errorf("%q is not a number", v)
 		}
 		*p = n
+	case *float64:
+		f, err := strconv.ParseFloat(v, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", v)
+		}
+		*p = f
+	case *bool:
+		b, err := strconv.ParseBool(v)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", v)
+		}
+		*p = b
 	case *[]string:
 		*p = nil
 		for part := range strings.SplitSeq(v, ",") {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"vnode/cmd/internal/config"
 	"vnode/fanout"
 	"vnode/muc"
+	"vnode/muc/rate"
 	"vnode/s2s"
 	"vnode/visitor"
 )
@@ -166,8 +168,9 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation s2s.Config) (err error) {
 	rooms := muc.Config{
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
-		ParticipantDomains: c.ExtraDomains, MaxVisitors: c.MaxVisitorsPerRoom,
-		MainGrace: time.Duration(c.MainGrace),
+		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),
+		MainGrace: time.Duration(c.MainGrace), MainWithoutConnect: c.MainWithoutConnect,
+		NoTokenPromotion: !c.TokenPromotion,
 	}
 	if err := rooms.Validate(); err != nil {
 		return err
@@ -202,6 +205,23 @@ func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation 
 	r.rooms = n.rooms
 	return nil
 }
+
+// roomLimits are those of the rooms' limits that a reload changes.
+func roomLimits(c *config.Config) muc.Limits {
+	return muc.Limits{
+		MaxRooms: c.MaxRooms, MaxVisitors: c.MaxVisitorsPerRoom, MaxVisitorsOnNode: c.MaxVisitors,
+		Joins:  rate.Limit{PerSecond: c.JoinRate, Burst: burst(c.JoinRate)},
+		Leaves: rate.Limit{PerSecond: c.LeaveRate, Burst: burst(c.LeaveRate)},
+		Chat: muc.Chat{
+			Audience: muc.Audience(c.ChatAudience), SlowMode: time.Duration(c.ChatSlowMode),
+			Visitor: rate.Limit{PerSecond: c.ChatRate, Burst: c.ChatBurst},
+			Room:    rate.Limit{PerSecond: c.RoomChatRate, Burst: c.RoomChatBurst},
+		},
+	}
+}
+
+// burst lets come at once what may come in a second.
+func burst(perSecond float64) int { return int(math.Ceil(perSecond)) }
 
 // Run serves until ctx ends, then ends conferences and streams in order and
 // returns. It returns an error only when a listener fails or the end takes

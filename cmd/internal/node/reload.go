@@ -10,6 +10,8 @@ import (
 // reloadable are the keys that take effect without a restart.
 var reloadable = []string{
 	"certificate-file", "key-file", "s2s-trust", "s2s-trusted-addresses", "s2s-ca-file", "s2s-pins", "main-s2s", "log-level",
+	"max-visitors-per-room", "max-visitors", "max-rooms", "join-rate", "leave-rate",
+	"chat-audience", "chat-rate", "chat-burst", "room-chat-rate", "room-chat-burst", "chat-slow-mode",
 }
 
 // Reload applies a new, valid configuration as far as a running node can, and
@@ -23,6 +25,7 @@ func (n *Node) Reload(c *config.Config) error {
 	next.S2STrust, next.S2STrustedAddresses = c.S2STrust, c.S2STrustedAddresses
 	next.S2SCAFile, next.S2SPins, next.MainS2S = c.S2SCAFile, c.S2SPins, c.MainS2S
 	next.LogLevel = c.LogLevel
+	takeRoomLimits(&next, c)
 	cert, err := n.state.certificate(&next)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
@@ -32,6 +35,9 @@ func (n *Node) Reload(c *config.Config) error {
 		return fmt.Errorf("reload: %w", err)
 	}
 	if err := n.federation.Reload(federation); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	if err := n.rooms.SetLimits(roomLimits(&next)); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
 	n.cert.Store(&cert)
@@ -50,4 +56,12 @@ func (n *Node) Reload(c *config.Config) error {
 		n.log.Warn("a restart is needed for some changes", "keys", waiting)
 	}
 	return nil
+}
+
+func takeRoomLimits(next, c *config.Config) {
+	next.MaxVisitorsPerRoom, next.MaxVisitors, next.MaxRooms = c.MaxVisitorsPerRoom, c.MaxVisitors, c.MaxRooms
+	next.JoinRate, next.LeaveRate = c.JoinRate, c.LeaveRate
+	next.ChatAudience, next.ChatSlowMode = c.ChatAudience, c.ChatSlowMode
+	next.ChatRate, next.ChatBurst = c.ChatRate, c.ChatBurst
+	next.RoomChatRate, next.RoomChatBurst = c.RoomChatRate, c.RoomChatBurst
 }

@@ -21,6 +21,9 @@ func (r fromClients) Stanza(s *visitor.Session, stanza []byte, _ *wire.Header, _
 	r.rooms.FromClient(client{s}, stanza)
 }
 
+// Opened implements visitor.Handler.
+func (r fromClients) Opened(s *visitor.Session) { r.rooms.SessionOpened(client{s}) }
+
 // Closed implements visitor.Handler.
 func (r fromClients) Closed(s *visitor.Session) { r.rooms.SessionClosed(client{s}) }
 

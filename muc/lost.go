@@ -1,0 +1,144 @@
+package muc
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"vnode/internal/wire"
+)
+
+// lostRooms are those that ended without the focus knowing, by localpart
+// between servers: because its session was lost, or shortly before that, when
+// what it was sent last may not have arrived. Jicofo up to 2026 takes such a
+// room for alive and sends visitors there for ever; a destroy is what makes it
+// forget the room (and costs nothing where it knows).
+type lostRooms map[string]lostRoom
+
+type lostRoom struct {
+	focus  wire.JID // bare
+	nick   string
+	ended  time.Time
+	reason string
+	told   bool // its session was there to be sent the end
+}
+
+const (
+	// maxLost bounds the rooms remembered.
+	maxLost = 10000
+	// unheard is how long before the loss of a session what it was sent may
+	// have been lost with it: a focus resumes within 15 s, a dead connection
+	// is noticed within a minute.
+	unheard = 2 * time.Minute
+	// remembered is how long a lost room is told of. A focus that comes back
+	// later has been started anew, and knows of none.
+	remembered = time.Hour
+)
+
+// add remembers a room.
+func (l lostRooms) add(local string, room lostRoom) {
+	if len(l) >= maxLost {
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(l)), func(a, b string) int { return l[a].ended.Compare(l[b].ended) })
+		delete(l, oldest)
+	}
+	l[local] = room
+}
+
+// closed takes notice that the focus lost its session.
+func (l lostRooms) closed(focus wire.JID, now time.Time) {
+	for local, room := range l {
+		if room.focus != focus || !room.told {
+			continue
+		}
+		if now.Sub(room.ended) > unheard {
+			delete(l, local)
+			continue
+		}
+		room.told = false
+		l[local] = room
+	}
+}
+
+// take returns what the focus is to be told of, oldest first, and forgets it.
+func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms []lostRoom) {
+	for local, room := range l {
+		switch {
+		case now.Sub(room.ended) > remembered:
+			delete(l, local)
+		case room.focus == focus && !room.told:
+			locals = append(locals, local)
+		}
+	}
+	slices.SortFunc(locals, func(a, b string) int {
+		return cmp.Or(l[a].ended.Compare(l[b].ended), cmp.Compare(a, b))
+	})
+	for _, local := range locals {
+		rooms = append(rooms, l[local])
+		delete(l, local)
+	}
+	return locals, rooms
+}
+
+// noteLost remembers the ended room of b, if its focus may not know of the end.
+// One that makes the room anew knows: its join ended the room, is among what b
+// has left over, or was quicker than this. One that has logged in again is told
+// at once.
+func (s *Service) noteLost(b *box, left []event) {
+	r := b.room
+	rejoins := func(e event) bool { return e.kind == evClient && e.session.Admin() }
+	if r.lastFocus == nil || r.ended == endFocusLeft || r.ended == endDestroyed || r.ended == endShutdown || slices.ContainsFunc(left, rejoins) {
+		return
+	}
+	room := lostRoom{
+		focus: r.lastFocus.jid.Bare(), nick: r.lastFocus.nick, reason: r.ended.text(),
+		ended: time.Now(), told: r.ended != endFocusLost,
+	}
+	if again := s.remember(b.local, room); again != nil {
+		reply(again, s.domains.destroyed(b.local, room, again.JID()))
+	}
+}
+
+// remember keeps a lost room, or returns the session of its focus that is to be
+// told now.
+func (s *Service) remember(local string, room lostRoom) Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rooms[local] != nil {
+		return nil
+	}
+	if again := s.focuses[room.focus]; again != nil && !room.told {
+		return again
+	}
+	s.lost.add(local, room)
+	return nil
+}
+
+// SessionOpened takes notice of a new local session, before its first stanza.
+// A focus is told of the rooms that ended without its knowing. It does not
+// block.
+func (s *Service) SessionOpened(session Session) {
+	if !session.Admin() {
+		return
+	}
+	jid := session.JID()
+	s.mu.Lock()
+	s.focuses[jid.Bare()] = session
+	locals, rooms := s.lost.take(jid.Bare(), time.Now())
+	s.mu.Unlock()
+	for i, local := range locals {
+		reply(session, s.domains.destroyed(local, rooms[i], jid))
+	}
+}
+
+// destroyed is the end of a lost room as its focus is told of it.
+func (d *domains) destroyed(local string, lost lostRoom, focus wire.JID) []byte {
+	o := &occupant{
+		from:    escaped(d.publicAddress(local).WithResource(lost.nick).String()),
+		jidText: focus.String(), affiliation: affiliationOwner,
+	}
+	s := status{gone: true, self: true, destroy: lost.reason}
+	b := append(appendOpen(nil, "presence", o.from, "unavailable", &payload{}), escaped(o.jidText)...)
+	b = s.append(append(b, "'>"...), o, roleNone)
+	return append(b, "</presence>"...)
+}

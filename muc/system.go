@@ -1,0 +1,65 @@
+package muc
+
+import (
+	"strings"
+
+	"vnode/internal/wire"
+)
+
+// Main addresses some messages to one visitor by its real address. A client
+// knows the room, and the components, by the node's names only: messages from
+// others are lost on it. A visitor prosody cuts the end off the sender and puts
+// its own domain there, which goes wrong where main's domain is the end of the
+// node's own, as in Docker's default set-up. Here whole domains are mapped.
+
+// systemMessage handles what main's own room sends to one visitor by its real
+// address. The client knows the room by the node's name only.
+func (r *room) systemMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
+	o := r.jids[to]
+	if from.Bare() != r.main || o == nil || o.kind == participant {
+		r.refuseRemote(from, h, wire.ErrServiceUnavailable)
+		return
+	}
+	r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
+		Space: wire.NSClient, To: o.jidText, From: r.pub.WithResource(from.Resource).String(),
+		ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang),
+	}))
+}
+
+// componentOnNode maps the domain of main, or of one of its components, to the
+// name visitors know it by. ok is false for all other domains: the rooms',
+// which send in a room's name, this node's own and other nodes', which lie below
+// main's in Docker's default set-up, and what is no component's.
+func (d *domains) componentOnNode(domain string) (local string, ok bool) {
+	if domain == d.main {
+		return d.host, true
+	}
+	label, ok := strings.CutSuffix(domain, "."+d.main)
+	if !ok || label == "" || strings.Contains(label, ".") || d.own(domain) || domain == d.mainRooms {
+		return "", false
+	}
+	return label + "." + d.host, true
+}
+
+// componentMessage passes on what main, or one of its components, sends to a
+// visitor in some room; ok is false when it is not that.
+func (s *Service) componentMessage(from, to wire.JID, h *wire.Header, stanza []byte) (ok bool) {
+	if string(h.Name) != "message" || string(h.Type) == "error" || from.Local != "" || to.Resource == "" {
+		return false
+	}
+	domain, ok := s.domains.componentOnNode(from.Domain)
+	if !ok {
+		return false
+	}
+	s.mu.RLock()
+	session := s.present[to]
+	s.mu.RUnlock()
+	if session == nil || session.Admin() {
+		return false
+	}
+	reply(session, h.AppendStamped(nil, stanza, wire.Stamp{
+		Space: wire.NSClient, To: to.String(), From: domain,
+		ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang),
+	}))
+	return true
+}
