@@ -64,6 +64,8 @@ func (b *bubble) settle() { synctest.Wait() }
 type client struct {
 	jid       wire.JID
 	admin     bool
+	identity  *Identity
+	region    string
 	out       *fanout.Session
 	near, far net.Conn
 	read      chan struct{}
@@ -89,8 +91,8 @@ func (b *bubble) client(name string) *client {
 func (c *client) JID() wire.JID { return c.jid }
 func (c *client) Admin() bool   { return c.admin }
 
-func (c *client) Identity() *Identity { return nil }
-func (c *client) Region() string      { return "" }
+func (c *client) Identity() *Identity { return c.identity }
+func (c *client) Region() string      { return c.region }
 func (c *client) Deliver(after *fanout.Log, ms ...*fanout.Message) {
 	c.out.Deliver(after, ms...)
 }
@@ -194,7 +196,8 @@ func (m *mainServer) take() [][]byte {
 }
 
 // people maps the names used in tests to addresses: focus, focus2 (another
-// session of it), visN and mainN.
+// session of it), visN, jigN (a gateway that watches), mainN, guestN and recN
+// (participants of main's other domains).
 func people(name string) string {
 	var n int
 	switch {
@@ -204,6 +207,12 @@ func people(name string) string {
 		return "focus@auth.meet.jitsi/other"
 	case scan(name, "vis%d", &n):
 		return fmt.Sprintf("aaaaaaa%d-1111-4111-8111-111111111111@v3.meet.jitsi/v%d", n, n)
+	case scan(name, "jig%d", &n):
+		return fmt.Sprintf("ccccccc%d@jigasia.v3.meet.jitsi/j%d", n, n)
+	case scan(name, "guest%d", &n):
+		return fmt.Sprintf("ddddddd%d-2222-4222-8222-222222222222@guest.meet.jitsi/g%d", n, n)
+	case scan(name, "rec%d", &n):
+		return fmt.Sprintf("eeeeeee%d@recorder.example/r%d", n, n)
 	case scan(name, "main%d", &n):
 		return fmt.Sprintf("bbbbbbb%d-2222-4222-8222-222222222222@meet.jitsi/m%d", n, n)
 	}

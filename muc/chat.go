@@ -63,6 +63,8 @@ func (r *room) clientMessage(from Session, h *wire.Header, nick string, stanza [
 		r.clientChat(o, h, stanza)
 	case nick != "" && isPrivate(typ):
 		r.privateMessage(o, h, nick, stanza)
+	case isPrivate(typ) && invites(stanza):
+		r.refuse(from, h, wire.ErrForbidden)
 	default:
 		r.refuse(from, h, wire.ErrBadRequest)
 	}
@@ -71,6 +73,17 @@ func (r *room) clientMessage(from Session, h *wire.Header, nick string, stanza [
 // isPrivate reports whether a message of that type may go to one occupant,
 // XEP-0045 §7.5.
 func isPrivate(typ string) bool { return typ == "chat" || typ == "normal" || typ == "" }
+
+// invites reports whether a message to a room is a mediated invitation, XEP-0045
+// §7.8.2. Jicofo alone decides who comes to a visitor node.
+func invites(stanza []byte) bool {
+	x, ok := wire.FindChild(stanza, wire.NSMUCUser, "x")
+	if !ok {
+		return false
+	}
+	_, ok = wire.FindChild(x.Raw, wire.NSMUCUser, "invite")
+	return ok
+}
 
 // clientChat lets a local occupant speak: to all visitors here, itself among
 // them, and to the main room, which knows the others. Visitors may speak

@@ -21,7 +21,7 @@ import (
 // inBubble runs a test with a whole service whose room is set up.
 func inBubble(t *testing.T, cfg Config, test func(*testing.T, *player)) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &player{bubble: newBubble(t, cfg), room: "room", expected: make(map[string][]expectation)}
+		p := &player{bubble: newBubble(t, cfg), cfg: cfg, room: "room", expected: make(map[string][]expectation)}
 		defer p.end()
 		test(t, p)
 	})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
+	"vnode/muc/rate"
 )
 
 // TestTranscripts plays testdata/*.txt, each named after the flow of the real
@@ -27,6 +29,11 @@ import (
 //	close NAME      ends a session
 //	wait 15s        lets time pass
 //	main down       loses the streams to the main server; main up brings some
+//	open NAME       logs in, where rooms are to be told of it
+//	client NAME K=V what a client's token and proxy say: user, group, moderator,
+//	                other-tenant, feature, region
+//	limits K=V...   sets limits; before the first other step, those at start
+//	config K V      a setting, see settings; at the beginning
 //
 // Everything anybody gets after an input must be listed behind it, in order
 // for each recipient; setup and join discard it. A line that starts with white
@@ -44,6 +51,7 @@ func TestTranscripts(t *testing.T) {
 
 type player struct {
 	*bubble
+	cfg      Config
 	room     string // localpart between servers
 	expected map[string][]expectation
 	input    string // the last one, for messages
@@ -59,14 +67,16 @@ func playFile(t *testing.T, file string) {
 	raw, err := os.ReadFile(file)
 	require.NoError(t, err)
 	cfg, room := testConfig(), "room"
-	if m := regexp.MustCompile(`(?m)^config max-visitors (\d+)$`).FindSubmatch(raw); m != nil {
-		_, err := fmt.Sscan(string(m[1]), &cfg.MaxVisitors)
-		require.NoError(t, err)
+	for _, m := range regexp.MustCompile(`(?m)^config (\S+) (\S+)$`).FindAllStringSubmatch(string(raw), -1) {
+		if m[1] == "room" {
+			room = m[2]
+			continue
+		}
+		set, ok := settings[m[1]]
+		require.True(t, ok, m[1])
+		set(&cfg, m[2])
 	}
-	if m := regexp.MustCompile(`(?m)^config room (\S+)$`).FindSubmatch(raw); m != nil {
-		room = string(m[1])
-	}
-	p := &player{bubble: newBubble(t, cfg), room: room, expected: make(map[string][]expectation)}
+	p := &player{bubble: newBubble(t, cfg), cfg: cfg, room: room, expected: make(map[string][]expectation)}
 	defer p.end()
 	require.Regexp(t, `(?m)^\w+< `, string(raw), "expects nothing")
 	text := regexp.MustCompile(`\n[ \t]+`).ReplaceAllString(string(raw), "")
@@ -76,6 +86,70 @@ func playFile(t *testing.T, file string) {
 		}
 	}
 	p.verify()
+}
+
+// settings are those a transcript can make.
+var settings = map[string]func(c *Config, v string){
+	"main-domain":          func(c *Config, v string) { c.MainDomain = v },
+	"room-prefix":          func(c *Config, v string) { c.RoomPrefix, c.Domain = v, v+".v3.meet.jitsi" },
+	"participant-domain":   func(c *Config, v string) { c.ParticipantDomains = append(c.ParticipantDomains, v) },
+	"tokens":               func(c *Config, v string) { c.Tokens = v == "checked" },
+	"no-token-promotion":   func(c *Config, v string) { c.NoTokenPromotion = v == "true" },
+	"main-without-connect": func(c *Config, v string) { c.MainWithoutConnect = v == "true" },
+}
+
+// setLimit sets one limit by its name in transcripts.
+func setLimit(t require.TestingT, l *Limits, name, v string) {
+	number, err := strconv.ParseFloat(v, 64)
+	perSecond := rate.Limit{PerSecond: number, Burst: max(1, int(number))}
+	switch name {
+	case "audience":
+		l.Chat.Audience, err = Audience(v), nil
+	case "slow-mode":
+		l.Chat.SlowMode, err = time.ParseDuration(v)
+	case "chat":
+		l.Chat.Visitor = perSecond
+	case "room-chat":
+		l.Chat.Room = perSecond
+	case "joins":
+		l.Joins = perSecond
+	case "leaves":
+		l.Leaves = perSecond
+	case "rooms":
+		l.MaxRooms = int(number)
+	case "visitors":
+		l.MaxVisitors = int(number)
+	case "visitors-on-node":
+		l.MaxVisitorsOnNode = int(number)
+	default:
+		require.Fail(t, "unknown limit", name)
+	}
+	require.NoError(t, err, name)
+}
+
+// says sets what a client's token and proxy say of it.
+func (c *client) says(name, value string) {
+	if name == "region" {
+		c.region = value
+		return
+	}
+	if c.identity == nil {
+		c.identity = &Identity{TenantMatches: true, Features: make(map[string]bool)}
+	}
+	switch name {
+	case "user":
+		c.identity.UserID = value
+	case "group":
+		c.identity.GroupID = value
+	case "moderator":
+		c.identity.Moderator = value == "true"
+	case "other-tenant":
+		c.identity.TenantMatches = value != "true"
+	case "feature":
+		c.identity.Features[value] = true
+	default:
+		panic("a client says nothing of " + name)
+	}
 }
 
 func (p *player) play(line int, text string) {
@@ -101,6 +175,20 @@ func (p *player) play(line int, text string) {
 			p.send(name, p.expand("<presence to='{pub}/{"+name+".nick}'><x xmlns='{muc}'/><nick xmlns='{nick}'>"+name+"</nick></presence>"))
 		}
 		p.drain()
+	case "limits":
+		l := *p.svc.limits.Load()
+		for _, w := range words[1:] {
+			name, v, _ := strings.Cut(w, "=")
+			setLimit(p.t, &l, name, v)
+		}
+		require.NoError(p.t, p.svc.SetLimits(l))
+	case "client":
+		for _, w := range words[2:] {
+			name, v, _ := strings.Cut(w, "=")
+			p.client(words[1]).says(name, v)
+		}
+	case "open":
+		p.svc.SessionOpened(p.client(words[1]))
 	case "close":
 		p.svc.SessionClosed(p.client(words[1]))
 	case "main":
@@ -118,11 +206,11 @@ func (p *player) play(line int, text string) {
 
 func (p *player) setup(mains []string) {
 	p.send("focus", p.expand("<presence to='{pub}/focus' id='f1'><x xmlns='{muc}'/></presence>"))
-	p.send("s2s", p.expand("<iq type='set' id='u' from='meet.jitsi' to='{cv}'><visitors xmlns='{vis}' room='{room}'><update password='' lobby='false' meetingId='meeting' createdTimestamp='1795335615000'><moderators/></update></visitors></iq>"))
+	p.send("s2s", p.expand("<iq type='set' id='u' from='{m}' to='{cv}'><visitors xmlns='{vis}' room='{room}'><update password='' lobby='false' meetingId='meeting' createdTimestamp='1795335615000'><moderators/></update></visitors></iq>"))
 	for _, name := range mains {
 		p.send("s2s", p.expand("<presence from='{"+name+"}' to='{room}/{"+name+".nick}' xml:lang='en'><nick xmlns='{nick}'>"+name+"</nick>{oid}<x xmlns='{muc}'/></presence>"))
 	}
-	p.send("s2s", p.expand("<iq type='set' id='c' from='meet.jitsi' to='{cv}'><visitors xmlns='{vis}' room='{room}'><connect password='' lobby='false' meetingId='meeting' createdTimestamp='1795335615000'/></visitors></iq>"))
+	p.send("s2s", p.expand("<iq type='set' id='c' from='{m}' to='{cv}'><visitors xmlns='{vis}' room='{room}'><connect password='' lobby='false' meetingId='meeting' createdTimestamp='1795335615000'/></visitors></iq>"))
 	p.drain()
 }
 
@@ -201,7 +289,7 @@ func (p *player) expand(s string) string {
 			return m // JSON
 		}
 		name, nick := strings.CutSuffix(words[0], ".nick")
-		address := people(name)
+		address := p.people(name)
 		if nick && strings.HasPrefix(address, "focus") {
 			return "focus"
 		} else if nick {
@@ -211,11 +299,24 @@ func (p *player) expand(s string) string {
 	})
 }
 
+// people is [people] with the main domain of the transcript.
+func (p *player) people(name string) string {
+	address := people(name)
+	if p.cfg.MainDomain == "meet.jitsi" {
+		return address
+	}
+	return strings.Replace(address, "@meet.jitsi/", "@"+p.cfg.MainDomain+"/", 1)
+}
+
 func (p *player) constant(name string) (string, bool) {
-	d := newDomains(&Config{Domain: "conference.v3.meet.jitsi", RoomPrefix: "conference", MainDomain: "meet.jitsi"})
+	cfg := p.cfg.withDefaults()
+	d := newDomains(&cfg)
 	v, ok := map[string]string{
-		"room": p.room + "@conference.v3.meet.jitsi", "pub": d.publicAddress(p.room).String(),
-		"main": p.room + "@conference.meet.jitsi", "cv": d.rooms, "v": d.host,
+		"room": p.room + "@" + d.rooms, "pub": d.publicAddress(p.room).String(),
+		"main": p.room + "@" + d.mainRooms, "cv": d.rooms, "v": d.host,
+		"m": d.main, "cm": d.mainRooms, "vm": d.visitors,
+		"correct": nsCorrect, "retract": nsRetract, "moderate": nsModerate, "fasten": nsFasten,
+		"reactions": nsReactions, "hints": nsHints, "rayo": nsRayo,
 		"muc": wire.NSMUC, "user": wire.NSMUCUser, "nick": wire.NSNick, "vis": wire.NSVisitors,
 		"owner": wire.NSMUCOwner, "admin": wire.NSMUCAdmin, "form": wire.NSForm, "info": wire.NSDisco,
 		"items": wire.NSItems, "dn": nsDisplayName, "delay": wire.NSDelay,
@@ -234,7 +335,7 @@ func (p *player) expandX(words []string) string {
 		after.WriteString("<status code='110'/>")
 	}
 	return fmt.Sprintf("<x xmlns='%s'>%s<item role='%s' affiliation='%s' jid='%s'/>%s</x>",
-		wire.NSMUCUser, &before, role, affiliation, people(who), &after)
+		wire.NSMUCUser, &before, role, affiliation, p.people(who), &after)
 }
 
 func (p *player) expandError(words []string) string {
