@@ -99,7 +99,7 @@ func (r *room) mayEdit(o *occupant, a *about) (wire.StanzaError, bool) {
 	switch {
 	case own == nil:
 		return errAuthors, false
-	case own.Moderated && a.kind == aboutCorrection:
+	case own.Moderated:
 		return errModerated, false
 	}
 	return wire.StanzaError{}, true
@@ -108,11 +108,11 @@ func (r *room) mayEdit(o *occupant, a *about) (wire.StanzaError, bool) {
 // applyToHistory does to the history what m says, and reports whether it did.
 // content is what visitors are shown of m, p the same encoded. Only the author
 // of a line corrects or retracts it, and only a moderator, or the room on main,
-// moderates it.
+// moderates it. A tombstone stays one.
 func (r *room) applyToHistory(m *said, by speaking, content []byte, p *packet) bool {
 	a := &m.about
 	authors := func(l *history.Line[*packet]) bool {
-		return l.Speaker == by.nick && (by.author == "" || l.Author == by.author)
+		return l.Speaker == by.nick && (by.author == "" || l.Author == by.author) && !l.Moderated
 	}
 	switch a.kind {
 	case aboutReaction:
@@ -126,7 +126,7 @@ func (r *room) applyToHistory(m *said, by speaking, content []byte, p *packet) b
 		r.history.React(l, r.line(p, by, m.id, r.now))
 	case aboutCorrection:
 		l := r.history.Find(a.id, authors)
-		if l == nil || l.Moderated || !m.body {
+		if l == nil || !m.body {
 			return false
 		}
 		c := r.corrected(m, l, by.from, content)

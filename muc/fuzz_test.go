@@ -23,6 +23,11 @@ func settled(t testing.TB) (s *sim, focus, vis1, vis2 *simSession) {
 	return s, focus, vis1, vis2
 }
 
+// line lets a visitor say something with that id.
+func (s *sim) line(id string, from *simSession) {
+	s.client(from, "<message type='groupchat' id='%s' to='%s'><body>x</body></message>", id, simRoom)
+}
+
 // FuzzClient: whatever a client sends that passes the check of untrusted
 // stanzas, what comes out passes it too, and fits a stream of its own.
 func FuzzClient(f *testing.F) {
@@ -33,6 +38,10 @@ func FuzzClient(f *testing.F) {
 		"<presence to='%s/aaaaaaa1'><jitsi_participant_raisedHand>1</jitsi_participant_raisedHand><jitsi_participant_requestingTranscription>true</jitsi_participant_requestingTranscription><jitsi_participant_translation_language>fr</jitsi_participant_translation_language></presence>",
 		"<message type='groupchat' to='%s' id='&lt;'><body>x</body><n:nick xmlns:n='http://jabber.org/protocol/nick'>f</n:nick></message>",
 		"<message type='chat' to='%s/bbbbbbb1'><body><![CDATA[<x>]]></body></message>",
+		"<message type='groupchat' to='%s' id='2' xmlns:q='urn:q'><body>x</body><q:b/><replace xmlns='urn:xmpp:message-correct:0' id='1'/></message>",
+		"<message type='groupchat' to='%s' id='2'><retract xmlns='urn:xmpp:message-retract:1' id='1'><moderated xmlns='urn:xmpp:message-moderate:1'/></retract></message>",
+		"<message type='groupchat' to='%s' id='2'><reactions xmlns='urn:xmpp:reactions:0' id='1'><reaction>&lt;</reaction></reactions></message>",
+		"<iq type='set' id='1' to='%s/focus'><r:dial xmlns:r='urn:xmpp:rayo:1'><r:header name='JvbRoomName' value='room@conference.v3.meet.jitsi'/><y/></r:dial></iq>",
 		"<iq type='set' id='1' to='%s/focus'><jingle xmlns='urn:xmpp:jingle:1'/></iq>",
 		"<iq type='get' id='1' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>",
 		"<iq type='set' id='1' to='%s'><query xmlns='http://jabber.org/protocol/muc#owner'><destroy><reason>x</reason></destroy></query></iq>",
@@ -53,6 +62,9 @@ func FuzzClient(f *testing.F) {
 		s, focus, vis1, vis2 := settled(t)
 		outsider := s.session("vis3")
 		from := []*simSession{focus, vis1, outsider}[uint(who)%3]
+		from.identity = &Identity{UserID: "<&'", Features: map[string]bool{featureCall: true}}
+		from.region = "<&'"
+		s.line("1", vis1)
 		s.room.fromClient(s.now, from, bytes.Clone(stanza))
 		s.join(s.session("vis4"), "aaaaaaa4")
 		for _, c := range []*simSession{focus, vis1, vis2, outsider} {
@@ -72,6 +84,8 @@ func FuzzRemote(f *testing.F) {
 		"<presence from='bbbbbbb2-2222-4222-8222-222222222222@meet.jitsi/m2' to='%s/bbbbbbb2'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
 		"<presence type='unavailable' from='bbbbbbb1-2222-4222-8222-222222222222@meet.jitsi/m1' to='%s/bbbbbbb1'/>",
 		"<message type='groupchat' from='bbbbbbb1-2222-4222-8222-222222222222@meet.jitsi/m1' to='%s'><subject/></message>",
+		"<message type='groupchat' from='room@conference.meet.jitsi' to='%s'><apply-to xmlns='urn:xmpp:fasten:0' id='1'><moderated xmlns='urn:xmpp:message-moderate:1' by='room@conference.meet.jitsi/&lt;'><retract xmlns='urn:xmpp:message-retract:1'/><reason>&lt;</reason></moderated></apply-to></message>",
+		"<message xmlns:q='urn:q' type='groupchat' id='3' from='bbbbbbb1-2222-4222-8222-222222222222@meet.jitsi/m1' to='%s'><body>x</body><q:b/><replace xmlns='urn:xmpp:message-correct:0' id='1'/></message>",
 		"<message type='groupchat' from='room@conference.meet.jitsi/x' to='conference.v3.meet.jitsi'><body>%s</body><delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/></message>",
 		"<iq type='set' id='1' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='jitsi:visitors' room='%s'><update password='x' lobby='true' createdTimestamp='12x'><moderators><item epId='bbbbbbb1'/></moderators></update></visitors></iq>",
 		"<iq type='set' id='1' from='visitors.meet.jitsi' to='v3.meet.jitsi'><visitors xmlns='jitsi:visitors' room='%s'><promotion-response jid='a@@' allow='true'/></visitors></iq>",
@@ -93,6 +107,8 @@ func FuzzRemote(f *testing.F) {
 			return
 		}
 		s, focus, vis1, vis2 := settled(t)
+		s.line("1", vis1)
+		s.remote(people("main1"), "<message type='groupchat' id='1' from='%s' to='%s'><body>x</body></message>", people("main1"), simRoom)
 		s.room.fromRemote(s.now, from, bytes.Clone(stanza))
 		s.join(s.session("vis4"), "aaaaaaa4")
 		if len(h.Space) > 0 && string(h.Space) != wire.NSServer && string(h.Space) != wire.NSClient {

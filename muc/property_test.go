@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
+	"vnode/muc/rate"
 )
 
 // TestInvariants plays random interleavings of main, the focus and visitors
@@ -22,11 +23,16 @@ import (
 //   - the focus has been told of all of them and of all visitors;
 //   - each join of a visitor got exactly one presence of its own;
 //   - every line said reached each visitor once and in order, and main once;
+//   - who joins is told of the last wording of what was said, and not of what
+//     was retracted or moderated;
+//   - the focus hears of comings and goings in order, however slowly, and is
+//     behind by no more than what waits;
+//   - no room and no node holds more visitors than its limits, which change;
 //   - all of this also while main is away and after it has come back, with some
 //     of its participants or others;
 //   - nothing leaves a room that has ended.
 func TestInvariants(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(100) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t, rand.New(rand.NewPCG(seed, 20)))
 			for range 200 {
@@ -53,6 +59,15 @@ type world struct {
 	lines     int // said by visitors
 	ended     bool
 	atEnd     int // effects when the room ended
+	said      []*simLine
+	early     []simLine // of participants whose join had yet to come
+	refused   int
+	in        int // visitors at the last check
+}
+
+// simLine is a line of the model's history; "" as text of one that is gone.
+type simLine struct {
+	id, speaker, text string
 }
 
 type simVisitor struct {
@@ -64,11 +79,15 @@ type simVisitor struct {
 	selves   int      // own presences with status 100 since it asked to join
 	expected []string // lines said while it was in
 	heard    []string
+	history  []string // lines it got with a delay since it joined
+	told     []string // what it ought to have got so
 	ended    bool
 }
 
 func newWorld(t *testing.T, rnd *rand.Rand) *world {
-	w := &world{sim: newSim(t, testConfig()), t: t, rnd: rnd, mains: make(map[string]string)}
+	cfg := testConfig()
+	cfg.HistoryMessages = 1000 // what is dropped for want of room is the history's own test
+	w := &world{sim: newSim(t, cfg), t: t, rnd: rnd, mains: make(map[string]string)}
 	w.focus = &simVisitor{simSession: w.session("focus"), nick: "focus", view: make(map[string]string)}
 	w.join(w.focus.simSession, "focus")
 	for i := range 6 {
@@ -88,7 +107,7 @@ func (w *world) step() {
 	v := w.visitors[w.rnd.IntN(len(w.visitors))]
 	main := fmt.Sprint("main", w.rnd.IntN(4))
 	w.mark++
-	switch w.rnd.IntN(24) {
+	switch w.rnd.IntN(30) {
 	case 0, 1, 2, 3:
 		w.visitorJoins(v)
 	case 4, 5:
@@ -116,26 +135,134 @@ func (w *world) step() {
 		w.rare(v)
 	case 22, 23:
 		w.mainGoes()
+	case 24, 25:
+		w.edits(v, main)
+	case 26:
+		w.moderates()
+	case 27, 28:
+		w.limitsChange()
+	case 29:
+		w.note("a second")
+		w.pass(time.Second)
 	}
 }
 
 func (w *world) visitorJoins(v *simVisitor) {
 	w.note("%s joins (%s)", v.nick, v.state)
+	v.look(w.t)
 	if v.state == "in" {
 		v.view, v.selves = make(map[string]string), 0 // it is told again
+		v.history, v.told = nil, w.history()
 	}
-	if v.state == "out" || v.state == "waiting" {
+	if v.state == "out" {
 		v.state = "waiting"
-		if w.connected {
-			w.lets(v)
-		}
 	}
 	w.join(v.simSession, v.nick)
+	w.lets()
 }
 
-func (w *world) lets(v *simVisitor) {
-	v.state, v.selves, v.view = "in", 0, make(map[string]string)
-	v.heard, v.expected = nil, nil
+// lets takes notice of those that the room has let in, or refused.
+func (w *world) lets() {
+	for _, v := range w.visitors {
+		if v.state != "waiting" || w.room.ended != "" || w.room.queue.index[v.simSession] != nil {
+			continue
+		}
+		if w.room.occupantOf(v.simSession) == nil {
+			v.state = "out" // refused, see checkLimits
+			w.refused++
+			continue
+		}
+		v.state, v.selves, v.view = "in", 0, make(map[string]string)
+		v.heard, v.expected = nil, nil
+		v.history, v.told = nil, w.history()
+	}
+}
+
+// history is what those who join are told of what was said.
+func (w *world) history() []string {
+	var lines []string
+	for _, l := range w.said {
+		if l.text != "" {
+			lines = append(lines, l.text)
+		}
+	}
+	return lines
+}
+
+func (w *world) says(id, speaker string) {
+	w.said = append(w.said, &simLine{id, speaker, id})
+}
+
+// edits corrects or retracts a line: its own, or what somebody else said.
+func (w *world) edits(v *simVisitor, main string) {
+	if len(w.said) == 0 || w.room.ended != "" {
+		return
+	}
+	l := w.said[w.rnd.IntN(len(w.said))]
+	by, mayBe := v.jid.String(), v.state == "in"
+	if w.rnd.IntN(2) == 0 {
+		_, here := w.mains[people(main)[:8]]
+		by, mayBe = people(main), here
+	}
+	fromMain := strings.Contains(by, "@meet.jitsi/")
+	line := fmt.Sprintf("e%d", w.mark)
+	what, text := "<retract xmlns='"+nsRetract+"' id='"+l.id+"'/>", ""
+	if w.rnd.IntN(2) == 0 {
+		what, text = "<replace xmlns='"+nsCorrect+"' id='"+l.id+"'/>", line
+	}
+	w.note("%s edits %s of %s: %s", by, l.id, l.speaker, what)
+	own := by == l.speaker && l.text != "" && mayBe
+	unknown := l.text == "" && !l.moderated() // the room has forgotten it, and main is asked
+	if mayBe && (fromMain || own || unknown) {
+		w.expect(line)
+		if !fromMain {
+			w.lines++
+		}
+	}
+	if own {
+		l.text = text
+	}
+	if fromMain {
+		w.remote(by, "<message type='groupchat' id='%s' from='%s' to='%s'><body>%s</body>%s</message>", line, by, simRoom, line, what)
+		return
+	}
+	w.client(v.simSession, "<message type='groupchat' id='%s' to='%s'><body>%s</body>%s</message>", line, simRoom, line, what)
+}
+
+// tombstone marks a moderated line in the model.
+const tombstone = " "
+
+func (l *simLine) moderated() bool { return l.speaker == tombstone }
+
+// moderates: main's room moderates a line.
+func (w *world) moderates() {
+	if len(w.said) == 0 {
+		return
+	}
+	l := w.said[w.rnd.IntN(len(w.said))]
+	w.note("main moderates %s", l.id)
+	if w.room.ended == "" && l.text != "" {
+		l.text, l.speaker = "", tombstone
+	}
+	w.remote(simMain, "<message type='groupchat' from='%s' to='%s'><apply-to xmlns='%s' id='%s'><moderated xmlns='%s'><retract xmlns='%s'/></moderated></apply-to></message>",
+		simMain, simRoom, nsFasten, l.id, nsModerate, nsRetract)
+}
+
+// pass lets time pass, and those in whose turn it is.
+func (w *world) pass(d time.Duration) {
+	w.sim.pass(d)
+	w.lets()
+}
+
+// limitsChange: an operator turns the knobs.
+func (w *world) limitsChange() {
+	rates := []rate.Limit{{}, {PerSecond: 1}, {PerSecond: 2, Burst: 2}}
+	l := Limits{
+		MaxVisitors: 1 + w.rnd.IntN(8), MaxVisitorsOnNode: 1 + w.rnd.IntN(8),
+		Joins: rates[w.rnd.IntN(3)], Leaves: rates[w.rnd.IntN(3)],
+	}.withDefaults()
+	w.note("limits %+v", l)
+	w.limits.Store(&l)
 }
 
 func (w *world) visitorLeaves(v *simVisitor) {
@@ -146,6 +273,7 @@ func (w *world) visitorLeaves(v *simVisitor) {
 		w.room.sessionClosed(w.now, v.simSession)
 	}
 	v.state = "out"
+	w.lets()
 }
 
 func (w *world) visitorUpdates(v *simVisitor) {
@@ -177,6 +305,7 @@ func (w *world) visitorSpeaks(v *simVisitor) {
 	if v.state == "in" && w.room.ended == "" {
 		w.expect(line)
 		w.lines++
+		w.says(line, v.jid.String())
 	}
 	w.client(v.simSession, "<message type='groupchat' id='%s' to='%s'><body>%s</body></message>", line, simRoom, line)
 }
@@ -186,6 +315,9 @@ func (w *world) mainSpeaks(name string) {
 	w.note("%s says %s", name, line)
 	if _, here := w.mains[people(name)[:8]]; here && w.room.ended == "" {
 		w.expect(line)
+		w.says(line, people(name))
+	} else if !w.connected {
+		w.early = append(w.early, simLine{line, people(name), line})
 	}
 	w.remote(people(name), "<message type='groupchat' id='%s' from='%s' to='%s'><body>%s</body></message>", line, people(name), simRoom, line)
 }
@@ -224,12 +356,13 @@ func (w *world) connects() {
 	if w.room.ended != "" {
 		return
 	}
-	w.connected = true
-	for _, v := range w.visitors {
-		if v.state == "waiting" {
-			w.lets(v)
+	for _, l := range w.early { // held until connect, if their speakers had come by then
+		if _, here := w.mains[l.speaker[:8]]; here && !w.connected {
+			w.said = append(w.said, &l)
 		}
 	}
+	w.connected, w.early = true, nil
+	w.lets()
 }
 
 // mainGoes loses the streams to main, or lets them be replaced unnoticed. While
@@ -295,6 +428,7 @@ func (w *world) rare(v *simVisitor) {
 		if v.state == "in" {
 			v.state = "out"
 		}
+		w.lets()
 	default:
 		w.note("forged")
 		w.remote("polls.meet.jitsi", "<iq type='set' id='c' from='polls.meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><disconnect/></visitors></iq>", wire.NSVisitors, simRoom)
@@ -321,9 +455,18 @@ func (w *world) check() {
 		require.Equal(w.t, want, v.view, "view of %s\n%s", v.nick, strings.Join(last, "\n"))
 		require.Equal(w.t, 1, v.selves, "own presences of %s\n%s", v.nick, strings.Join(last, "\n"))
 		require.Equal(w.t, v.expected, v.heard, "%s\n%s", v.nick, strings.Join(last, "\n"))
+		require.Equal(w.t, v.told, v.history, "history of %s\n%s", v.nick, strings.Join(last, "\n"))
 	}
 	w.focus.look(w.t)
+	for _, waiting := range w.room.queue.order {
+		if waiting.notice != nil { // the focus has yet to hear that this one left
+			require.Contains(w.t, w.focus.view, waiting.nick, strings.Join(last, "\n"))
+			require.NotContains(w.t, everybody, waiting.nick, strings.Join(last, "\n"))
+			everybody[waiting.nick] = w.focus.view[waiting.nick]
+		}
+	}
 	require.Equal(w.t, everybody, w.focus.view, "view of the focus\n%s", strings.Join(last, "\n"))
+	w.checkLimits(last)
 	up := 0
 	for _, b := range w.sent {
 		if strings.HasPrefix(string(b), "<message") && !strings.Contains(string(b), "type='error'") {
@@ -331,6 +474,30 @@ func (w *world) check() {
 		}
 	}
 	require.Equal(w.t, w.lines, up, "lines sent to main")
+}
+
+// checkLimits verifies the counts. That limits hold is seen where somebody came
+// in: those within stay when a limit falls.
+func (w *world) checkLimits(last []string) {
+	in := 0
+	for _, v := range w.visitors {
+		if v.state == "in" {
+			in++
+		}
+	}
+	require.Equal(w.t, in, w.room.visitors, strings.Join(last, "\n"))
+	require.Equal(w.t, int64(in), w.onNode.Load(), strings.Join(last, "\n"))
+	l := w.limits.Load()
+	if in > w.in {
+		require.LessOrEqual(w.t, in, min(l.MaxVisitors, l.MaxVisitorsOnNode), strings.Join(last, "\n"))
+	}
+	if w.refused > 0 {
+		require.GreaterOrEqual(w.t, max(in, w.in), min(l.MaxVisitors, l.MaxVisitorsOnNode), "refused for nothing\n%s", strings.Join(last, "\n"))
+	}
+	w.in, w.refused = in, 0
+	if l.Joins == (rate.Limit{}) && l.Leaves == (rate.Limit{}) && w.room.connected && !w.room.armed[alarmQueue] {
+		require.Empty(w.t, w.room.queue.order, strings.Join(last, "\n"))
+	}
 }
 
 func (w *world) markOf(o *occupant) string {
@@ -351,6 +518,7 @@ func (w *world) checkEnd(last []string) {
 			}
 		}
 		require.Empty(w.t, w.followers)
+		require.Zero(w.t, w.onNode.Load())
 	}
 	require.Equal(w.t, w.atEnd, w.effects, "effects after the end\n%s", strings.Join(last, "\n"))
 }
@@ -368,6 +536,8 @@ func (v *simVisitor) look(t *testing.T) {
 			v.presence(n, from)
 		case n.name == "message" && n.find("body") != nil && n.find("delay") == nil:
 			v.heard = append(v.heard, n.find("body").text)
+		case n.name == "message" && n.find("body") != nil:
+			v.history = append(v.history, n.find("body").text)
 		}
 	}
 	v.seen = len(v.got)

@@ -43,13 +43,15 @@ type simSession struct {
 	loyal    bool // follows another room: Follow fails
 	got      [][]byte
 	received int
+	identity *Identity
+	region   string
 }
 
 func (s *simSession) JID() wire.JID { return s.jid }
 func (s *simSession) Admin() bool   { return s.admin }
 
-func (s *simSession) Identity() *Identity { return nil }
-func (s *simSession) Region() string      { return "" }
+func (s *simSession) Identity() *Identity { return s.identity }
+func (s *simSession) Region() string      { return s.region }
 
 // The room's own effects come by way of sim; a pure room calls none of these.
 func (s *simSession) Deliver(*fanout.Log, ...*fanout.Message)     { panic("not by way of the sim") }

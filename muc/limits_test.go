@@ -1,0 +1,182 @@
+package muc
+
+import (
+	"bytes"
+	"log/slog"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vnode/internal/wire"
+	"vnode/muc/rate"
+)
+
+func TestLimitsValidate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		limits Limits
+		want   string // part of the error, "" for none
+	}{
+		{"none", Limits{}, ""},
+		{"all", Limits{MaxRooms: 1, Joins: rate.Limit{PerSecond: 0.5}, Chat: Chat{Audience: HeardByNobody, SlowMode: time.Minute}}, ""},
+		{"rooms", Limits{MaxRooms: -1}, "MaxRooms"},
+		{"visitors", Limits{MaxVisitors: -1}, "MaxVisitors"},
+		{"on the node", Limits{MaxVisitorsOnNode: -1}, "MaxVisitorsOnNode"},
+		{"rate", Limits{Leaves: rate.Limit{PerSecond: -1}}, "Leaves"},
+		{"burst", Limits{Chat: Chat{Room: rate.Limit{PerSecond: 1, Burst: -1}}}, "Chat.Room"},
+		{"slow mode", Limits{Chat: Chat{SlowMode: -1}}, "SlowMode"},
+		{"audience", Limits{Chat: Chat{Audience: "some"}}, `"some" is none of all, visitors, nobody`},
+	} {
+		if c.want == "" {
+			require.NoError(t, c.limits.Validate(), c.name)
+			continue
+		}
+		require.ErrorContains(t, c.limits.Validate(), c.want, c.name)
+		cfg := testConfig()
+		cfg.Limits = c.limits
+		require.ErrorContains(t, cfg.Validate(), c.want, c.name)
+	}
+}
+
+// Rooms on the node: the limit is looked at when a room is made, and what is
+// wrong changes nothing.
+func TestRoomsOnTheNode(t *testing.T) {
+	cfg := testConfig()
+	cfg.MaxRooms = 1
+	inBubble(t, cfg, func(t *testing.T, p *player) {
+		p.setup([]string{"main1"})
+		p.room = "second"
+		p.joinAs("focus", "focus")
+		require.Contains(t, p.got("focus"), "<resource-constraint")
+		require.Error(t, p.svc.SetLimits(Limits{MaxRooms: -1}))
+		p.joinAs("focus", "focus")
+		require.Contains(t, p.got("focus"), "<resource-constraint")
+		require.NoError(t, p.svc.SetLimits(Limits{MaxRooms: 2}))
+		p.joinAs("focus", "focus")
+		require.Contains(t, p.got("focus"), "code='201'")
+		require.NoError(t, p.svc.SetLimits(Limits{MaxRooms: 1}))
+		p.room = "room"
+		p.joinAs("vis1", "one")
+		require.Contains(t, p.got("vis1"), "code='110'", "who is there stays, and goes on")
+	})
+}
+
+// Visitors of two rooms count together, and give their places back however they
+// go.
+func TestVisitorsOfAllRoomsCountTogether(t *testing.T) {
+	cfg := testConfig()
+	cfg.MaxVisitorsOnNode = 2
+	inBubble(t, cfg, func(t *testing.T, p *player) {
+		for _, room := range []string{"room", "other"} {
+			p.room = room
+			p.setup([]string{"main1"})
+		}
+		p.joinAs("vis1", "one")
+		p.room = "room"
+		p.joinAs("vis2", "two")
+		p.joinAs("vis3", "three")
+		require.Contains(t, p.got("vis3"), "<service-unavailable")
+		p.send("s2s", p.expand("<iq type='set' id='d' from='{m}' to='{cv}'><visitors xmlns='{vis}' room='other@conference.v3.meet.jitsi'><disconnect/></visitors></iq>"))
+		p.joinAs("vis3", "three")
+		require.Contains(t, p.got("vis3"), "code='110'")
+		require.Equal(t, int64(2), p.svc.visitors.Load())
+		p.svc.SessionClosed(p.client("vis2"))
+		p.send("focus", p.expand("<iq type='set' id='k' to='{pub}'><query xmlns='{admin}'><item nick='three' role='none'/></query></iq>"))
+		require.Zero(t, p.svc.visitors.Load())
+	})
+}
+
+// The operator of an old main, or of one that hangs, is told why visitors wait.
+func TestMissingConnectIsLogged(t *testing.T) {
+	s := newSim(t, testConfig())
+	var out bytes.Buffer
+	s.room.log = slog.New(slog.NewTextHandler(&out, nil))
+	s.join(s.session("focus"), "focus")
+	s.join(s.session("vis1"), "one")
+	s.mainJoin("main1", "")
+	s.pass(29 * time.Second)
+	require.NotContains(t, out.String(), "no connect")
+	s.pass(time.Second)
+	require.Contains(t, out.String(), "main-without-connect")
+
+	out.Reset()
+	s.control("connect", "password=''>")
+	s.pass(time.Hour)
+	require.NotContains(t, out.String(), "no connect")
+}
+
+// The queue never stalls: when a limit is lifted, those who wait come in within
+// a second, however low it was.
+func TestLiftedJoinLimitIsNoticed(t *testing.T) {
+	s, _, _, _ := settled(t)
+	l := Limits{Joins: rate.Limit{PerSecond: 1e-6}}.withDefaults()
+	s.limits.Store(&l)
+	s.join(s.session("vis3"), "three")
+	v := s.session("vis4")
+	s.join(v, "four")
+	s.pass(time.Second)
+	require.Empty(t, v.got)
+	l.Joins = rate.Limit{}
+	s.limits.Store(&l)
+	s.pass(time.Second)
+	require.NotEmpty(t, v.got)
+}
+
+func TestComponentsOnTheNode(t *testing.T) {
+	for _, c := range []struct{ main, domain, want string }{
+		{"meet.jitsi", "meet.jitsi", "v3.meet.jitsi"},
+		{"meet.jitsi", "polls.meet.jitsi", "polls.v3.meet.jitsi"},
+		{"meet.jitsi", "conference.meet.jitsi", ""},
+		{"meet.jitsi", "v3.meet.jitsi", ""},
+		{"meet.jitsi", "polls.v3.meet.jitsi", ""},
+		{"meet.jitsi", "polls.v1.meet.jitsi", ""},
+		{"meet.jitsi", ".meet.jitsi", ""},
+		{"meet.jitsi", "xmeet.jitsi", ""},
+		{"jitmeet.example.com", "jitmeet.example.com", "v3.meet.jitsi"},
+		{"jitmeet.example.com", "metadata.jitmeet.example.com", "metadata.v3.meet.jitsi"},
+		{"jitmeet.example.com", "meet.jitsi", ""},
+		{"v3.meet.jitsi.example", "polls.v3.meet.jitsi.example", "polls.v3.meet.jitsi"},
+		{"jitsi", "meet.jitsi", "meet.v3.meet.jitsi"},
+	} {
+		cfg := testConfig().withDefaults()
+		cfg.MainDomain = c.main
+		d := newDomains(&cfg)
+		got, ok := d.componentOnNode(c.domain)
+		require.Equal(t, c.want != "", ok, c.domain)
+		require.Equal(t, c.want, got, c.domain)
+	}
+}
+
+func TestLostRoomsAreBounded(t *testing.T) {
+	focus := wire.JID{Local: "focus", Domain: "auth.meet.jitsi"}
+	l, now := make(lostRooms), time.Unix(1000, 0)
+	for i := range maxLost + 10 {
+		l.add(string(rune(0x4e00+i)), lostRoom{focus: focus, ended: now.Add(time.Duration(i))})
+	}
+	require.Len(t, l, maxLost)
+	locals, rooms := l.take(focus, now)
+	require.Len(t, locals, maxLost)
+	require.Equal(t, now.Add(10), rooms[0].ended, "the oldest made room; the rest in order")
+	require.Empty(t, l)
+	l.add("x", lostRoom{focus: wire.JID{Local: "other"}, ended: now})
+	locals, _ = l.take(focus, now.Add(math.MaxInt32))
+	require.Empty(t, locals)
+}
+
+// A focus that logs in again before the room has noticed the loss of its
+// session is told when it has.
+func TestFocusThatWasQuickerIsTold(t *testing.T) {
+	inBubble(t, testConfig(), func(t *testing.T, p *player) {
+		p.setup([]string{"main1"})
+		stuck := &stuckRemote{mainServer: p.main, release: make(chan struct{})}
+		p.svc.remote = stuck
+		p.svc.SessionOpened(p.client("focus"))
+		p.svc.SessionClosed(p.client("focus"))
+		p.svc.SessionOpened(p.client("focus2"))
+		require.Empty(t, p.got("focus2"))
+		close(stuck.release)
+		require.Contains(t, p.got("focus2"), "<destroy>")
+	})
+}
