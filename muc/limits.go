@@ -81,6 +81,9 @@ func (l Limits) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Limits returns the limits in force.
+func (s *Service) Limits() Limits { return *s.limits.Load() }
+
 // SetLimits replaces the limits, for all rooms and at once: who is in stays in,
 // whoever comes or writes from now on is bound by l. On an error nothing has
 // changed. It does not block.

@@ -128,6 +128,7 @@ func TestBOSHVisitorLogsInAndLeaves(t *testing.T) {
 		held.expect(boshEnd("", ""))
 		leave.expect(boshEnd("", ""))
 		synctest.Wait()
+		require.Equal(t, []string{p.jid}, h.opened)
 		require.Equal(t, []string{p.jid}, h.ended())
 		require.EqualValues(t, 1, testutil.ToFloat64(h.srv.metrics.closed[reasonClosed]))
 		p.send("", "").expect(boshEnd(` condition='item-not-found'`, ""))

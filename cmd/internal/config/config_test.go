@@ -88,6 +88,14 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		"no grace":             {args: []string{"-main-grace", "0s"}, want: "main-grace: must be longer"},
 		"grace in the file":    {file: "main-grace = 'x'", want: "line 1, column"},
 		"visitors":             {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
+		"rooms":                {args: []string{"-max-rooms", "0"}, want: "max-rooms: 0 is less than 1"},
+		"burst":                {args: []string{"-chat-burst", "0"}, want: "chat-burst: 0 is less than 1"},
+		"rate":                 {args: []string{"-join-rate", "-1"}, want: "join-rate: -1 is not a number a second"},
+		"no rate":              {args: []string{"-chat-rate", "fast"}, want: `-chat-rate: "fast" is not a number`},
+		"not a rate":           {args: []string{"-chat-rate", "NaN"}, want: "chat-rate: NaN is not a number a second"},
+		"slow mode":            {args: []string{"-chat-slow-mode", "-1s"}, want: "chat-slow-mode: is less than nothing"},
+		"audience":             {args: []string{"-chat-audience", "some"}, want: `chat-audience: "some" is none of all, visitors, nobody`},
+		"not a truth":          {args: []string{"-token-promotion", "maybe"}, want: `-token-promotion: "maybe" is neither true nor false`},
 		"several at a time":    {args: []string{"-log-level", "x", "-log-format", "y"}, want: "log-format"},
 	} {
 		t.Run(name, func(t *testing.T) {

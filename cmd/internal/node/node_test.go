@@ -21,6 +21,8 @@ import (
 	"vnode/bench"
 	"vnode/cmd/internal/config"
 	"vnode/internal/xmpptest/prosody"
+	"vnode/muc"
+	"vnode/muc/rate"
 	"vnode/visitor"
 )
 
@@ -390,6 +392,7 @@ func TestReload(t *testing.T) {
 	next.CertificateFile, next.KeyFile = write("new.crt", issued.CertPEM), write("new.key", issued.KeyPEM)
 	next.S2SCAFile = write("ca.crt", ca.PEM())
 	next.LogLevel = "warn"
+	next.MaxVisitorsPerRoom, next.ChatAudience, next.ChatSlowMode = 7, "visitors", config.Duration(time.Minute)
 	next.MaxConnections = 5 // waits for a restart
 	old := node.cert.Load()
 	require.NoError(t, node.Reload(&next))
@@ -397,11 +400,21 @@ func TestReload(t *testing.T) {
 	require.Equal(t, slog.LevelWarn, node.level.Level())
 	require.Equal(t, cfg.MaxConnections, node.cfg.Load().MaxConnections)
 	require.True(t, up())
+	limits := node.rooms.Limits()
+	require.Equal(t, 7, limits.MaxVisitors)
+	require.Equal(t, muc.Chat{
+		Audience: muc.HeardByVisitors, SlowMode: time.Minute,
+		Visitor: rate.Limit{Burst: 1}, Room: rate.Limit{Burst: 1},
+	}, limits.Chat)
 
 	broken := next
 	broken.KeyFile = write("broken.key", []byte("x"))
 	broken.LogLevel = "debug"
 	require.ErrorContains(t, node.Reload(&broken), "certificate-file")
+	broken = next
+	broken.MaxVisitorsPerRoom = -1
+	require.ErrorContains(t, node.Reload(&broken), "MaxVisitors")
+	require.Equal(t, limits, node.rooms.Limits())
 	broken = next
 	broken.S2SPins = []string{"xyz"}
 	require.ErrorContains(t, node.Reload(&broken), "fingerprint")

@@ -45,17 +45,7 @@ func enter(t *testing.T, addr, domain, room string) *person {
 		here: map[string]bool{}, left: map[string]int{}, lines: map[string]int{}, errors: map[string]int{},
 	}
 	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-	header := wire.StreamHeader{Content: wire.NSClient, To: domain, Version: "1.0"}
-	p.write(string(header.Append(nil, "")))
-	p.expect("stream:stream")
-	p.expect("stream:features")
-	p.write("<auth xmlns='" + wire.NSSASL + "' mechanism='ANONYMOUS'/>")
-	p.expect("success")
-	p.r.Restart()
-	p.write(string(header.Append(nil, "")))
-	p.expect("stream:stream")
-	p.expect("stream:features")
-	p.write("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+	p.login(domain, "<auth xmlns='"+wire.NSSASL+"' mechanism='ANONYMOUS'/>")
 	_, after, ok := strings.Cut(p.expect("iq"), "<jid>")
 	require.True(t, ok)
 	p.jid, _, _ = strings.Cut(after, "</jid>")
@@ -70,6 +60,22 @@ func enter(t *testing.T, addr, domain, room string) *person {
 	t.Cleanup(func() { _ = conn.Close(); <-done })
 	require.Eventually(t, func() bool { return p.is(func() bool { return p.inside }) }, 20*time.Second, 5*time.Millisecond)
 	return p
+}
+
+// login negotiates a stream up to the request for an address.
+func (p *person) login(domain, auth string) {
+	p.t.Helper()
+	header := wire.StreamHeader{Content: wire.NSClient, To: domain, Version: "1.0"}
+	p.write(string(header.Append(nil, "")))
+	p.expect("stream:stream")
+	p.expect("stream:features")
+	p.write(auth)
+	p.expect("success")
+	p.r.Restart()
+	p.write(string(header.Append(nil, "")))
+	p.expect("stream:stream")
+	p.expect("stream:features")
+	p.write("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
 }
 
 func (p *person) write(s string) {

@@ -34,10 +34,14 @@ func (n *Node) Reload(c *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	limits := roomLimits(&next)
+	if err := limits.Validate(); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
 	if err := n.federation.Reload(federation); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	if err := n.rooms.SetLimits(roomLimits(&next)); err != nil {
+	if err := n.rooms.SetLimits(limits); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
 	n.cert.Store(&cert)
