@@ -12,9 +12,11 @@ type Link struct {
 	// Owned by the shard.
 	trailer []byte
 	pending []byte // rest of a short write
-	blocked bool   // a goroutine waits for the connection
-	left    bool   // to be released when that goroutine returns
+	blocked bool   // the connection is waited for
+	left    bool   // to be released when that is over
 	last    bool   // and its session removed with it
+
+	reason Reason // static once done is closed
 }
 
 func newLink(c Conn, sendBuffer int) *Link {
@@ -27,6 +29,10 @@ func newLink(c Conn, sendBuffer int) *Link {
 // Done is closed when the connection is its owner's again: then it is to be
 // closed.
 func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Reason says why the shard let go of the connection, valid after Done. It is
+// empty when the session has gone on with another one.
+func (l *Link) Reason() Reason { return l.reason }
 
 // release gives the connection back. Only the shard calls it.
 func (l *Link) release() {

@@ -18,7 +18,7 @@ func (sh *shard) resume(c *command) error {
 	if s.link == nil {
 		sh.b.metrics.suspended.Dec()
 	}
-	sh.unlink(s)
+	sh.unlink(s, "")
 	s.link = c.link
 	s.current.Store(c.link)
 	s.queue = greeting(c.ms, s.queue)

@@ -3,35 +3,64 @@ package fanout
 import (
 	"net"
 	"time"
+
+	"vnode/internal/socket"
 )
 
 // sender writes to one connection without making the shard wait.
 type sender interface {
 	// send takes as much of b as it can now. wait means that await must
-	// return before the next call; what of b was not taken (n < len(b)) is
-	// to be sent again then.
+	// have told before the next call; what of b was not taken (n < len(b))
+	// is to be sent again then.
 	send(b []byte) (n int, wait bool, err error)
 	// arm bounds the await that follows, and one under way.
 	arm(deadline time.Time)
-	// await blocks, on a goroutine of its own, until more can be sent or
-	// the armed deadline has passed.
-	await() error
+	// await has tell called once, when more can be sent or the armed
+	// deadline has passed. What has to block for that is run by spawn.
+	await(spawn func(func()), tell func(error))
 	// closeWrite tells the peer that nothing more comes.
 	closeWrite()
 }
 
 func newSender(conn net.Conn, sendBuffer int) sender {
+	if c, ok := conn.(*socket.Conn); ok {
+		_ = c.SetWriteBuffer(sendBuffer) // only a hint; a broken socket shows at the first write
+		return polledSender{c}
+	}
 	if s := newSocketSender(conn, sendBuffer); s != nil {
 		return s
 	}
 	return &connSender{conn: conn}
 }
 
+// polledSender writes to a socket whose poller tells when there is room: a
+// client that takes nothing costs no goroutine.
+type polledSender struct{ conn *socket.Conn }
+
+func (s polledSender) send(b []byte) (int, bool, error) {
+	n, err := s.conn.TryWrite(b)
+	return sent(n, err, b)
+}
+
+// sent is what a sender says of a write that did not block.
+func sent(n int, err error, b []byte) (int, bool, error) {
+	if err != nil && err != socket.ErrAgain {
+		return n, false, err
+	}
+	return n, n < len(b), nil
+}
+
+func (s polledSender) arm(deadline time.Time) { _ = s.conn.SetWriteDeadline(deadline) }
+
+func (s polledSender) await(_ func(func()), tell func(error)) { s.conn.AwaitRoom(tell) }
+
+func (s polledSender) closeWrite() { _ = s.conn.CloseWrite() }
+
 // connSender serves any net.Conn: TLS, in-memory pipes, systems without the
 // socket sender. Each write is handed to a goroutine that lives as long as it.
 type connSender struct {
 	conn net.Conn
-	buf  []byte // owned by the shard, and by await while it runs
+	buf  []byte // owned by the shard, and by the goroutine while it runs
 }
 
 // keepCopy is the largest copy an idle connSender keeps.
@@ -47,12 +76,14 @@ func (c *connSender) arm(deadline time.Time) {
 	_ = c.conn.SetWriteDeadline(deadline)
 }
 
-func (c *connSender) await() error {
-	_, err := c.conn.Write(c.buf)
-	if cap(c.buf) > keepCopy {
-		c.buf = nil
-	}
-	return err
+func (c *connSender) await(spawn func(func()), tell func(error)) {
+	spawn(func() {
+		_, err := c.conn.Write(c.buf)
+		if cap(c.buf) > keepCopy {
+			c.buf = nil
+		}
+		tell(err)
+	})
 }
 
 func (c *connSender) closeWrite() {

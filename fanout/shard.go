@@ -30,7 +30,7 @@ type shard struct {
 	ready      []*Session // to be visited out of turn
 	scratch    []byte
 	tally      tally
-	waiting    int // goroutines that wait for a connection
+	waiting    int // connections waited for
 	stopping   bool
 }
 
@@ -251,7 +251,7 @@ func (sh *shard) broken(s *Session, reason Reason) {
 		return
 	}
 	sh.b.metrics.suspended.Inc()
-	sh.unlink(s)
+	sh.unlink(s, reason)
 }
 
 // end stops a session at once.
@@ -266,26 +266,26 @@ func (sh *shard) end(s *Session, reason Reason) {
 	if l == nil {
 		sh.b.metrics.suspended.Dec()
 	}
-	sh.unlink(s)
+	sh.unlink(s, s.reason)
 	if l != nil && l.blocked {
-		l.last = true // Done is not closed under the goroutine that waits
+		l.last = true // Done is not closed under who waits
 		return
 	}
 	sh.remove(s)
 }
 
-// unlink lets go of the session's connection, at once or when the goroutine
-// that waits for it returns.
-func (sh *shard) unlink(s *Session) {
+// unlink lets go of the session's connection, at once or when it is waited for
+// no more.
+func (sh *shard) unlink(s *Session, reason Reason) {
 	l := s.link
 	if l == nil {
 		return
 	}
 	s.link = nil
-	l.pending = nil
+	l.pending, l.reason = nil, reason
 	if l.blocked {
 		l.left = true
-		l.out.arm(time.Unix(1, 0)) // long past: await returns
+		l.out.arm(time.Unix(1, 0)) // long past: await tells
 		return
 	}
 	l.release()
@@ -302,7 +302,7 @@ func (sh *shard) remove(s *Session) {
 	close(s.done)
 }
 
-// block waits for the connection of s on another goroutine.
+// block has the shard told when the connection of s takes bytes again.
 func (sh *shard) block(s *Session) {
 	l := s.link
 	l.blocked = true
@@ -313,8 +313,7 @@ func (sh *shard) block(s *Session) {
 		timeout = sh.b.cfg.CloseTimeout
 	}
 	l.out.arm(time.Now().Add(timeout))
-	sh.b.running.Go(func() {
-		err := l.out.await()
+	l.out.await(sh.b.running.Go, func(err error) {
 		sh.post(command{op: opWritable, s: s, link: l, err: err})
 	})
 }

@@ -38,13 +38,13 @@ func benchServer(b testing.TB) *Server {
 	return srv
 }
 
-// socket is a client's end of a connection, without anything of Go's runtime
+// rawClient is a client's end of a connection, without anything of Go's runtime
 // behind it: what is measured is the server's.
-type socket int
+type rawClient int
 
-func connect(b testing.TB, srv *Server) socket { return reconnect(b, srv, "") }
+func connect(b testing.TB, srv *Server) rawClient { return reconnect(b, srv, "") }
 
-func reconnect(b testing.TB, srv *Server, previd string) socket {
+func reconnect(b testing.TB, srv *Server, previd string) rawClient {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	require.NoError(b, err)
 	f := os.NewFile(uintptr(fds[0]), "server")
@@ -56,21 +56,21 @@ func reconnect(b testing.TB, srv *Server, previd string) socket {
 	st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
 	require.Empty(b, srv.admit(st.peer))
 	require.True(b, srv.start(st))
-	return socket(fds[1])
+	return rawClient(fds[1])
 }
 
 var openDomain = fmt.Sprintf(openTo, testDomain)
 
 // login sends a whole login at once and reads until the bind result.
-func (s socket) login(b testing.TB) (jid string) {
+func (s rawClient) login(b testing.TB) (jid string) {
 	return s.ask(b, "<jid>", "</jid>", openDomain, anonymousAuth, openDomain, bindIQ)
 }
 
 // enable makes the session resumable, as each web client does.
-func (s socket) enable(b testing.TB) (id string) { return s.ask(b, "id='", "'", smEnable) }
+func (s rawClient) enable(b testing.TB) (id string) { return s.ask(b, "id='", "'", smEnable) }
 
 // ask sends elements at once and returns what comes between two texts.
-func (s socket) ask(b testing.TB, before, after string, elems ...string) string {
+func (s rawClient) ask(b testing.TB, before, after string, elems ...string) string {
 	var out []byte
 	for _, elem := range elems {
 		out = append(out, clientFrame(0x81, elem)...)
@@ -107,7 +107,7 @@ func BenchmarkIdleSession(b *testing.B) {
 	const n = 2000
 	srv := benchServer(b)
 	heap, stack := memory()
-	sockets := make([]socket, 0, n)
+	sockets := make([]rawClient, 0, n)
 	for range n {
 		s := connect(b, srv)
 		s.login(b)

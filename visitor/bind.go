@@ -107,7 +107,7 @@ func (n *negotiation) newSession(jid wire.JID) *Session {
 		AckRequest: n.srv.ackRequest, AckEvery: l.AckEvery, MaxPrivate: private, MaxUnacked: unacked,
 		Overflow: n.t.output().overflow,
 	})
-	n.link = s.fan.Link()
+	n.bound(s.fan.Link())
 	s.current.Store(n.stream)
 	return s
 }

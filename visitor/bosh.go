@@ -83,6 +83,7 @@ func (t *boshTransport) header([]byte) (wire.StreamHeader, error) {
 }
 
 func (t *boshTransport) restart() {}
+func (t *boshTransport) rest()    {}
 
 // limit bounds a body as well: strophe puts all that it has into one.
 func (t *boshTransport) limit(maxBytes int) {

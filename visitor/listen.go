@@ -93,6 +93,9 @@ func (s *Server) acceptTCP(conn net.Conn, trusted bool) {
 }
 
 func (s *Server) newStream(conn net.Conn, transport string, trusted bool) *stream {
+	if transport == transportWebSocket {
+		conn = s.pollers.take(conn)
+	}
 	return &stream{
 		srv: s, raw: conn, conn: conn, peer: peerOf(conn.RemoteAddr().String()), name: transport, trusted: trusted,
 		meter: newMeter(conn, &s.cfg.Limits),

@@ -123,6 +123,9 @@ func (s *Session) lose(st *stream, err error) {
 	s.current.Store(nil)
 	r := reasonOf(err)
 	r.gone = r.frame.Code == 0 && !errors.Is(err, errInterrupted)
+	if errors.Is(err, errInterrupted) {
+		r.label = st.link.Reason() // fanout has let go of it first
+	}
 	s.seeOff(st, r, func() { s.hangUp(st, r) })
 }
 
@@ -194,7 +197,7 @@ func (s *Session) answerClaim() (answered bool, err error) {
 		c.answer(err)
 		return true, err
 	}
-	c.st.link = link
+	c.st.bound(link)
 	old := s.current.Swap(c.st)
 	s.asked, s.transport = false, c.st.name
 	s.srv.resumed(s, c.st)

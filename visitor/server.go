@@ -59,8 +59,9 @@ type Server struct {
 	services   *services
 	ackRequest *fanout.Message
 	bosh       *bosh.Server
+	pollers    *pollers
 
-	running sync.WaitGroup // streams and sessions
+	running sync.WaitGroup // streams, and sessions from bind to their end
 	cutting atomic.Bool    // Close has run out of time
 
 	mu        sync.Mutex // guards what follows
@@ -97,6 +98,7 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 		sessions:   make(map[wire.JID]*Session),
 		ids:        make(map[smID]*Session),
 		listeners:  make(map[net.Listener]struct{}),
+		pollers:    newPollers(&cfg.Limits),
 	}
 	s.newHosts()
 	s.newBOSH()
@@ -133,6 +135,7 @@ func (s *Server) Close(ctx context.Context) error {
 	gone := make(chan struct{})
 	go func() {
 		s.running.Wait()
+		s.pollers.close()
 		close(gone)
 	}()
 	select {
@@ -285,7 +288,8 @@ func (s *Server) track(st *stream) bool {
 	}
 	s.streams[st] = struct{}{}
 	s.metrics.sessions.WithLabelValues(st.name, stateNegotiating).Inc()
-	s.running.Go(st.run)
+	s.running.Add(1)
+	go st.run()
 	return true
 }
 

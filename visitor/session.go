@@ -15,8 +15,9 @@ import (
 // (XEP-0198 §5), several. Its exported methods never block and may be called
 // from any goroutine.
 //
-// One goroutine owns it from bind to its end, whatever connections come and go:
-// who wants something of the session leaves word and interrupts it.
+// One goroutine at a time owns it, whatever connections come and go: who wants
+// something of the session leaves word and interrupts it. While a polled
+// connection has nothing to read there is no goroutine: see reading.go.
 type Session struct {
 	// Static after construction.
 	srv     *Server
@@ -37,7 +38,9 @@ type Session struct {
 	acks    atomic.Bool            // stream management is enabled
 	counted atomic.Uint32          // stanzas received since then, modulo 2^32
 
-	// Owned by the session's goroutine.
+	// Owned by the session's goroutine, handed on with it.
+	until       time.Time     // when the wait for the client ends
+	seen        uint64        // bytes received when it began
 	asked       bool          // the client was asked whether it is there
 	hibernation time.Duration // how long it outlives its connection; 0: not at all
 	transport   string        // of the latest connection
@@ -66,23 +69,12 @@ func (s *Session) Follow(l *fanout.Log, ms ...*fanout.Message) bool { return s.f
 // more. It does nothing when the session does not follow l.
 func (s *Session) Unfollow(l *fanout.Log, ms ...*fanout.Message) { s.fan.Unfollow(l, ms...) }
 
-// run is the session's goroutine: it reads the client, over one connection
-// after the other, until the session ends.
-func (s *Session) run() {
-	s.srv.handler.Opened(s)
-	for {
-		if err := s.next(s.read(s.current.Load())); err != nil {
-			s.finish(err)
-			return
-		}
-	}
-}
-
 // finish ends the session for what reading it ended with, and sees its
 // connection off.
 //
 //go:noinline
 func (s *Session) finish(err error) {
+	defer s.srv.running.Done()
 	s.end(reasonOf(err))
 	s.srv.unbound(s)
 	s.refuseClaims()
@@ -167,80 +159,6 @@ func (s *Session) log(msg string, args ...any) {
 		log = s.srv.log.Info
 	}
 	log(msg, append([]any{"session", s.address, "transport", s.transport}, args...)...)
-}
-
-// read handles what the client sends on a connection until that is of no more
-// use or the session's goroutine is wanted elsewhere; the error says why.
-func (s *Session) read(st *stream) error {
-	for {
-		seen := st.meter.total
-		until, err := s.arm(st)
-		if err != nil {
-			return err
-		}
-		ev, err := st.t.next()
-		if err == nil {
-			s.asked = false
-			err = s.handle(ev)
-		} else if isTimeout(err) {
-			err = s.silent(until, st.meter.total != seen)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-//go:noinline
-func (s *Session) handle(ev event) error {
-	switch ev.kind {
-	case eventElement:
-		return s.element(ev.data)
-	case eventEnd:
-		return errClosed
-	case eventHeader:
-		return errSecondHeader
-	case eventPing:
-		s.Deliver(nil, fanout.NewRaw(websocket.AppendPong(nil, ev.data)))
-	}
-	return nil
-}
-
-// arm bounds the next wait for the client, and says until when.
-//
-//go:noinline
-func (s *Session) arm(st *stream) (until time.Time, err error) {
-	wait := s.srv.cfg.Limits.PingAfter
-	if s.asked {
-		wait = s.srv.cfg.Limits.PingTimeout
-	}
-	until = time.Now().Add(wait)
-	if err := st.raw.SetReadDeadline(until); err != nil {
-		return until, err
-	}
-	// Looked at behind the deadline, which interrupt may have undone.
-	if s.ending.Load() != nil || s.claim.Load() != nil || st.released.Load() {
-		return until, errInterrupted
-	}
-	return until, nil
-}
-
-// silent deals with a wait that was in vain but for some bytes, maybe. A client
-// that says nothing is asked for a sign of life, and given up if none comes:
-// the connection of a phone that lost its network stays open for ever
-// otherwise.
-func (s *Session) silent(until time.Time, bytes bool) error {
-	switch {
-	case time.Now().Before(until): // interrupted; arm finds out what for
-	case bytes:
-		s.asked = false
-	case s.asked:
-		return errSilent
-	default:
-		s.asked = true
-		s.ask()
-	}
-	return nil
 }
 
 // ask makes the client say something: an acknowledgement, or the answer to a

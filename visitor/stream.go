@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vnode/fanout"
+	"vnode/internal/socket"
 	"vnode/internal/wire"
 	"vnode/visitor/websocket"
 )
@@ -41,8 +42,19 @@ type stream struct {
 // 1.2 KB a stack that has once grown to 8 KB never shrinks again (measured: 8 KB
 // a visitor, 4 KB now).
 func (st *stream) run() {
-	if sess := st.negotiate(); sess != nil {
-		sess.run()
+	sess := st.negotiate()
+	if sess == nil {
+		st.srv.running.Done()
+		return
+	}
+	sess.run(event{}, nil)
+}
+
+// bound tells the stream that a session reads it from now on.
+func (st *stream) bound(link *fanout.Link) {
+	st.link = link
+	if c, ok := st.raw.(*socket.Conn); ok {
+		st.meter.polled = c
 	}
 }
 

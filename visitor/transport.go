@@ -17,7 +17,7 @@ const (
 
 // transport turns a connection's bytes into a stream's events and its elements
 // into bytes. Only the goroutine of the stream uses it. A timeout of the
-// connection passes through next and loses nothing.
+// connection, or that it would block, passes through next and loses nothing.
 type transport interface {
 	// next returns what the client sent next. Elements are completely
 	// checked; a header is well-formed.
@@ -27,6 +27,8 @@ type transport interface {
 	// restart expects a new header: the old stream has been replaced.
 	restart()
 	limit(maxBytes int)
+	// rest gives back what memory is not needed while nothing comes.
+	rest()
 
 	appendHeader(dst []byte, h *wire.StreamHeader) []byte
 	appendElement(dst, elem []byte) []byte
@@ -93,6 +95,7 @@ func (t *tcpTransport) header(data []byte) (wire.StreamHeader, error) {
 }
 
 func (t *tcpTransport) restart() { t.r.Restart() }
+func (t *tcpTransport) rest()    {}
 
 func (t *tcpTransport) limit(maxBytes int) {
 	t.limits.MaxBytes = maxBytes
@@ -171,6 +174,7 @@ func (t *wsTransport) text(data []byte) (event, error) {
 func (t *wsTransport) header(data []byte) (wire.StreamHeader, error) { return wire.ParseOpen(data) }
 
 func (t *wsTransport) restart() {}
+func (t *wsTransport) rest()    { t.r.Rest() }
 
 func (t *wsTransport) limit(maxBytes int) {
 	t.limits.MaxBytes = maxBytes

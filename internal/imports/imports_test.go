@@ -24,7 +24,9 @@ type rule struct {
 var rules = []rule{
 	{"vnode/internal/wire", nil,
 		"floor 1: bytes of XML, without sockets, goroutines or rules"},
-	{"vnode/fanout", nil,
+	{"vnode/internal/socket", nil,
+		"floor 0: sockets, and nothing of what they carry"},
+	{"vnode/fanout", []string{"vnode/internal/socket"},
 		"floor 1: it knows bytes and sessions, not XMPP"},
 	{"vnode/s2s/trust", nil,
 		"who is believed is decided without a connection"},

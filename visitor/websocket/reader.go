@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -36,54 +37,72 @@ type Message struct {
 // its payload is read.
 var ErrTooLarge = errors.New("websocket: message too large")
 
-// bufSize holds a whole small stanza, an ack or a ping. It is what an idle
-// connection keeps; a longer message borrows a buffer while it arrives.
-const bufSize = 512
+// bufSize holds most stanzas of a visitor. A longer message borrows a buffer
+// while it arrives.
+const bufSize = 2 << 10
 
 const (
 	firstGrow = 4 << 10
 	keepSize  = 64 << 10 // largest buffer worth pooling
 )
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, firstGrow); return &b }}
+// Buffers for one read, shared by all connections that are read at the time,
+// and for messages.
+var (
+	readBuffers = sync.Pool{New: func() any { return new([bufSize]byte) }}
+	buffers     = sync.Pool{New: func() any { b := make([]byte, 0, firstGrow); return &b }}
+)
 
 // Reader reads the frames a client sends, holding it to RFC 6455 §5: masking,
 // fragmentation, control frames in between, minimal lengths, reserved bits and
 // opcodes, UTF-8. Only text is accepted (RFC 7395 §3.2). Memory grows with the
-// bytes that arrived, never with a length that was announced. It is not safe
-// for concurrent use.
+// bytes that arrived, never with a length that was announced; between messages
+// it need not hold any, see [Reader.Rest]. It is not safe for concurrent use.
 type Reader struct {
 	src io.Reader
 	max int
 
-	// Bytes read ahead: buf[r:w].
+	// Bytes read ahead: buf[r:w]. buf is nil, from the pool, or a small one
+	// that Rest has made.
+	buf  []byte
 	r, w int
-	buf  [bufSize]byte
 
 	// The data frame under way.
+	left    int // payload bytes still to come
+	maskPos int
+	mask    [4]byte
 	inFrame bool
 	fin     bool
-	left    int // payload bytes still to come
-	mask    [4]byte
-	maskPos int
 
 	// The message under way: the payload of its frames so far.
 	inMessage bool
-	borrowed  *[]byte // from the pool; nil when nothing is kept
 	returned  bool    // the borrowed buffer holds the message returned last
+	borrowed  *[]byte // from the pool; nil when nothing is kept
 }
 
 // NewReader returns a Reader of src for messages of at most max bytes. early is
-// what was read from src before; it must fit the Reader's first buffer or is
-// read from a copy.
+// what was read from src before.
 func NewReader(src io.Reader, early []byte, max int) *Reader {
 	r := &Reader{src: src, max: max}
-	if len(early) <= bufSize {
-		r.w = copy(r.buf[:], early)
-		return r
+	if len(early) > 0 {
+		r.src = &earlyReader{early, src}
 	}
-	r.src = &earlyReader{early, src}
 	return r
+}
+
+// Rest gives back what memory the Reader does not need to go on later: all of
+// it between two messages. What Next returned last is not valid any more.
+func (r *Reader) Rest() {
+	r.release()
+	if len(r.buf) != bufSize {
+		return
+	}
+	var rest []byte
+	if r.r < r.w { // the begin of a frame
+		rest = bytes.Clone(r.buf[r.r:r.w])
+	}
+	readBuffers.Put((*[bufSize]byte)(r.buf))
+	r.buf, r.r, r.w = rest, 0, len(rest)
 }
 
 // earlyReader gives what the handshake read ahead, then the connection.
@@ -106,8 +125,8 @@ func (e *earlyReader) Read(p []byte) (int, error) {
 func (r *Reader) SetLimit(max int) { r.max = max }
 
 // Next returns the next message or control frame. It blocks in the source's
-// Read. A timeout of the source is returned as it is and loses nothing: Next
-// may be called again. Other errors are final: a [CloseError] for a violation,
+// Read. A timeout of the source, or that it would block, is returned as it is
+// and loses nothing: Next may be called again. Other errors are final: a [CloseError] for a violation,
 // [ErrTooLarge], io.EOF between messages, io.ErrUnexpectedEOF inside one, else
 // the source's.
 func (r *Reader) Next() (Message, error) {
@@ -234,10 +253,13 @@ func (r *Reader) text(data []byte) (Message, bool, error) {
 // fill reads more bytes into the buffer.
 func (r *Reader) fill() error {
 	switch {
+	case len(r.buf) != bufSize:
+		buf := readBuffers.Get().(*[bufSize]byte)[:]
+		r.r, r.w, r.buf = 0, copy(buf, r.buf[r.r:r.w]), buf
 	case r.r == r.w:
 		r.r, r.w = 0, 0
 	case r.w == len(r.buf):
-		r.w = copy(r.buf[:], r.buf[r.r:r.w])
+		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
 	}
 	n, err := r.src.Read(r.buf[r.w:])
