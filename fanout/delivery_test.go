@@ -40,7 +40,7 @@ func (sh *shard) turn() {
 
 func followers(b *Broadcaster, l *Log, n int) (all []*Session) {
 	for i := range n {
-		s := b.Attach(Options{To: fmt.Appendf(nil, "%036d@v3.meet.jitsi/abcdefgh", i), Conn: Conn{Framing: WebSocket}, AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})
+		s := b.Attach(Options{To: fmt.Sprintf("%036d@v3.meet.jitsi/abcdefgh", i), Conn: Conn{Framing: WebSocket}, AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})
 		s.Link().out = devNull{}
 		s.EnableAcks(NewNonza(nil), true)
 		s.Follow(l)
@@ -115,7 +115,7 @@ func BenchmarkSocketDelivery(b *testing.B) {
 			const n = 200
 			var arrived atomic.Int64
 			for i := range n {
-				s, c := attach(b, bc, Options{To: fmt.Appendf(nil, "%d", 1000+i), Conn: Conn{Framing: WebSocket}})
+				s, c := attach(b, bc, Options{To: fmt.Sprintf("%d", 1000+i), Conn: Conn{Framing: WebSocket}})
 				require.NoError(b, c.conn.SetDeadline(time.Time{}))
 				s.Follow(l)
 				go func() { _, _ = io.Copy(counter{&arrived}, c.conn) }()

@@ -91,7 +91,7 @@ func private(n string) *Message { return NewPrivate([]byte("<i n='" + n + "'/>")
 func TestFollowerGetsSnapshotThenEverythingAfterIt(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l := b.NewLog()
-	s, c := attach(t, b, Options{To: []byte("a@x/1")})
+	s, c := attach(t, b, Options{To: "a@x/1"})
 	l.Append(public(Plain, "", "before"))
 	require.True(t, s.Follow(l, public(Plain, "", "snapshot"), private("self")))
 	l.Append(public(Plain, "", "1"))
@@ -102,7 +102,7 @@ func TestFollowerGetsSnapshotThenEverythingAfterIt(t *testing.T) {
 func TestPrivateStanzaKeepsItsPlaceInTheRoom(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l := b.NewLog()
-	s, c := attach(t, b, Options{To: []byte("a")})
+	s, c := attach(t, b, Options{To: "a"})
 	s.Follow(l)
 	l.Append(public(Plain, "", "1"))
 	s.Deliver(l, private("after 1"))
@@ -114,7 +114,7 @@ func TestPrivateStanzaKeepsItsPlaceInTheRoom(t *testing.T) {
 func TestUnfollowEndsExactlyThere(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l, other := b.NewLog(), b.NewLog()
-	s, c := attach(t, b, Options{To: []byte("a")})
+	s, c := attach(t, b, Options{To: "a"})
 	require.True(t, s.Follow(l))
 	require.False(t, s.Follow(other), "a session follows one log at a time")
 	l.Append(public(Plain, "", "1"))
@@ -129,7 +129,7 @@ func TestUnfollowEndsExactlyThere(t *testing.T) {
 // speak to the session, and neither may undo the other's word.
 func TestSessionMovesBetweenRooms(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 2})
-	s, c := attach(t, b, Options{To: []byte("a")})
+	s, c := attach(t, b, Options{To: "a"})
 	const rounds = 500
 	rooms := []*Log{b.NewLog(), b.NewLog()}
 	require.True(t, s.Follow(rooms[0], private("join 0")))
@@ -174,7 +174,7 @@ func TestWebSocketFramesOfEverySize(t *testing.T) {
 func TestAcks(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l := b.NewLog()
-	s, c := attach(t, b, Options{To: []byte("a"), AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
+	s, c := attach(t, b, Options{To: "a", AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
 	s.Deliver(nil, private("uncounted"))
 	s.EnableAcks(NewNonza([]byte("<enabled/>")), false)
 	s.Follow(l, private("1"), private("2"))
@@ -228,8 +228,8 @@ func TestStalledClientIsEndedAndOthersDoNotNotice(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, StallTimeout: 50 * time.Millisecond})
 	l := b.NewLog()
 	near, far := net.Pipe() // nobody reads it
-	stalled, _ := attachTo(t, b, Options{To: []byte("stalled")}, near, far)
-	healthy, c := attach(t, b, Options{To: []byte("a")})
+	stalled, _ := attachTo(t, b, Options{To: "stalled"}, near, far)
+	healthy, c := attach(t, b, Options{To: "a"})
 	stalled.Follow(l)
 	healthy.Follow(l)
 	for i := range 100 {
@@ -244,7 +244,7 @@ func TestLaggardBeyondTheLogIsASlowConsumer(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, LogMessages: 16})
 	l := b.NewLog()
 	near, far := net.Pipe()
-	s, c := attachTo(t, b, Options{To: []byte("a"), Overflow: NewNonza([]byte("<stream:error/>"))}, near, far)
+	s, c := attachTo(t, b, Options{To: "a", Overflow: NewNonza([]byte("<stream:error/>"))}, near, far)
 	s.Follow(l)
 	l.Append(public(Plain, "", "0"))
 	one := make([]byte, 1)
@@ -289,7 +289,7 @@ func TestLaggardGetsTheNewestStateOfEachOccupant(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, ConflateLag: 4})
 	l := b.NewLog()
 	near, far := net.Pipe()
-	s, c := attachTo(t, b, Options{To: []byte("a")}, near, far)
+	s, c := attachTo(t, b, Options{To: "a"}, near, far)
 	s.Follow(l)
 	l.Append(public(Plain, "alice", "held up"))
 	_, err := io.ReadFull(c.conn, make([]byte, 1))
@@ -331,7 +331,7 @@ func TestManyFollowersOnManyShards(t *testing.T) {
 	clients := make([]*client, sessions)
 	for i := range clients {
 		var s *Session
-		s, clients[i] = attach(t, b, Options{To: fmt.Appendf(nil, "u%02d", i)})
+		s, clients[i] = attach(t, b, Options{To: fmt.Sprintf("u%02d", i)})
 		s.Follow(l)
 	}
 	for i := range messages {

@@ -7,7 +7,7 @@ type Link struct {
 	out       sender
 	framing   Framing
 	onRelease func() // may be nil
-	done      chan struct{}
+	done      signal
 
 	// Owned by the shard.
 	trailer []byte
@@ -22,13 +22,13 @@ type Link struct {
 func newLink(c Conn, sendBuffer int) *Link {
 	return &Link{
 		out: newSender(c.Conn, sendBuffer), framing: c.Framing, onRelease: c.OnRelease,
-		trailer: c.Trailer, done: make(chan struct{}),
+		trailer: c.Trailer,
 	}
 }
 
 // Done is closed when the connection is its owner's again: then it is to be
 // closed.
-func (l *Link) Done() <-chan struct{} { return l.done }
+func (l *Link) Done() <-chan struct{} { return l.done.wait() }
 
 // Reason says why the shard let go of the connection, valid after Done. It is
 // empty when the session has gone on with another one.
@@ -39,5 +39,5 @@ func (l *Link) release() {
 	if l.onRelease != nil {
 		l.onRelease()
 	}
-	close(l.done)
+	l.done.fire()
 }

@@ -66,7 +66,7 @@ func (m *Message) size(n int) int {
 }
 
 // append appends the element, addressed to to.
-func (m *Message) append(dst, to []byte) []byte {
+func (m *Message) append(dst []byte, to string) []byte {
 	dst = append(dst, m.head...)
 	if m.spliced {
 		dst = append(dst, to...)

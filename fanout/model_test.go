@@ -67,7 +67,7 @@ func (m *model) newClient(i int) *modelClient {
 	}
 	c := &modelClient{counted: -1, got: make(chan []string, 1)}
 	c.s, _ = attachTo(m.t, m.b, Options{
-		To: fmt.Appendf(nil, "c%d", i), AckRequest: NewNonza([]byte("<r/>")), AckEvery: 4,
+		To: fmt.Sprintf("c%d", i), AckRequest: NewNonza([]byte("<r/>")), AckEvery: 4,
 	}, near, far)
 	go c.read(far)
 	return c
@@ -241,7 +241,7 @@ func TestSentCounterCountsWhatWasWritten(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, ConflateLag: 2})
 	l := b.NewLog()
 	near, far := net.Pipe()
-	s, c := attachTo(t, b, Options{To: []byte("a")}, near, far)
+	s, c := attachTo(t, b, Options{To: "a"}, near, far)
 	s.EnableAcks(NewNonza([]byte("<enabled/>")), false)
 	s.Follow(l)
 	for range 50 {

@@ -1,5 +1,7 @@
 package fanout
 
+import "time"
+
 // resume carries out [Session.Resume].
 func (sh *shard) resume(c *command) error {
 	s := c.s
@@ -9,11 +11,11 @@ func (sh *shard) resume(c *command) error {
 		return ErrOverrun
 	case c.h-acked > s.sent.Load()-acked:
 		return ErrBadAck
-	case s.log != nil && s.cursor < s.log.floor.Load():
+	case s.log != nil && s.cursor < s.log.floor.Load(), !s.unacked.has(c.h):
 		return ErrOverrun
 	}
 	s.acked.Store(c.h)
-	s.unacked.trim(c.h)
+	sh.forget(s, c.h)
 	s.replayed = c.h
 	if s.link == nil {
 		sh.b.metrics.suspended.Dec()
@@ -55,28 +57,51 @@ func greeting(ms []*Message, waiting []item) []item {
 // into one batch, and reports whether that was all. Nothing is counted twice.
 func (sh *shard) replay(s *Session, out []byte) ([]byte, bool) {
 	sh.trim(s)
-	for i := s.replayed - s.unacked.first; i < s.unacked.count; i++ {
+	done := true
+	kept := s.unacked.from(s.replayed, func(m *Message) bool {
 		if len(out) >= maxBatch {
-			return out, false
+			done = false
+			return false
 		}
-		out = sh.frame(s, s.unacked.at(i), out)
+		out = sh.frame(s, m, out)
 		s.replayed++
 		s.unrequested++
+		return true
+	})
+	if !kept { // the room went on too far while the connection took its time
+		sh.overflow(s)
 	}
-	return out, true
+	return out, done
 }
 
-// keep remembers a stanza until it is acknowledged.
+// keep remembers a stanza of the session's own until it is acknowledged.
 func (sh *shard) keep(s *Session, m *Message) {
+	if sh.mayKeep(s, 1) {
+		s.unacked.add(m)
+	}
+}
+
+// keepRange remembers n stanzas of the session's log from seq on.
+func (sh *shard) keepRange(s *Session, seq uint64, n uint32) {
+	if sh.mayKeep(s, n) {
+		s.unacked.extend(s.log, seq, n)
+	}
+}
+
+// mayKeep makes room for n more stanzas to be remembered.
+func (sh *shard) mayKeep(s *Session, n uint32) bool {
 	if !s.resumable {
-		return
+		return false
 	}
 	sh.trim(s)
-	if int(s.unacked.count) >= s.maxUnacked {
+	if s.unacked.count+n > uint32(s.maxUnacked) {
 		sh.overflow(s)
-		return
+		return false
 	}
-	s.unacked.push(m)
+	if s.unacked.count == 0 {
+		sh.keeping++
+	}
+	return true
 }
 
 // trim forgets what the client has acknowledged since.
@@ -85,8 +110,32 @@ func (sh *shard) trim(s *Session) {
 	if h == s.unacked.first {
 		return
 	}
-	s.unacked.trim(h)
+	sh.forget(s, h)
 	if s.replayed-h > s.sent.Load()-h { // acknowledged beyond what was sent again: it came the first time
 		s.replayed = h
+	}
+}
+
+// forget trims what is unacknowledged to h.
+func (sh *shard) forget(s *Session, h uint32) {
+	before := s.unacked.count
+	s.unacked.trim(h)
+	if before > 0 && s.unacked.count == 0 {
+		sh.keeping--
+	}
+}
+
+// tidyEvery is how often a quiet shard forgets what clients have acknowledged.
+// A busy one does so as it sends.
+const tidyEvery = 5 * time.Second
+
+func (sh *shard) tidy() {
+	for _, s := range sh.sessions {
+		if s.unacked.count > 0 {
+			sh.trim(s)
+		}
+		if s.unacked.count == 0 {
+			s.unacked.runs = nil
+		}
 	}
 }

@@ -49,7 +49,7 @@ func reconnect(t *testing.T, s *Session, h uint32) (*client, error) {
 func TestResumeSendsExactlyWhatWasMissed(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l := b.NewLog()
-	s, c := resumable(t, b, Options{To: []byte("a")})
+	s, c := resumable(t, b, Options{To: "a"})
 	s.Follow(l, private("self"))
 	l.Append(public(Plain, "", "1"))
 	s.Deliver(l, private("2"))
@@ -121,7 +121,7 @@ func TestStalledConnectionSuspendsAResumableSession(t *testing.T) {
 
 func TestResumeRefusals(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, LogMessages: 16})
-	s, c := resumable(t, b, Options{To: []byte("a")})
+	s, c := resumable(t, b, Options{To: "a"})
 	s.Deliver(nil, private("1"))
 	c.expect("<i n='1'/>")
 	require.NoError(t, s.Acked(1))
@@ -184,23 +184,73 @@ func TestClientThatNeverAcknowledgesIsASlowConsumer(t *testing.T) {
 }
 
 func TestCountersGoRoundAtTheirEnd(t *testing.T) {
-	var u unacked
-	u.first = 1<<32 - 3
-	ms := make([]*Message, 40)
-	for i := range ms {
-		ms[i] = private(fmt.Sprint(i))
-		u.push(ms[i])
-	}
+	b := newBroadcaster(t, Config{Shards: 1})
+	l := b.NewLog()
 	start := uint32(1<<32 - 3)
+	u := unacked{first: start}
+	var want []*Message
+	for i := range 40 { // a chat line to the one, two to all, and so on
+		m := private(fmt.Sprint(i))
+		want = append(want, m)
+		if i%3 == 0 {
+			u.add(m)
+			continue
+		}
+		u.extend(l, l.Head(), 1)
+		l.Append(m)
+	}
+	require.Len(t, u.runs, 27)
+	rest := func(i uint32) (got []*Message) {
+		require.True(t, u.has(i))
+		require.True(t, u.from(i, func(m *Message) bool { got = append(got, m); return true }))
+		return got
+	}
 	for done := uint32(0); done < 40; done += 7 {
+		require.Equal(t, want[min(done+3, 40):], rest(start+min(done+3, 40)), "without forgetting any")
 		u.trim(start + done)
 		require.Equal(t, 40-done, u.count)
-		require.Same(t, ms[done], u.at(0))
-		require.Same(t, ms[39], u.at(u.count-1))
+		require.Equal(t, want[done:], rest(start+done))
 	}
 	u.trim(start + 40)
 	require.Zero(t, u.count)
-	require.Nil(t, u.ring, "the ring of a burst is not kept")
+	require.Nil(t, u.runs, "what a burst needed is not kept")
+}
+
+// What the room has said is not kept for a session: what its log has lost is
+// lost, and the client is told so.
+func TestUnacknowledgedStanzasThatTheLogHasLost(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1, LogMessages: 16})
+	l := b.NewLog()
+	s, c := resumable(t, b, Options{To: "a"})
+	s.Follow(l)
+	for i := range 20 {
+		l.Append(public(Plain, "", fmt.Sprint(i)))
+		c.expect(fmt.Sprintf("<p to='a' n='%d'/>", i))
+	}
+	cut(s, c)
+	_, err := reconnect(t, s, 2)
+	require.ErrorIs(t, err, ErrOverrun, "number 2 is gone")
+	c, err = reconnect(t, s, 18)
+	require.NoError(t, err, "the session stands as it stood")
+	c.expect("<resumed/>", "<p to='a' n='18'/>", "<p to='a' n='19'/>")
+}
+
+// A client that acknowledged everything costs no memory of what it was sent,
+// even if nothing is sent to it any more.
+func TestAcknowledgedStanzasAreForgotten(t *testing.T) {
+	b, sh := idleShard(Config{})
+	s := followers(b, b.NewLog(), 1)[0]
+	s.Deliver(nil, private("1"), private("2"))
+	sh.turn()
+	require.Equal(t, uint32(2), s.unacked.count)
+	require.Equal(t, 1, sh.keeping)
+	require.NoError(t, s.Acked(1))
+	sh.tidy()
+	require.Equal(t, uint32(1), s.unacked.count)
+	require.NoError(t, s.Acked(2))
+	sh.tidy()
+	require.Nil(t, s.unacked.runs)
+	require.Zero(t, sh.keeping)
 }
 
 // A client on a bad network loses its connection again and again, in the
@@ -212,7 +262,7 @@ func TestRandomLossesAndResumptions(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 2))
 			b := newBroadcaster(t, Config{Shards: 1 + int(seed%2)})
 			l := b.NewLog()
-			s, c := resumable(t, b, Options{To: []byte("a"), AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
+			s, c := resumable(t, b, Options{To: "a", AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
 			s.Follow(l)
 			const total = 600
 			published := make(chan struct{})

@@ -26,7 +26,7 @@ type Options struct {
 	Conn Conn
 	// To is the client's address, put into spliced messages as it stands:
 	// the caller has escaped it.
-	To []byte
+	To string
 	// AckRequest is the <r/> sent after every AckEvery stanzas once acks are
 	// enabled (XEP-0198 §4); default 10.
 	AckRequest *Message
@@ -49,13 +49,13 @@ type Options struct {
 type Session struct {
 	// Static after construction.
 	shard      *shard
-	to         []byte
+	to         string
 	ackRequest *Message
 	ackEvery   uint32
 	maxPrivate int
 	maxUnacked int
 	overflow   *Message
-	done       chan struct{}
+	done       signal
 
 	following atomic.Pointer[Log]  // set by Follow, cleared by Unfollow
 	sent      atomic.Uint32        // stanzas written since acks were enabled
@@ -125,7 +125,6 @@ func (b *Broadcaster) Attach(o Options) *Session {
 	s := &Session{
 		shard: sh, to: o.To, ackRequest: o.AckRequest, ackEvery: uint32(o.AckEvery),
 		maxPrivate: o.MaxPrivate, maxUnacked: o.MaxUnacked, overflow: o.Overflow,
-		done: make(chan struct{}),
 	}
 	if s.ackEvery == 0 {
 		s.ackEvery = defaultAckEvery
@@ -245,7 +244,7 @@ func (s *Session) Abort(reason Reason) {
 }
 
 // Done is closed when the session is over, its last link with it.
-func (s *Session) Done() <-chan struct{} { return s.done }
+func (s *Session) Done() <-chan struct{} { return s.done.wait() }
 
 // Reason says why the session ended. It is valid after Done.
 func (s *Session) Reason() Reason { return s.reason }

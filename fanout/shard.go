@@ -31,6 +31,7 @@ type shard struct {
 	scratch    []byte
 	tally      tally
 	waiting    int // connections waited for
+	keeping    int // sessions with something unacknowledged
 	stopping   bool
 }
 
@@ -93,6 +94,8 @@ func (sh *shard) post(c command) {
 
 func (sh *shard) run() {
 	defer close(sh.stopped)
+	tidy := time.NewTimer(tidyEvery)
+	defer tidy.Stop()
 	for {
 		sh.refresh()
 		sh.visitReady()
@@ -102,8 +105,22 @@ func (sh *shard) run() {
 			return
 		}
 		if !more && len(sh.ready) == 0 {
-			<-sh.wake
+			sh.wait(tidy)
 		}
+	}
+}
+
+// wait blocks until there is something to do.
+func (sh *shard) wait(tidy *time.Timer) {
+	var due <-chan time.Time
+	if sh.keeping > 0 {
+		due = tidy.C
+	}
+	select {
+	case <-sh.wake:
+	case <-due:
+		sh.tidy()
+		tidy.Reset(tidyEvery)
 	}
 }
 
@@ -195,7 +212,7 @@ func (sh *shard) attach(s *Session, l *Link) {
 	if sh.stopping {
 		s.dead, s.reason = true, BroadcasterClosed
 		l.release()
-		close(s.done)
+		s.done.fire()
 		return
 	}
 	s.link = l
@@ -260,7 +277,9 @@ func (sh *shard) end(s *Session, reason Reason) {
 	if !s.closing { // else the owner's reason stands
 		s.reason = reason
 	}
-	s.queue, s.queued, s.unacked = nil, 0, unacked{}
+	s.queue, s.queued = nil, 0
+	sh.forget(s, s.unacked.first+s.unacked.count)
+	s.unacked = unacked{}
 	sh.leave(s)
 	l := s.link
 	if l == nil {
@@ -299,7 +318,7 @@ func (sh *shard) remove(s *Session) {
 	sh.sessions[last] = nil
 	sh.sessions = sh.sessions[:last]
 	sh.b.metrics.sessions.Dec()
-	close(s.done)
+	s.done.fire()
 }
 
 // block has the shard told when the connection of s takes bytes again.

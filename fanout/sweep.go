@@ -194,7 +194,8 @@ func (sh *shard) merge(s *Session) []byte {
 				sh.b.metrics.delay.Observe(time.Since(m.at).Seconds())
 			}
 			fromLog++
-			out = sh.encode(s, m, out)
+			out = sh.frame(s, m, out)
+			sh.count(s, 1)
 		}
 	}
 	if fromLog > 0 {
@@ -240,7 +241,12 @@ func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 	}
 	s.dequeue()
 	if it.m != nil {
-		out = sh.encode(s, it.m, out)
+		out = sh.frame(s, it.m, out)
+		if s.counting && !it.m.nonza {
+			s.unrequested++
+			s.sent.Add(1)
+			sh.keep(s, it.m)
+		}
 	}
 	switch it.action {
 	case startFollowing:
@@ -251,6 +257,7 @@ func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 		s.counting, s.resumable = true, it.action == startKeeping
 		s.sent.Store(0)
 		s.acked.Store(0)
+		sh.forget(s, s.unacked.first+s.unacked.count)
 		s.unacked, s.replayed, s.unrequested = unacked{}, 0, 0
 	case finish:
 		sh.leave(s)
@@ -260,14 +267,13 @@ func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 	return out
 }
 
-func (sh *shard) encode(s *Session, m *Message, out []byte) []byte {
-	out = sh.frame(s, m, out)
-	if s.counting && !m.nonza {
-		s.unrequested++
-		s.sent.Add(1)
-		sh.keep(s, m)
+// count notes that n stanzas of the session's log, up to its cursor, are sent.
+func (sh *shard) count(s *Session, n uint32) {
+	if s.counting {
+		s.unrequested += n
+		s.sent.Add(n)
+		sh.keepRange(s, s.cursor-uint64(n), n)
 	}
-	return out
 }
 
 // frame appends m as the connection delimits it.
@@ -286,5 +292,5 @@ func (sh *shard) requestAck(s *Session, out []byte) []byte {
 	}
 	s.unrequested = 0
 	out = s.link.framing.appendHeader(out, s.ackRequest.size(0))
-	return s.ackRequest.append(out, nil)
+	return s.ackRequest.append(out, "")
 }

@@ -11,12 +11,12 @@ type template struct {
 	framing  Framing
 	addrLen  int
 	buf      []byte
-	addrs    []int      // where in buf the address goes
-	msgs     []*Message // in buf
+	addrs    []int     // where in buf the address goes
+	at       time.Time // when the first message was appended to the log
 }
 
 func (t *template) fits(s *Session, head uint64) bool {
-	return len(t.msgs) > 0 && t.from == s.cursor && t.to <= head && t.framing == s.link.framing && t.addrLen == len(s.to) &&
+	return t.to > t.from && t.from == s.cursor && t.to <= head && t.framing == s.link.framing && t.addrLen == len(s.to) &&
 		(t.to == head || len(t.buf) >= maxBatch)
 }
 
@@ -25,8 +25,6 @@ func (t *template) fits(s *Session, head uint64) bool {
 func (t *template) build(s *Session, head uint64) bool {
 	t.from, t.to, t.framing, t.addrLen = s.cursor, s.cursor, s.link.framing, len(s.to)
 	t.buf, t.addrs = t.buf[:0], t.addrs[:0]
-	clear(t.msgs)
-	t.msgs = t.msgs[:0]
 	for t.to < head && len(t.buf) < maxBatch {
 		m := s.log.at(t.to)
 		if m == nil {
@@ -37,10 +35,12 @@ func (t *template) build(s *Session, head uint64) bool {
 			t.addrs = append(t.addrs, len(t.buf)+len(m.head))
 		}
 		t.buf = m.append(t.buf, s.to)
+		if t.to == t.from {
+			t.at = m.at
+		}
 		t.to++
-		t.msgs = append(t.msgs, m)
 	}
-	return len(t.msgs) > 0
+	return t.to > t.from
 }
 
 // fromTemplate returns the next batch of the log for s and moves its cursor.
@@ -54,17 +54,11 @@ func (sh *shard) fromTemplate(s *Session, head uint64) []byte {
 		copy(t.buf[at:], s.to)
 	}
 	s.cursor = t.to
-	n := len(t.msgs)
+	n := int(t.to - t.from)
 	sh.tally.deliveries += n
 	sh.b.metrics.batch.Observe(float64(n))
-	sh.b.metrics.delay.Observe(time.Since(t.msgs[0].at).Seconds())
-	if s.counting {
-		s.unrequested += uint32(n)
-		s.sent.Add(uint32(n))
-		for _, m := range t.msgs {
-			sh.keep(s, m)
-		}
-	}
+	sh.b.metrics.delay.Observe(time.Since(t.at).Seconds())
+	sh.count(s, uint32(n))
 	size := len(t.buf)
 	out := sh.requestAck(s, t.buf)
 	if cap(out) != cap(t.buf) {

@@ -103,12 +103,20 @@ func (n *negotiation) newSession(jid wire.JID) *Session {
 		private, unacked = l.AdminPrivateBytes, l.AdminUnacked
 	}
 	s.fan = n.srv.fan.Attach(fanout.Options{
-		Conn: n.output(), To: wire.AppendText(nil, s.address),
+		Conn: n.output(), To: escaped(s.address),
 		AckRequest: n.srv.ackRequest, AckEvery: l.AckEvery, MaxPrivate: private, MaxUnacked: unacked,
 		Overflow: n.t.output().overflow,
 	})
 	n.bound(s.fan.Link())
 	s.current.Store(n.stream)
+	return s
+}
+
+// escaped returns s fit for an attribute value, the same string if it is.
+func escaped(s string) string {
+	if e := wire.AppendText(nil, s); string(e) != s {
+		return string(e)
+	}
 	return s
 }
 

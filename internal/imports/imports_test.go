@@ -45,7 +45,7 @@ var rules = []rule{
 	{"vnode/visitor/token", nil,
 		"what a token proves is known without streams"},
 	{"vnode/visitor", []string{"vnode/internal/wire", "vnode/fanout", "vnode/visitor/websocket", "vnode/visitor/bosh",
-		"vnode/visitor/token"},
+		"vnode/visitor/token", "vnode/internal/socket"},
 		"floor 2: clients know neither rooms nor servers; they declare the Handler they need"},
 	{"vnode/bench/report", nil,
 		"figures are figures, whoever took them"},
