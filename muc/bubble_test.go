@@ -82,7 +82,7 @@ func (b *bubble) client(name string) *client {
 	require.NoError(b.t, err)
 	near, far := net.Pipe()
 	c := &client{jid: jid, admin: jid.Domain == "auth.meet.jitsi", near: near, far: far, read: make(chan struct{})}
-	c.out = b.caster.Attach(fanout.Options{Conn: fanout.Conn{Conn: near, Framing: fanout.Raw}, To: []byte(escaped(jid.String()))})
+	c.out = b.caster.Attach(fanout.Options{Conn: fanout.Conn{Conn: near, Framing: fanout.Raw}, To: escaped(jid.String())})
 	go c.readAll()
 	b.clients[name] = c
 	return c

@@ -2,6 +2,7 @@ package visitor
 
 import (
 	"crypto/rand"
+	"strings"
 	"time"
 
 	"vnode/fanout"
@@ -65,7 +66,7 @@ func (n *negotiation) address(req wire.Child) (wire.JID, error) {
 		asked = r.Text()
 	}
 	if asked == "" {
-		return jid.WithResource(rand.Text()[:16]), nil
+		return jid.WithResource(strings.Clone(rand.Text()[:16])), nil
 	}
 	return wire.ParseJID(jid.String() + "/" + asked)
 }
@@ -83,9 +84,7 @@ func (n *negotiation) replace(find func() *Session) error {
 			return nil
 		}
 		old.end(streamReason(errReplaced))
-		select {
-		case <-old.gone:
-		case <-deadline.C:
+		if !n.srv.waitOver(old, deadline.C) {
 			return errSilent
 		}
 	}
@@ -96,7 +95,7 @@ func (n *negotiation) newSession(jid wire.JID) *Session {
 	l := &n.srv.cfg.Limits
 	s := &Session{
 		srv: n.srv, jid: jid, address: jid.String(), host: n.host, transport: n.name,
-		gone: make(chan struct{}), admin: n.who.admin, named: n.who.named,
+		admin: n.who.admin, named: n.who.named,
 	}
 	private, unacked := l.PrivateBytes, l.Unacked
 	if n.who.admin {

@@ -13,17 +13,16 @@ import (
 // to wait; nothing is lost.
 type meter struct {
 	src    io.Reader
-	total  uint64  // bytes read so far
-	rate   float64 // bytes a second; 0 means no limit
-	burst  float64
+	polled *socket.Conn // src once a read must neither block nor wait; nil before
+	limits *Limits      // nil: none
+	total  uint64       // bytes read so far
 	tokens float64
-	last   time.Time // when tokens was right
-
-	maxRead int // bytes
-
-	// polled is the same as src once a read must neither block nor wait.
-	polled *socket.Conn
+	last   time.Duration // when tokens was right, since meterEpoch
 }
+
+// meterEpoch is what meters count their time from: a time.Duration is a third of
+// a time.Time.
+var meterEpoch = time.Now()
 
 // errPace is returned by a read that must not wait when the client has sent more
 // than it may: pay waits.
@@ -34,15 +33,11 @@ var errPace = errors.New("read again when the bucket has filled")
 const maxWait = time.Second / 4
 
 func newMeter(src io.Reader, l *Limits) *meter {
-	rate := float64(l.BytesPerSecond)
-	return &meter{
-		src: src, rate: rate, burst: float64(l.RateBurst), tokens: float64(l.RateBurst), last: time.Now(),
-		maxRead: max(1, int(rate*maxWait.Seconds())),
-	}
+	return &meter{src: src, limits: l, tokens: float64(l.RateBurst), last: time.Since(meterEpoch)}
 }
 
 // unlimited lifts the limit.
-func (m *meter) unlimited() { m.rate = 0 }
+func (m *meter) unlimited() { m.limits = nil }
 
 func (m *meter) Read(p []byte) (int, error) {
 	if m.polled != nil {
@@ -65,10 +60,11 @@ func (m *meter) tryRead(p []byte) (int, error) {
 
 // portion bounds the debt of one read.
 func (m *meter) portion(p []byte) []byte {
-	if m.rate == 0 {
+	if m.limits == nil {
 		return p
 	}
-	return p[:min(len(p), m.maxRead)]
+	most := int(float64(m.limits.BytesPerSecond) * maxWait.Seconds())
+	return p[:min(len(p), max(1, most))]
 }
 
 // pay waits until the client may send again.
@@ -80,24 +76,21 @@ func (m *meter) pay() {
 
 // debt is how long the client has to wait.
 func (m *meter) debt() time.Duration {
-	if m.rate == 0 {
+	if m.limits == nil {
 		return 0
 	}
-	m.refill()
+	rate := float64(m.limits.BytesPerSecond)
+	now := time.Since(meterEpoch)
+	m.tokens = min(float64(m.limits.RateBurst), m.tokens+(now-m.last).Seconds()*rate)
+	m.last = now
 	if m.tokens >= 0 {
 		return 0
 	}
-	return time.Duration(-m.tokens / m.rate * float64(time.Second))
+	return time.Duration(-m.tokens / rate * float64(time.Second))
 }
 
 // charge counts n bytes that came in.
 func (m *meter) charge(n int) {
 	m.total += uint64(n)
 	m.tokens -= float64(n)
-}
-
-func (m *meter) refill() {
-	now := time.Now()
-	m.tokens = min(m.burst, m.tokens+now.Sub(m.last).Seconds()*m.rate)
-	m.last = now
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -230,6 +231,37 @@ func (s *Server) unbound(sess *Session) {
 	defer s.mu.Unlock()
 	delete(s.sessions, sess.jid)
 	delete(s.ids, sess.id)
+}
+
+// over tells who waits for the end of a session that the Handler knows of it.
+func (s *Server) over(sess *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess.over = true
+	if sess.gone != nil {
+		close(sess.gone)
+	}
+}
+
+// waitOver waits until over has been called. False means that deadline came
+// first.
+func (s *Server) waitOver(sess *Session, deadline <-chan time.Time) bool {
+	s.mu.Lock()
+	if sess.over {
+		s.mu.Unlock()
+		return true
+	}
+	if sess.gone == nil {
+		sess.gone = make(chan struct{})
+	}
+	gone := sess.gone
+	s.mu.Unlock()
+	select {
+	case <-gone:
+		return true
+	case <-deadline:
+		return false
+	}
 }
 
 // admit counts a new connection in, or says which limit refuses it. What is

@@ -25,7 +25,6 @@ type Session struct {
 	address string // jid as a string
 	host    *host  // it logged in at
 	fan     *fanout.Session
-	gone    chan struct{} // closed when the Handler has been told of its end
 	admin   bool
 	named   bool // jid.Local is to be released
 
@@ -46,6 +45,8 @@ type Session struct {
 	transport   string        // of the latest connection
 
 	// Guarded by Server.mu.
+	over  bool          // the Handler has been told of its end
+	gone  chan struct{} // closed then; nil while nobody waits for that
 	id    smID          // to resume it by; zero for none
 	sleep *list.Element // in Server.hibernating; nil while it has a connection
 }
@@ -82,7 +83,7 @@ func (s *Session) finish(err error) {
 	if s.named {
 		s.srv.users.release(s.jid.Local)
 	}
-	close(s.gone)
+	s.srv.over(s)
 	<-s.fan.Done()
 	r := *s.ending.Load()
 	if found := s.fan.Reason(); found != r.label {
