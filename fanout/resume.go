@@ -1,6 +1,9 @@
 package fanout
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // resume carries out [Session.Resume].
 func (sh *shard) resume(c *command) error {
@@ -11,11 +14,11 @@ func (sh *shard) resume(c *command) error {
 		return ErrOverrun
 	case c.h-acked > s.sent.Load()-acked:
 		return ErrBadAck
-	case s.log != nil && s.cursor < s.log.floor.Load(), !s.unacked.has(c.h):
+	case s.log != nil && s.cursor < s.log.floor.Load(), s.unacked != nil && !s.unacked.has(c.h):
 		return ErrOverrun
 	}
 	s.acked.Store(c.h)
-	sh.forget(s, c.h)
+	sh.trim(s)
 	s.replayed = c.h
 	if s.link == nil {
 		sh.b.metrics.suspended.Dec()
@@ -26,9 +29,7 @@ func (sh *shard) resume(c *command) error {
 	s.queue = greeting(c.ms, s.queue)
 	s.queued = 0
 	for _, it := range s.queue {
-		if it.m != nil {
-			s.queued += it.m.size(len(s.to))
-		}
+		s.queued += s.sizeOf(it.ms)
 	}
 	sh.makeReady(s)
 	return nil
@@ -39,14 +40,14 @@ func (sh *shard) resume(c *command) error {
 // they spoke of the old connection: an <a/> from before would tell the client
 // less than <resumed/> did.
 func greeting(ms []*Message, waiting []item) []item {
-	q := make([]item, 0, len(ms)+1+len(waiting))
-	for _, m := range ms {
-		q = append(q, item{m: m, ofLink: true})
-	}
-	q = append(q, item{action: replay, ofLink: true})
+	q := make([]item, 0, 2+len(waiting))
+	q = append(q, item{ms: ms, ofLink: true}, item{action: replay, ofLink: true})
 	for _, it := range waiting {
-		stale := it.ofLink || it.action == justSend && it.m != nil && it.m.nonza
-		if !stale {
+		if it.ofLink {
+			continue
+		}
+		it.ms = slices.DeleteFunc(slices.Clone(it.ms), func(m *Message) bool { return m.nonza })
+		if len(it.ms) > 0 || it.action != justSend {
 			q = append(q, it)
 		}
 	}
@@ -57,6 +58,9 @@ func greeting(ms []*Message, waiting []item) []item {
 // into one batch, and reports whether that was all. Nothing is counted twice.
 func (sh *shard) replay(s *Session, out []byte) ([]byte, bool) {
 	sh.trim(s)
+	if s.unacked == nil {
+		return out, true
+	}
 	done := true
 	kept := s.unacked.from(s.replayed, func(m *Message) bool {
 		if len(out) >= maxBatch {
@@ -94,12 +98,13 @@ func (sh *shard) mayKeep(s *Session, n uint32) bool {
 		return false
 	}
 	sh.trim(s)
+	if s.unacked == nil {
+		s.unacked = &unacked{first: s.sent.Load() - n}
+		sh.keeping++
+	}
 	if s.unacked.count+n > uint32(s.maxUnacked) {
 		sh.overflow(s)
 		return false
-	}
-	if s.unacked.count == 0 {
-		sh.keeping++
 	}
 	return true
 }
@@ -107,20 +112,19 @@ func (sh *shard) mayKeep(s *Session, n uint32) bool {
 // trim forgets what the client has acknowledged since.
 func (sh *shard) trim(s *Session) {
 	h := s.acked.Load()
-	if h == s.unacked.first {
+	if s.unacked == nil || h == s.unacked.first {
 		return
 	}
-	sh.forget(s, h)
+	s.unacked.trim(h)
 	if s.replayed-h > s.sent.Load()-h { // acknowledged beyond what was sent again: it came the first time
 		s.replayed = h
 	}
 }
 
-// forget trims what is unacknowledged to h.
-func (sh *shard) forget(s *Session, h uint32) {
-	before := s.unacked.count
-	s.unacked.trim(h)
-	if before > 0 && s.unacked.count == 0 {
+// forgetAll frees what was kept for the session.
+func (sh *shard) forgetAll(s *Session) {
+	if s.unacked != nil {
+		s.unacked = nil
 		sh.keeping--
 	}
 }
@@ -131,11 +135,13 @@ const tidyEvery = 5 * time.Second
 
 func (sh *shard) tidy() {
 	for _, s := range sh.sessions {
-		if s.unacked.count > 0 {
-			sh.trim(s)
-		}
-		if s.unacked.count == 0 {
-			s.unacked.runs = nil
+		sh.trim(s)
+		switch u := s.unacked; {
+		case u == nil:
+		case u.count == 0:
+			sh.forgetAll(s)
+		case len(u.own) == 0:
+			u.own = nil // room for the snapshot of a join
 		}
 	}
 }

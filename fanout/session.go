@@ -45,7 +45,7 @@ type Options struct {
 
 // Session is the output side of one client. Its methods may be called from any
 // goroutine and, but for Resume, never block; calls from one goroutine take
-// effect in order.
+// effect in order. Slices of messages are the session's from the call on.
 type Session struct {
 	// Static after construction.
 	shard      *shard
@@ -66,26 +66,27 @@ type Session struct {
 	link         *Link // nil while suspended
 	log          *Log  // followed now; lags behind following
 	group        *group
-	index        int    // in group.sessions
-	cursor       uint64 // the next message of log
-	queue        []item // private messages and changes of state, in order
-	queued       int    // bytes of messages in queue
-	unacked      unacked
-	replayed     uint32 // number of the next message to send again
-	unrequested  uint32 // stanzas sent since the last <r/>
-	counting     bool   // acks are enabled
-	resumable    bool   // it outlives its connection
-	closing      bool   // Close was called
-	finishing    bool   // all is encoded; the write side ends with the last byte
-	dead         bool   // nothing more will be sent
-	inReady      bool   // is in shard.ready
-	reason       Reason // why it ended
-	shardSession int    // index in shard.sessions
+	index        int32    // in group.sessions
+	cursor       uint64   // the next message of log
+	queue        []item   // private messages and changes of state, in order
+	queued       int      // bytes of messages in queue
+	unacked      *unacked // nil: nothing
+	replayed     uint32   // number of the next message to send again
+	unrequested  uint32   // stanzas sent since the last <r/>
+	counting     bool     // acks are enabled
+	resumable    bool     // it outlives its connection
+	closing      bool     // Close was called
+	finishing    bool     // all is encoded; the write side ends with the last byte
+	dead         bool     // nothing more will be sent
+	inReady      bool     // is in shard.ready
+	reason       Reason   // why it ended
+	shardSession int32    // index in shard.sessions
 }
 
-// item is one entry of a session's private queue.
+// item is one entry of a session's private queue: messages, then a change of
+// state.
 type item struct {
-	m      *Message
+	ms     []*Message
 	action action
 	log    *Log
 	// after is how far the session must have come in log before the item's
@@ -251,17 +252,33 @@ func (s *Session) Reason() Reason { return s.reason }
 
 // enqueue adds to the private queue. Only the shard calls it.
 func (s *Session) enqueue(it item) {
-	if it.m != nil {
-		s.queued += it.m.size(len(s.to))
-	}
+	s.queued += s.sizeOf(it.ms)
 	s.queue = append(s.queue, it)
 }
 
-// dequeue removes the first item. Only the shard calls it.
-func (s *Session) dequeue() {
-	if m := s.queue[0].m; m != nil {
-		s.queued -= m.size(len(s.to))
+func (s *Session) sizeOf(ms []*Message) (n int) {
+	for _, m := range ms {
+		n += m.size(len(s.to))
 	}
+	return n
+}
+
+// nextPrivate removes the next message of the first item, which has one. Only
+// the shard calls it.
+func (s *Session) nextPrivate() *Message {
+	it := &s.queue[0]
+	m := it.ms[0]
+	it.ms = it.ms[1:]
+	s.queued -= m.size(len(s.to))
+	if len(it.ms) == 0 && it.action == justSend {
+		s.dequeue()
+	}
+	return m
+}
+
+// dequeue removes the first item, whose messages are sent. Only the shard calls
+// it.
+func (s *Session) dequeue() {
 	if len(s.queue) == 1 {
 		s.queue = nil // an idle session holds no queue
 		return

@@ -190,16 +190,8 @@ func (sh *shard) doForSession(c *command) {
 // queue appends the command's messages and its change of state to the
 // session's private queue.
 func (sh *shard) queue(s *Session, c *command, a action) {
-	it := item{log: c.log, after: c.seq}
-	if a == startFollowing {
-		it.after = 0 // the snapshot waits for nothing
-	}
-	for _, m := range c.ms {
-		it.m = m
-		s.enqueue(it)
-	}
-	if a != justSend {
-		s.enqueue(item{action: a, log: c.log, after: c.seq})
+	if len(c.ms) > 0 || a != justSend {
+		s.enqueue(item{ms: c.ms, action: a, log: c.log, after: c.seq})
 	}
 	if s.queued > s.maxPrivate && !s.closing {
 		sh.overflow(s)
@@ -216,7 +208,7 @@ func (sh *shard) attach(s *Session, l *Link) {
 		return
 	}
 	s.link = l
-	s.shardSession = len(sh.sessions)
+	s.shardSession = int32(len(sh.sessions))
 	sh.sessions = append(sh.sessions, s)
 	sh.b.metrics.sessions.Inc()
 }
@@ -278,8 +270,7 @@ func (sh *shard) end(s *Session, reason Reason) {
 		s.reason = reason
 	}
 	s.queue, s.queued = nil, 0
-	sh.forget(s, s.unacked.first+s.unacked.count)
-	s.unacked = unacked{}
+	sh.forgetAll(s)
 	sh.leave(s)
 	l := s.link
 	if l == nil {

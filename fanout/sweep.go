@@ -90,7 +90,7 @@ func (sh *shard) follow(s *Session, l *Log, seq uint64) {
 		g = &group{log: l, head: seq}
 		sh.groups[l] = g
 	}
-	s.log, s.cursor, s.group, s.index = l, seq, g, len(g.sessions)
+	s.log, s.cursor, s.group, s.index = l, seq, g, int32(len(g.sessions))
 	g.sessions = append(g.sessions, s)
 	g.recount()
 	l.marks[sh.index].followers.Add(1)
@@ -229,7 +229,7 @@ func (sh *shard) nextOfLog(s *Session, lagging bool) (m *Message, ok bool) {
 	return m, true
 }
 
-// takeFirst carries out the first item of the private queue.
+// takeFirst carries out a step of the first item of the private queue.
 func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 	it := s.queue[0]
 	if it.action == replay {
@@ -239,15 +239,17 @@ func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 		}
 		return out
 	}
-	s.dequeue()
-	if it.m != nil {
-		out = sh.frame(s, it.m, out)
-		if s.counting && !it.m.nonza {
+	if len(it.ms) > 0 {
+		m := s.nextPrivate()
+		out = sh.frame(s, m, out)
+		if s.counting && !m.nonza {
 			s.unrequested++
 			s.sent.Add(1)
-			sh.keep(s, it.m)
+			sh.keep(s, m)
 		}
+		return out
 	}
+	s.dequeue()
 	switch it.action {
 	case startFollowing:
 		sh.follow(s, it.log, it.after)
@@ -257,8 +259,8 @@ func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 		s.counting, s.resumable = true, it.action == startKeeping
 		s.sent.Store(0)
 		s.acked.Store(0)
-		sh.forget(s, s.unacked.first+s.unacked.count)
-		s.unacked, s.replayed, s.unrequested = unacked{}, 0, 0
+		sh.forgetAll(s)
+		s.replayed, s.unrequested = 0, 0
 	case finish:
 		sh.leave(s)
 		s.finishing = true

@@ -1,18 +1,20 @@
 package fanout
 
+import "slices"
+
 // unacked is what a resumable session has sent and the client has not
 // acknowledged, oldest first: ranges of logs, and what was for this client
 // alone. However much a client leaves unacknowledged of what its room has said,
 // it costs the place in the log. It is owned by the shard.
 type unacked struct {
 	runs  []run
-	first uint32 // number of the oldest, modulo 2^32, counting from 0
+	own   []*Message // those of all runs without a log
+	first uint32     // number of the oldest, modulo 2^32, counting from 0
 	count uint32
 }
 
-// run is n messages of a log from seq on, or a message of its own.
+// run is n messages: of a log from seq on or, without one, the client's own.
 type run struct {
-	m   *Message // nil: of the log
 	log *Log
 	seq uint64
 	n   uint32
@@ -20,8 +22,13 @@ type run struct {
 
 // add appends a message that is kept here.
 func (u *unacked) add(m *Message) {
-	u.runs = append(u.runs, run{m: m, n: 1})
+	u.own = append(u.own, m)
 	u.count++
+	if last := len(u.runs) - 1; last >= 0 && u.runs[last].log == nil {
+		u.runs[last].n++
+		return
+	}
+	u.runs = append(u.runs, run{n: 1})
 }
 
 // extend appends the messages [seq, seq+n) of l.
@@ -40,46 +47,45 @@ func (u *unacked) extend(l *Log, seq uint64, n uint32) {
 // trim forgets all before number h.
 func (u *unacked) trim(h uint32) {
 	left := h - u.first
-	gone := 0
-	for ; gone < len(u.runs) && left > 0; gone++ {
+	gone, own := 0, 0
+	for left > 0 && gone < len(u.runs) {
 		r := &u.runs[gone]
-		if left < r.n { // of a log: a single message goes whole
-			r.seq += uint64(left)
-			r.n -= left
-			u.count -= left
-			break
+		n := min(left, r.n)
+		if r.log == nil {
+			own += int(n)
 		}
-		left -= r.n
-		u.count -= r.n
+		r.seq += uint64(n)
+		r.n -= n
+		left -= n
+		u.count -= n
+		if r.n == 0 {
+			gone++
+		}
 	}
 	u.first = h
-	if gone == 0 {
-		return
-	}
-	n := copy(u.runs, u.runs[gone:])
-	clear(u.runs[n:])
-	u.runs = u.runs[:n]
-	if n == 0 && cap(u.runs) > keepRuns {
-		u.runs = nil // of a burst
-	}
+	u.runs = slices.Delete(u.runs, 0, gone)
+	u.own = slices.Delete(u.own, 0, own)
 }
-
-// keepRuns is how many runs a session that has everything acknowledged keeps
-// room for: those of a quiet room and an answer or two.
-const keepRuns = 2
 
 // from calls f with the messages from number i on, until it says no. It reports
 // false when a log no longer has one of them.
 func (u *unacked) from(i uint32, f func(m *Message) bool) bool {
 	skip := i - u.first
+	own := u.own
 	for _, r := range u.runs {
+		of := own
+		if r.log == nil {
+			own = own[r.n:]
+		}
 		if skip >= r.n {
 			skip -= r.n
 			continue
 		}
 		for k := skip; k < r.n; k++ {
-			m := r.m
-			if m == nil {
+			var m *Message
+			if r.log == nil {
+				m = of[k]
+			} else {
 				m = r.log.at(r.seq + uint64(k))
 			}
 			if m == nil {
@@ -102,7 +108,7 @@ func (u *unacked) has(i uint32) bool {
 			skip -= r.n
 			continue
 		}
-		if r.m == nil && r.seq+uint64(skip) < r.log.floor.Load() {
+		if r.log != nil && r.seq+uint64(skip) < r.log.floor.Load() {
 			return false
 		}
 		skip = 0

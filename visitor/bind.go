@@ -2,7 +2,6 @@ package visitor
 
 import (
 	"crypto/rand"
-	"strings"
 	"time"
 
 	"vnode/fanout"
@@ -66,7 +65,7 @@ func (n *negotiation) address(req wire.Child) (wire.JID, error) {
 		asked = r.Text()
 	}
 	if asked == "" {
-		return jid.WithResource(strings.Clone(rand.Text()[:16])), nil
+		return jid.WithResource(rand.Text()[:16]), nil
 	}
 	return wire.ParseJID(jid.String() + "/" + asked)
 }
@@ -93,8 +92,12 @@ func (n *negotiation) replace(find func() *Session) error {
 // newSession hands the write side to fanout.
 func (n *negotiation) newSession(jid wire.JID) *Session {
 	l := &n.srv.cfg.Limits
+	address, jid := inOne(jid)
+	if n.who.user == jid.Local {
+		n.who.user = jid.Local
+	}
 	s := &Session{
-		srv: n.srv, jid: jid, address: jid.String(), host: n.host, transport: n.name,
+		srv: n.srv, jid: jid, address: address, host: n.host, transport: n.name,
 		admin: n.who.admin, named: n.who.named,
 	}
 	private, unacked := l.PrivateBytes, l.Unacked
@@ -109,6 +112,14 @@ func (n *negotiation) newSession(jid wire.JID) *Session {
 	n.bound(s.fan.Link())
 	s.current.Store(n.stream)
 	return s
+}
+
+// inOne returns the address and the JID with its parts in the memory of that.
+func inOne(jid wire.JID) (address string, parts wire.JID) {
+	s := jid.String()
+	at := len(jid.Local)
+	slash := at + 1 + len(jid.Domain)
+	return s, wire.JID{Local: s[:at], Domain: s[at+1 : slash], Resource: s[slash+1:]}
 }
 
 // escaped returns s fit for an attribute value, the same string if it is.

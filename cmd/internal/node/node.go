@@ -228,6 +228,7 @@ func burst(perSecond float64) int { return int(math.Ceil(perSecond)) }
 // longer than it should.
 func (n *Node) Run(ctx context.Context) error {
 	g, serving := errgroup.WithContext(ctx)
+	g.Go(func() error { n.rest(serving); return nil })
 	web := n.serve(serving, g)
 	for _, p := range n.kept() {
 		n.federation.Keep(p.from, p.to)
