@@ -47,6 +47,7 @@ func (st *stream) run() {
 		st.srv.running.Done()
 		return
 	}
+	st.srv.handler.Opened(sess)
 	sess.run(event{}, nil)
 }
 
