@@ -53,6 +53,8 @@ var rules = []rule{
 		"floor 2: a load test that used the server's packages would share its errors"},
 	{"vnode/internal/xmpptest/...", []string{"vnode/internal/wire", "vnode/internal/xmpptest/..."},
 		"test peers must not lean on what they test"},
+	{"vnode/internal/conformance", nil,
+		"it only looks at the tests"},
 	{"vnode/internal/imports", nil,
 		"it only looks at the others"},
 	{"vnode/cmd/internal/config", []string{"vnode/internal/wire"},
