@@ -9,6 +9,7 @@ const (
 	alarmEmpty   alarm = iota // the last visitor left
 	alarmMain                 // main, or its room, was lost
 	alarmQueue                // who waits may go on
+	alarmHeld                 // presences that wait may be shown
 	alarmConnect              // main has sent participants and no connect
 	alarms
 )
@@ -37,6 +38,8 @@ func (r *room) timeout(now time.Time, a alarm, turn uint64) {
 		r.end(endMainLost, "")
 	case alarmQueue:
 		r.advance()
+	case alarmHeld:
+		r.showHeld()
 	case alarmConnect:
 		r.log.Warn("main has sent participants and no connect: visitors wait; a main of 2022 needs main-without-connect", "visitors", r.queue.joins())
 	}

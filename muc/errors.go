@@ -28,7 +28,7 @@ var (
 	errDials        = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ResourceConstraint, Text: "A transcriber has just been called"}
 	errReadOnly     = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "The audience may read here, not write"}
 	errSlowMode     = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation}
-	errFlood        = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation, Text: "You are writing too fast"}
+	errFlood        = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation, Text: "You are too fast"}
 	errRoomFlood    = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "The room is overactive, please try again later"}
 	errNotForMain   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "The audience may not write to participants"}
 	errModerators   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only moderators can moderate messages"}

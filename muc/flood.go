@@ -5,26 +5,42 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/muc/rate"
 )
+
+// flow is how fast a visitor says things. Most never do.
+type flow struct {
+	writes    rate.Bucket
+	wrote     time.Time // when it did last
+	presences rate.Bucket
+	held      []byte // its latest presence, which waits
+}
+
+func (o *occupant) flowing() *flow {
+	if o.flow == nil {
+		o.flow = new(flow)
+	}
+	return o.flow
+}
 
 // mayWrite decides whether a visitor may say something now, to the room or to
 // one participant.
 func (r *room) mayWrite(o *occupant) (wire.StanzaError, bool) {
-	l := &r.limits.Load().Chat
+	l, f := &r.limits.Load().Chat, o.flowing()
 	switch {
 	case l.Audience == HeardByNobody:
 		return errReadOnly, false
-	case l.SlowMode > 0 && !o.wrote.IsZero() && r.now.Sub(o.wrote) < l.SlowMode:
+	case l.SlowMode > 0 && !f.wrote.IsZero() && r.now.Sub(f.wrote) < l.SlowMode:
 		e := errSlowMode
-		e.Text = fmt.Sprintf("Slow mode: wait %s before the next message", roundUp(l.SlowMode-r.now.Sub(o.wrote)))
+		e.Text = fmt.Sprintf("Slow mode: wait %s before the next message", roundUp(l.SlowMode-r.now.Sub(f.wrote)))
 		return e, false
-	case o.writes.Wait(l.Visitor, r.now) > 0:
+	case f.writes.Wait(l.Visitor, r.now) > 0:
 		return errFlood, false
 	case !r.chat.Take(l.Room, r.now):
 		return errRoomFlood, false
 	}
-	o.writes.Take(l.Visitor, r.now)
-	o.wrote = r.now
+	f.writes.Take(l.Visitor, r.now)
+	f.wrote = r.now
 	return wire.StanzaError{}, true
 }
 
@@ -36,4 +52,52 @@ func roundUp(d time.Duration) time.Duration {
 // tellsMain reports whether main gets what visitors write.
 func (r *room) tellsMain() bool {
 	return r.limits.Load().Chat.Audience == HeardByAll && !r.cfg.MainWithoutConnect
+}
+
+// mayShow decides whether a visitor's presence may be shown now: each goes to
+// the focus, and with a raised hand to main.
+func (r *room) mayShow(o *occupant) bool {
+	return o.flowing().presences.Take(r.limits.Load().Presences, r.now)
+}
+
+// hold keeps a visitor's presence until it may be shown, in place of an earlier
+// one: what counts of presences is the latest.
+func (r *room) hold(o *occupant, stanza []byte) {
+	f := o.flowing()
+	if f.held == nil {
+		r.held = append(r.held, o)
+	}
+	f.held = clone(stanza)
+	r.showHeld()
+}
+
+// unhold forgets a presence that waits: there is a newer one.
+func (o *occupant) unhold() {
+	if o.flow != nil {
+		o.flow.held = nil
+	}
+}
+
+// showHeld shows what was held, as far as the limit allows, in the order in
+// which the visitors began to wait.
+func (r *room) showHeld() {
+	wait, kept := time.Second, r.held[:0]
+	limit := r.limits.Load().Presences
+	for _, o := range r.held {
+		stanza := o.flow.held
+		switch {
+		case stanza == nil || r.jids[o.jid] != o: // shown by now, or gone
+		case r.mayShow(o):
+			if h, _, ok := parse(stanza); ok {
+				r.showVisitor(o, &h, stanza)
+			}
+		default:
+			kept = append(kept, o)
+			wait = min(wait, o.flow.presences.Wait(limit, r.now))
+		}
+	}
+	clear(r.held[len(kept):])
+	if r.held = kept; len(kept) > 0 {
+		r.arm(alarmHeld, wait)
+	}
 }

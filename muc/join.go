@@ -184,6 +184,11 @@ func (r *room) resync(o *occupant, h *wire.Header, x *wire.Child, stanza []byte)
 		r.refuse(o.session, h, errBigPresence)
 		return
 	}
+	if !r.mayShow(o) { // the answer is many times as large
+		r.refuse(o.session, h, errFlood)
+		return
+	}
+	o.unhold()
 	r.read(o, h, stanza)
 	r.out.deliver(o.session, r.snapshot(o, x)...)
 	r.tellFocus(o)

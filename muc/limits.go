@@ -21,6 +21,10 @@ type Limits struct {
 	// once; it is the focus that hears of it later.
 	Joins, Leaves rate.Limit
 
+	// Presences bounds those of one visitor after its join. The latest of
+	// what exceeds it waits.
+	Presences rate.Limit
+
 	Chat Chat
 }
 
@@ -65,7 +69,7 @@ func (l Limits) Validate() error {
 			errs = append(errs, fmt.Errorf("muc: %s is negative", name))
 		}
 	}
-	for name, r := range map[string]rate.Limit{"Joins": l.Joins, "Leaves": l.Leaves, "Chat.Visitor": l.Chat.Visitor, "Chat.Room": l.Chat.Room} {
+	for name, r := range map[string]rate.Limit{"Joins": l.Joins, "Leaves": l.Leaves, "Presences": l.Presences, "Chat.Visitor": l.Chat.Visitor, "Chat.Room": l.Chat.Room} {
 		if r.PerSecond < 0 || r.Burst < 0 {
 			errs = append(errs, fmt.Errorf("muc: %s is negative", name))
 		}

@@ -50,6 +50,16 @@ func (r *room) update(o *occupant, h *wire.Header, stanza []byte) {
 		r.refuse(o.session, h, errBigPresence)
 		return
 	}
+	if !r.mayShow(o) {
+		r.hold(o, stanza)
+		return
+	}
+	r.showVisitor(o, h, stanza)
+}
+
+// showVisitor takes a visitor's presence as its latest, and acts on it.
+func (r *room) showVisitor(o *occupant, h *wire.Header, stanza []byte) {
+	o.unhold()
 	r.read(o, h, stanza)
 	r.out.deliver(o.session, r.self(o))
 	r.tellFocus(o)

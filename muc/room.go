@@ -56,8 +56,7 @@ type occupant struct {
 	name     string // display name, "" when it told none
 	hand     bool   // raised
 	language string // it wants transcribed, "" for none
-	writes   rate.Bucket
-	wrote    time.Time // when it did last
+	flow     *flow  // nil until it says something
 
 	// Of participants: when main sent the join, and how often its streams had
 	// been lost by then.
@@ -127,6 +126,7 @@ type room struct {
 	leaves       rate.Bucket
 	chat         rate.Bucket // of all visitors
 	dials        rate.Bucket // of transcribers
+	held         []*occupant // whose latest presence waits
 	languages    transcription
 	link         link
 	turns        [alarms]uint64 // of each timer's latest setting; older ones are stale

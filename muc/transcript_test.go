@@ -115,6 +115,8 @@ func setLimit(t require.TestingT, l *Limits, name, v string) {
 		l.Joins = perSecond
 	case "leaves":
 		l.Leaves = perSecond
+	case "presences":
+		l.Presences = perSecond
 	case "rooms":
 		l.MaxRooms = int(number)
 	case "visitors":

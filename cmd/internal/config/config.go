@@ -62,6 +62,8 @@ type Config struct {
 	MaxRooms           int     `toml:"max-rooms"`
 	JoinRate           float64 `toml:"join-rate"`
 	LeaveRate          float64 `toml:"leave-rate"`
+	PresenceRate       float64 `toml:"presence-rate"`
+	PresenceBurst      int     `toml:"presence-burst"`
 	MaxConnections     int     `toml:"max-connections"`
 
 	ChatAudience  string   `toml:"chat-audience"`
@@ -205,13 +207,14 @@ func (c *Config) validateLimits(bad func(key, format string, args ...any)) {
 	for key, n := range map[string]int{
 		"max-visitors-per-room": c.MaxVisitorsPerRoom, "max-visitors": c.MaxVisitors, "max-rooms": c.MaxRooms,
 		"max-connections": c.MaxConnections, "chat-burst": c.ChatBurst, "room-chat-burst": c.RoomChatBurst,
+		"presence-burst": c.PresenceBurst,
 	} {
 		if n < 1 {
 			bad(key, "%d is less than 1", n)
 		}
 	}
 	for key, r := range map[string]float64{
-		"join-rate": c.JoinRate, "leave-rate": c.LeaveRate, "chat-rate": c.ChatRate, "room-chat-rate": c.RoomChatRate,
+		"join-rate": c.JoinRate, "leave-rate": c.LeaveRate, "presence-rate": c.PresenceRate, "chat-rate": c.ChatRate, "room-chat-rate": c.RoomChatRate,
 	} {
 		if !(r >= 0 && r <= 1e9) {
 			bad(key, "%v is not a number a second, such as 2 or 0.5; 0 means no limit", r)

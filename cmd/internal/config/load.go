@@ -52,6 +52,8 @@ var usages = []struct{ key, usage string }{
 	{"max-rooms", "`number` of rooms"},
 	{"join-rate", "`number` of visitors let into one room a second, 0 for no limit"},
 	{"leave-rate", "`number` of leaves of one room told to jicofo a second, 0 for no limit"},
+	{"presence-rate", "`number` of presences of one visitor a second, 0 for no limit"},
+	{"presence-burst", "`number` of presences of one visitor at once"},
 	{"chat-audience", "who hears visitors: `all`, visitors or nobody"},
 	{"chat-rate", "`number` of messages of one visitor a second, 0 for no limit"},
 	{"chat-burst", "`number` of messages of one visitor at once"},

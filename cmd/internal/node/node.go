@@ -210,8 +210,9 @@ func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation 
 func roomLimits(c *config.Config) muc.Limits {
 	return muc.Limits{
 		MaxRooms: c.MaxRooms, MaxVisitors: c.MaxVisitorsPerRoom, MaxVisitorsOnNode: c.MaxVisitors,
-		Joins:  rate.Limit{PerSecond: c.JoinRate, Burst: burst(c.JoinRate)},
-		Leaves: rate.Limit{PerSecond: c.LeaveRate, Burst: burst(c.LeaveRate)},
+		Joins:     rate.Limit{PerSecond: c.JoinRate, Burst: burst(c.JoinRate)},
+		Leaves:    rate.Limit{PerSecond: c.LeaveRate, Burst: burst(c.LeaveRate)},
+		Presences: rate.Limit{PerSecond: c.PresenceRate, Burst: c.PresenceBurst},
 		Chat: muc.Chat{
 			Audience: muc.Audience(c.ChatAudience), SlowMode: time.Duration(c.ChatSlowMode),
 			Visitor: rate.Limit{PerSecond: c.ChatRate, Burst: c.ChatBurst},

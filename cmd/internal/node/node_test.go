@@ -37,7 +37,7 @@ func testConfig(t *testing.T, mainS2S string) *config.Config {
 		ID: "v3", StateDir: t.TempDir(), MainDomain: "meet.jitsi", MainS2S: mainS2S, RoomPrefix: "conference",
 		S2STrust: config.TrustAddress, MainGrace: config.Duration(time.Minute), S2S: []string{free}, C2S: []string{free}, HTTP: []string{free}, Admin: free,
 		AuthDomain: "auth.meet.jitsi", MaxVisitorsPerRoom: 1000, MaxVisitors: 1000, MaxRooms: 100, MaxConnections: 1000,
-		ChatAudience: "all", ChatBurst: 1, RoomChatBurst: 1, TokenPromotion: true,
+		ChatAudience: "all", ChatBurst: 1, RoomChatBurst: 1, PresenceBurst: 1, TokenPromotion: true,
 		LogLevel: "info", LogFormat: "text",
 	}
 }

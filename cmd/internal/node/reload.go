@@ -10,7 +10,7 @@ import (
 // reloadable are the keys that take effect without a restart.
 var reloadable = []string{
 	"certificate-file", "key-file", "s2s-trust", "s2s-trusted-addresses", "s2s-ca-file", "s2s-pins", "main-s2s", "log-level",
-	"max-visitors-per-room", "max-visitors", "max-rooms", "join-rate", "leave-rate",
+	"max-visitors-per-room", "max-visitors", "max-rooms", "join-rate", "leave-rate", "presence-rate", "presence-burst",
 	"chat-audience", "chat-rate", "chat-burst", "room-chat-rate", "room-chat-burst", "chat-slow-mode",
 }
 
@@ -65,6 +65,7 @@ func (n *Node) Reload(c *config.Config) error {
 func takeRoomLimits(next, c *config.Config) {
 	next.MaxVisitorsPerRoom, next.MaxVisitors, next.MaxRooms = c.MaxVisitorsPerRoom, c.MaxVisitors, c.MaxRooms
 	next.JoinRate, next.LeaveRate = c.JoinRate, c.LeaveRate
+	next.PresenceRate, next.PresenceBurst = c.PresenceRate, c.PresenceBurst
 	next.ChatAudience, next.ChatSlowMode = c.ChatAudience, c.ChatSlowMode
 	next.ChatRate, next.ChatBurst = c.ChatRate, c.ChatBurst
 	next.RoomChatRate, next.RoomChatBurst = c.RoomChatRate, c.RoomChatBurst
