@@ -1,0 +1,132 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"golang.org/x/sync/singleflight"
+)
+
+// Times of a key set. It says itself how long it is good, within bounds.
+const (
+	setLife    = 6 * time.Hour // when it does not say
+	minSetLife = time.Minute
+	maxSetLife = 24 * time.Hour
+	setRetry   = 30 * time.Second // between requests for a key it does not have, or after a failure
+)
+
+// KeySet is a document with all keys: a JWK set (RFC 7517 §5), or an object
+// whose names are key ids and whose values are certificates in PEM form.
+type KeySet struct {
+	// Static after construction.
+	url    string
+	client *http.Client
+	log    *slog.Logger
+	flight singleflight.Group
+
+	mu    sync.Mutex // guards what follows
+	keys  map[string][]any
+	until time.Time // it is good
+	asked time.Time // latest
+}
+
+// NewKeySet returns the keys of the document at an http or https URL. It is
+// fetched with client when a token wants a key and it is not there, or is no
+// longer good; each request takes at most 5 s.
+func NewKeySet(url string, client *http.Client, log *slog.Logger) *KeySet {
+	return &KeySet{url: url, client: client, log: log}
+}
+
+// Keys implements Keys.
+func (s *KeySet) Keys(ctx context.Context, kid string) ([]any, error) {
+	if kid == "" {
+		return nil, errNoKeyID
+	}
+	keys, ask := s.kept(kid)
+	if ask {
+		select {
+		case <-s.flight.DoChan("", func() (any, error) { s.refresh(); return nil, nil }):
+			keys, _ = s.kept(kid)
+		case <-ctx.Done():
+		}
+	}
+	if keys != nil {
+		return keys, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys == nil {
+		return nil, errNoKey
+	}
+	return nil, errUnknownKey
+}
+
+// kept looks a key up, and says whether the document is to be fetched.
+func (s *KeySet) kept(kid string) (keys []any, ask bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	keys = s.keys[kid]
+	wanted := keys == nil || !now.Before(s.until)
+	return keys, wanted && (s.asked.IsZero() || now.Sub(s.asked) >= setRetry)
+}
+
+// refresh fetches the document. When that fails the old one goes on to be used.
+func (s *KeySet) refresh() {
+	body, life, err := get(s.client, s.url)
+	var keys map[string][]any
+	if err == nil {
+		keys, err = parseSet(body)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = time.Now()
+	if err != nil {
+		s.log.Warn("token keys not fetched", "server", s.url, "error", err)
+		return
+	}
+	if life == 0 {
+		life = setLife
+	}
+	s.keys, s.until = keys, s.asked.Add(min(max(life, minSetLife), maxSetLife))
+}
+
+// parseSet reads a document. Keys of other kinds, or that are secret, are left
+// out: a set may hold more than is for us.
+func parseSet(body []byte) (map[string][]any, error) {
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, fmt.Errorf("token: key set: %w", err)
+	}
+	keys := make(map[string][]any)
+	if list, ok := doc["keys"]; ok {
+		var raw []json.RawMessage
+		if err := json.Unmarshal(list, &raw); err != nil {
+			return nil, fmt.Errorf("token: key set: %w", err)
+		}
+		for _, r := range raw {
+			k, err := jwkset.NewJWKFromRawJSON(r, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
+			if err != nil || k.Marshal().USE == jwkset.UseEnc || usable(k.Key()) != nil {
+				continue
+			}
+			keys[k.Marshal().KID] = append(keys[k.Marshal().KID], k.Key())
+		}
+		return keys, nil
+	}
+	for kid, r := range doc {
+		var text string
+		if json.Unmarshal(r, &text) != nil {
+			continue
+		}
+		if k, err := parsePEM([]byte(text)); err == nil {
+			keys[kid] = k
+		}
+	}
+	return keys, nil
+}

@@ -1,0 +1,249 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/stretchr/testify/require"
+)
+
+// web is a key server: what it says at a path, and what it was asked.
+type web struct {
+	mu     sync.Mutex
+	pages  map[string][]byte // guarded by mu, like the rest
+	maxAge string
+	status int // in place of an answer
+	hang   bool
+	asked  []string
+}
+
+func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	w.asked = append(w.asked, r.URL.Path)
+	page, ok := w.pages[r.URL.Path]
+	status, hang := w.status, w.hang
+	h := http.Header{}
+	if w.maxAge != "" {
+		h.Set("Cache-Control", "public, max-age="+w.maxAge)
+	}
+	w.mu.Unlock()
+	if hang {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	switch {
+	case status == 0 && ok:
+		status = http.StatusOK
+	case status == 0:
+		status = http.StatusNotFound
+	}
+	return &http.Response{StatusCode: status, Status: fmt.Sprint(status), Header: h, Body: io.NopCloser(bytes.NewReader(page))}, nil
+}
+
+func (w *web) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+func (w *web) requests() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.asked)
+}
+
+func pemPath(kid string) string { return fmt.Sprintf("/keys/%x.pem", sha256.Sum256([]byte(kid))) }
+
+func TestKeyServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &web{pages: map[string][]byte{pemPath("a/1"): pairs()["RS256"].public, pemPath("bad"): []byte("no key")}}
+		s := NewKeyServer("https://keys.example/keys/", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+		v := verifier(t, pairs()["RS256"], func(c *Config) { c.Keys = s })
+		verify := func(kid any) error {
+			_, err := v.Verify(context.Background(), sign(t, pairs()["RS256"], body(nil), m{"kid": kid}), "")
+			return err
+		}
+		require.NoError(t, verify("a/1"))
+		require.NoError(t, verify("a/1"))
+		require.Equal(t, 1, w.requests(), "kept")
+		require.Equal(t, errNoKeyID, verify(nil))
+		require.Equal(t, errUnknownKey, verify(strings.Repeat("k", 300)))
+		require.Equal(t, errUnknownKey, verify("b"))
+		require.Equal(t, errUnknownKey, verify("b"))
+		require.Equal(t, 2, w.requests(), "its absence is kept")
+		require.Equal(t, errNoKey, verify("bad"))
+
+		time.Sleep(absentLife)
+		w.set(func() { w.pages[pemPath("b")] = pairs()["RS256"].public })
+		require.NoError(t, verify("b"), "it is there now")
+
+		time.Sleep(keyLife)
+		w.set(func() { w.status = http.StatusInternalServerError })
+		require.NoError(t, verify("a/1"), "better an old key than none")
+		before := w.requests()
+		require.NoError(t, verify("a/1"))
+		require.Equal(t, before, w.requests(), "and not asked for each time")
+
+		time.Sleep(errorLife)
+		w.set(func() { w.status, w.hang = 0, true })
+		start := time.Now()
+		require.Equal(t, errNoKey, verify("slow"))
+		require.Equal(t, fetchTimeout, time.Since(start))
+
+		w.set(func() { w.hang = false; delete(w.pages, pemPath("a/1")) })
+		time.Sleep(errorLife)
+		require.Equal(t, errUnknownKey, verify("a/1"), "the server has withdrawn it")
+	})
+}
+
+// Whoever connects names keys: they cost a bounded rate of requests and bounded
+// memory, and those that are there stay.
+func TestMadeUpKeyIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &web{pages: map[string][]byte{pemPath("good"): pairs()["RS256"].public}}
+		s := NewKeyServer("https://keys.example/keys", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+		_, err := s.Keys(context.Background(), "good")
+		require.NoError(t, err)
+		for i := range 5000 {
+			_, err := s.Keys(context.Background(), fmt.Sprint(i))
+			require.Error(t, err)
+		}
+		require.LessOrEqual(t, w.requests(), fetchBurst+1)
+		_, err = s.Keys(context.Background(), "good")
+		require.NoError(t, err)
+		time.Sleep(10 * time.Minute)
+		for i := range 5000 {
+			_, _ = s.Keys(context.Background(), fmt.Sprint("x", i))
+			time.Sleep(time.Second / fetchRate)
+		}
+		require.LessOrEqual(t, s.absent.order.Len(), maxAbsent)
+		require.Len(t, s.absent.byID, s.absent.order.Len())
+	})
+}
+
+func TestOneRequestForManyWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &web{hang: true}
+		s := NewKeyServer("https://keys.example/keys", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				_, err := s.Keys(context.Background(), "k")
+				require.Equal(t, errNoKey, err)
+			})
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := s.Keys(ctx, "k")
+		require.Equal(t, errNoKey, err)
+		require.Equal(t, time.Second, time.Since(start), "a client waits no longer than it is allowed to")
+		wg.Wait()
+		require.Equal(t, 1, w.requests())
+	})
+}
+
+func jwks(t *testing.T, keys map[string]string) []byte {
+	t.Helper()
+	var list []json.RawMessage
+	for kid, alg := range keys {
+		block, _ := pem.Decode(pairs()[alg].public)
+		public, err := x509.ParsePKIXPublicKey(block.Bytes)
+		require.NoError(t, err)
+		k, err := jwkset.NewJWKFromKey(public, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid}})
+		require.NoError(t, err)
+		raw, err := json.Marshal(k.Marshal())
+		require.NoError(t, err)
+		list = append(list, raw)
+	}
+	list = append(list, json.RawMessage(`{"kty":"oct","kid":"symmetric","k":"`+base64.RawURLEncoding.EncodeToString([]byte(secret))+`"}`),
+		json.RawMessage(`{"kty":"future","kid":"f"}`), json.RawMessage(`7`))
+	b, err := json.Marshal(m{"keys": list})
+	require.NoError(t, err)
+	return b
+}
+
+func TestKeySet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &web{pages: map[string][]byte{"/jwks": jwks(t, map[string]string{"r": "RS256", "e": "ES256", "d": "EdDSA"})}, maxAge: "600"}
+		s := NewKeySet("https://keys.example/jwks", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+		v := verifier(t, pairs()["RS256"], func(c *Config) { c.Keys, c.Algorithms = s, Algorithms })
+		verify := func(alg, kid string) error {
+			_, err := v.Verify(context.Background(), sign(t, pairs()[alg], body(nil), m{"kid": kid}), "")
+			return err
+		}
+		require.NoError(t, verify("RS256", "r"))
+		require.NoError(t, verify("ES256", "e"))
+		require.NoError(t, verify("EdDSA", "d"))
+		require.Equal(t, errUnknownKey, verify("HS256", "symmetric"), "a published secret is none")
+		require.Equal(t, Refusal("there is no key for the token's signature algorithm"), verify("ES256", "r"))
+		require.Equal(t, errNoKeyID, verify("RS256", ""))
+		require.Equal(t, errUnknownKey, verify("RS256", "new"))
+		require.Equal(t, 1, w.requests())
+
+		w.set(func() { w.pages["/jwks"] = jwks(t, map[string]string{"new": "RS256"}) })
+		time.Sleep(setRetry)
+		require.NoError(t, verify("RS256", "new"), "keys roll over at once")
+		require.Equal(t, errUnknownKey, verify("RS256", "r"), "and old ones go")
+		require.Equal(t, 2, w.requests())
+
+		time.Sleep(10 * time.Minute)
+		w.set(func() { w.status = http.StatusBadGateway })
+		require.NoError(t, verify("RS256", "new"), "the old set is better than none")
+		require.Equal(t, 3, w.requests())
+		require.NoError(t, verify("RS256", "new"))
+		require.Equal(t, 3, w.requests())
+	})
+}
+
+func TestKeySetThatIsNotThere(t *testing.T) {
+	for name, page := range map[string]string{"no JSON": "<html>", "no list": `{"keys":7}`, "too large": strings.Repeat(" ", maxBody+1)} {
+		s := NewKeySet("https://keys.example/jwks", &http.Client{Transport: &web{pages: map[string][]byte{"/jwks": []byte(page)}}}, slog.New(slog.DiscardHandler))
+		_, err := s.Keys(t.Context(), "k")
+		require.Equal(t, errNoKey, err, name)
+	}
+}
+
+// The form that names certificates by key id.
+func TestKeySetOfCertificates(t *testing.T) {
+	doc, err := json.Marshal(m{"r": string(pairs()["RS256"].public), "x": "no key", "n": 5})
+	require.NoError(t, err)
+	keys, err := parseSet(doc)
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	require.Len(t, keys["r"], 1)
+}
+
+func TestKeyFiles(t *testing.T) {
+	both := append(append([]byte("a comment\n"), pairs()["RS256"].public...), pairs()["ES256"].public...)
+	keys, algorithms, err := FileKeys(both)
+	require.NoError(t, err)
+	require.Equal(t, []string{"RS256", "ES256"}, algorithms)
+	require.Len(t, keys, 2)
+	for want, content := range map[string]string{
+		"empty":            "\n",
+		"not a public key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}})),
+		"PEM block":        string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}})),
+		"no key in PEM":    "-----BEGIN nonsense",
+	} {
+		_, _, err := FileKeys([]byte(content))
+		require.ErrorContains(t, err, want)
+	}
+	require.False(t, fits("HS256", errors.New("no key")))
+}
