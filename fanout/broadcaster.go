@@ -84,6 +84,25 @@ func New(cfg Config, reg prometheus.Registerer) *Broadcaster {
 	return b
 }
 
+// Lag measures how late the shards are: how long the busiest takes to come to
+// something new. It blocks for so long, or until ctx ends. It must not be called
+// after Close.
+func (b *Broadcaster) Lag(ctx context.Context) time.Duration {
+	start := time.Now()
+	answers := make(chan error, len(b.shards))
+	for _, s := range b.shards {
+		s.post(command{op: opProbe, answer: answers})
+	}
+	for range b.shards {
+		select {
+		case <-answers:
+		case <-ctx.Done():
+			return time.Since(start)
+		}
+	}
+	return time.Since(start)
+}
+
 // Close ends every session still open at once and stops the shards. It blocks
 // until they have stopped or ctx ends. Nothing may be attached afterwards.
 func (b *Broadcaster) Close(ctx context.Context) error {

@@ -48,7 +48,7 @@ type command struct {
 
 	resumable bool       // of opEnable
 	h         uint32     // of opResume
-	answer    chan error // of opResume
+	answer    chan error // of opResume and opProbe
 }
 
 type op uint8
@@ -65,6 +65,7 @@ const (
 	opAbort
 	opNews     // a log was appended to
 	opWritable // await returned
+	opProbe
 	opStop
 )
 
@@ -150,6 +151,8 @@ func (sh *shard) do(c *command) {
 		sh.stop()
 	case opWritable:
 		sh.writable(c.s, c.link, c.err)
+	case opProbe:
+		c.answer <- nil
 	case opResume:
 		c.answer <- sh.resume(c)
 	case opAbort:

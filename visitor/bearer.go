@@ -1,27 +1,66 @@
 package visitor
 
-import "vnode/visitor/token"
+import (
+	"strings"
+
+	"mellium.im/xmpp/stanza"
+
+	"vnode/internal/wire"
+	"vnode/visitor/token"
+)
 
 // bearer is what a connection's request has told of its client, apart from the
 // stream. It is never changed.
 type bearer struct {
-	identity *token.Identity // nil without a token
-	region   string          // as the proxy says
+	grant  *token.Grant // nil without a token
+	region string       // as the proxy says
 }
 
 // Identity is what the client's token has proved, nil without a token. It may be
 // another one when the client has resumed its session with a new token.
-func (s *Session) Identity() *token.Identity {
-	if b := s.bearer.Load(); b != nil {
-		return b.identity
-	}
-	return nil
-}
+func (s *Session) Identity() *token.Identity { return s.bearer.Load().grant.Identity() }
 
 // Region is where the proxy says the client is, "" if it does not.
-func (s *Session) Region() string {
-	if b := s.bearer.Load(); b != nil {
-		return b.region
+func (s *Session) Region() string { return s.bearer.Load().region }
+
+// carry takes over what the request of the session's connection has told. A
+// client that resumes with a new token does so for its sake; one that has none
+// now goes on with the old.
+func (s *Session) carry(st *stream) {
+	b := bearer{st.who.grant, st.request.Region}
+	if old := s.bearer.Load(); old != nil && b.grant == nil {
+		b.grant = old.grant
 	}
-	return ""
+	s.bearer.Store(&b)
+}
+
+var errOtherRoom = wire.StanzaError{
+	Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "The token is for another room",
+}
+
+// mayEnter reports whether the client's token is for the room it sends a
+// presence to. Without having joined it can do nothing else there.
+func (s *Session) mayEnter(h *wire.Header, to wire.JID) bool {
+	grant := s.bearer.Load().grant
+	if grant == nil || string(h.Name) != "presence" || len(h.Type) > 0 {
+		return true
+	}
+	room, tenant := s.srv.roomOf(to)
+	return grant.Covers(room, tenant)
+}
+
+// roomOf takes a room's address apart: [tenant]room@conference.HOST or
+// room@conference.tenant.HOST.
+func (s *Server) roomOf(to wire.JID) (room, tenant string) {
+	tenant, _ = strings.CutPrefix(to.Domain, s.cfg.RoomPrefix+".")
+	tenant = strings.TrimSuffix(strings.TrimSuffix(tenant, s.cfg.Domain), ".")
+	if tenant != "" {
+		return to.Local, tenant
+	}
+	if rest, ok := strings.CutPrefix(to.Local, "["); ok {
+		if tenant, room, ok := strings.Cut(rest, "]"); ok {
+			return room, tenant
+		}
+	}
+	return to.Local, ""
 }

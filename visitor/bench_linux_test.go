@@ -16,6 +16,7 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/visitor/admission"
 )
 
 // quietHandler takes everything.
@@ -54,7 +55,7 @@ func reconnect(b testing.TB, srv *Server, previd string) rawClient {
 	st := srv.newStream(conn, transportWebSocket, false)
 	st.previd = previd
 	st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
-	require.Empty(b, srv.admit(st.peer))
+	require.Nil(b, srv.admit(srv.lifetime, st.peer, admission.Exempt, 0))
 	require.True(b, srv.start(st))
 	return rawClient(fds[1])
 }

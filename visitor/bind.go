@@ -110,6 +110,7 @@ func (n *negotiation) newSession(jid wire.JID) *Session {
 		Overflow: n.t.output().overflow,
 	})
 	n.bound(s.fan.Link())
+	s.carry(n.stream)
 	s.current.Store(n.stream)
 	return s
 }

@@ -6,6 +6,7 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/visitor/admission"
 	"vnode/visitor/bosh"
 )
 
@@ -18,17 +19,20 @@ func (s *Server) newBOSH() {
 	l := &s.cfg.Limits
 	s.bosh = bosh.NewServer(bosh.Config{
 		Sessions: 2 * l.Connections, BodyBytes: 2 * l.NegotiationBytes, InputBytes: l.StanzaBytes,
+		Shard: s.cfg.Shard,
 	}, s.acceptBOSH)
 }
 
 // acceptBOSH takes a session of BOSH as a connection.
 func (s *Server) acceptBOSH(c *bosh.Conn, r *http.Request) bool {
-	peer := peerOf(r.RemoteAddr)
-	if s.admit(peer) != "" {
+	info := s.cfg.Requests.Read(r)
+	peer := admission.Key(info.Client)
+	// It does not wait: strophe asks again by itself.
+	if s.admit(r.Context(), peer, admission.Join, 0) != nil {
 		return false
 	}
-	st := s.newStream(c, transportBOSH, false)
-	st.peer = peer
+	st := s.newStream(c, transportBOSH, info.Secure)
+	st.tell(peer, info)
 	st.t = newBOSHTransport(c, st.meter, s.cfg.Limits.NegotiationBytes)
 	return s.start(st)
 }

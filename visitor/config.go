@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/visitor/admission"
+	"vnode/visitor/request"
+	"vnode/visitor/sasl"
+	"vnode/visitor/token"
 )
 
 // Config says whom the server serves and within which bounds.
@@ -17,7 +21,20 @@ type Config struct {
 	// means that there is none. It is served over TCP only: nobody guesses
 	// passwords through the public WebSocket.
 	AuthDomain string
-	Accounts   Accounts
+	Accounts   sasl.Accounts
+	// AccountDomains are further domains with accounts, for visitors that are
+	// no browsers: jigasi. They are served on every transport.
+	AccountDomains map[string]sasl.Accounts
+	// Tokens verifies those of anonymous clients; nil: none is looked at.
+	Tokens *token.Verifier
+	// RoomPrefix is the first label of the rooms' domains, by which a token's
+	// room is known; default "conference".
+	RoomPrefix string
+	// Requests says what is believed of HTTP requests and which pages may ask.
+	Requests request.Policy
+	// Shard is announced as x-jitsi-shard on plain GETs and over BOSH, unless
+	// empty.
+	Shard string
 	// TLS is for STARTTLS. Without it only trusted listeners can be served.
 	TLS *tls.Config
 	// Identities of Domain, besides server/im, in disco#info (XEP-0030) and
@@ -46,6 +63,13 @@ type Limits struct {
 	// default 500. Loopback and unix sockets are exempt: all that comes
 	// through a proxy comes from there.
 	PerAddress int
+	// JoinsPerSecond is the highest rate of logins; default 2000. A node that
+	// is busy lets in fewer. Who comes back to a session comes first.
+	JoinsPerSecond int
+	// JoinPatience is how long a WebSocket's handshake may wait for its turn;
+	// default 2 s. Who would wait longer is told to come again, with HTTP 503
+	// or resource-constraint.
+	JoinPatience time.Duration
 	// Negotiation is how long a client has from connecting to bind; default
 	// 20 s.
 	Negotiation time.Duration
@@ -58,6 +82,11 @@ type Limits struct {
 	// Logins is how many failed logins end a stream; default 3 (RFC 6120
 	// §6.4.5 wants 2 to 5).
 	Logins int
+	// Guesses is how many wrong passwords one client address may try at once,
+	// GuessEvery the time after which it may try one more; default 20 and
+	// 30 s. Others get temporary-auth-failure.
+	Guesses    int
+	GuessEvery time.Duration
 	// StanzaBytes is the largest stanza of a visitor; default 256 KiB.
 	StanzaBytes int
 	// AdminStanzaBytes is the largest stanza of an admin; default 10 MiB.
@@ -67,6 +96,10 @@ type Limits struct {
 	// what it may send at once; default 64 KiB/s and 512 KiB. Faster ones
 	// are read more slowly, nothing is lost. Admins are exempt.
 	BytesPerSecond, RateBurst int
+	// StanzasPerSecond is how many stanzas a visitor may send in the long run;
+	// default 32. Each counts as so many bytes at least that as many make
+	// BytesPerSecond. Admins are exempt.
+	StanzasPerSecond int
 	// PingAfter is the silence after which a client is asked whether it is
 	// there, PingTimeout the further silence that ends it; default 60 s
 	// each.
@@ -99,6 +132,11 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Connections, 20_000)
 	setDefault(&l.PerAddress, 500)
+	setDefault(&l.JoinsPerSecond, 2000)
+	setDefault(&l.JoinPatience, 2*time.Second)
+	setDefault(&l.Guesses, 20)
+	setDefault(&l.GuessEvery, 30*time.Second)
+	setDefault(&l.StanzasPerSecond, 32)
 	setDefault(&l.Negotiation, 20*time.Second)
 	setDefault(&l.NegotiationBytes, 16<<10)
 	setDefault(&l.NegotiationElements, 32)
@@ -143,6 +181,12 @@ func (c *Config) Validate() error {
 			errs = append(errs, errors.New("auth domain: no accounts"))
 		}
 	}
+	for d := range c.AccountDomains {
+		domain("account domain", d)
+		if d == c.Domain || d == c.AuthDomain {
+			errs = append(errs, fmt.Errorf("account domain: %q is served already", d))
+		}
+	}
 	if c.AuthDomain == c.Domain {
 		errs = append(errs, errors.New("auth domain: same as the domain"))
 	}
@@ -168,6 +212,11 @@ func (l *Limits) validate() []error {
 	}{
 		{"connections", l.Connections, 1},
 		{"connections per address", l.PerAddress, 1},
+		{"joins per second", l.JoinsPerSecond, admission.MinRate},
+		{"join patience", int(l.JoinPatience), 1},
+		{"guesses", l.Guesses, 1},
+		{"time between guesses", int(l.GuessEvery), 1},
+		{"stanzas per second", l.StanzasPerSecond, 1},
 		{"bytes before login", l.NegotiationBytes, 10_000},
 		{"elements before bind", l.NegotiationElements, 8},
 		{"failed logins", l.Logins, 2},

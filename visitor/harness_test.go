@@ -23,6 +23,9 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/visitor/admission"
+	"vnode/visitor/request"
+	"vnode/visitor/sasl"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,8 +37,8 @@ const (
 )
 
 // testAccount is derived once: it takes milliseconds.
-var testAccount = sync.OnceValue(func() Account {
-	a, err := NewAccount("focus", testPassword, true)
+var testAccount = sync.OnceValue(func() sasl.Account {
+	a, err := sasl.NewAccount("focus", testPassword, true)
 	if err != nil {
 		panic(err)
 	}
@@ -45,7 +48,7 @@ var testAccount = sync.OnceValue(func() Account {
 func testConfig() Config {
 	return Config{
 		Domain: testDomain, AuthDomain: testAuth,
-		Accounts: StaticAccounts{"focus": testAccount()},
+		Accounts: sasl.Directory{"focus": testAccount()},
 		Identities: []Identity{
 			{"component", "polls", "polls.v3.meet.jitsi"},
 		},
@@ -95,9 +98,10 @@ func (h *house) shut() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	require.Empty(h.t, h.srv.streams)
-	require.Zero(h.t, h.srv.admitted)
+	inside, addresses := h.srv.gate.Inside()
+	require.Zero(h.t, inside)
+	require.Zero(h.t, addresses)
 	require.Empty(h.t, h.srv.sessions)
-	require.Empty(h.t, h.srv.addresses)
 	require.Empty(h.t, h.srv.users.taken)
 	require.Empty(h.t, h.srv.ids)
 	require.Zero(h.t, h.srv.hibernating.Len())
@@ -196,10 +200,15 @@ func (h *house) returning(previd string) *peer {
 
 // returningOn is returning over a given connection.
 func (h *house) returningOn(near, far net.Conn, previd string) *peer {
-	st := h.srv.newStream(near, transportWebSocket, false)
-	st.previd = previd
+	return h.asking(near, far, request.Info{PrevID: previd})
+}
+
+// asking connects a client over WebSocket whose handshake said something.
+func (h *house) asking(near, far net.Conn, info request.Info) *peer {
+	st := h.srv.newStream(near, transportWebSocket, info.Secure)
+	st.tell(st.peer, info)
 	st.t = newWSTransport(st.meter, nil, h.srv.cfg.Limits.NegotiationBytes)
-	require.Empty(h.t, h.srv.admit(st.peer))
+	require.Nil(h.t, h.srv.admit(h.srv.lifetime, st.peer, admission.Exempt, 0))
 	require.True(h.t, h.srv.start(st))
 	return &peer{t: h.t, conn: far, ws: true}
 }
@@ -403,7 +412,7 @@ const pushed = `<message xmlns='jabber:client' from='v3.meet.jitsi' to='{jid}'><
 func (p *peer) focusLogin() *peer {
 	p.t.Helper()
 	p.open(testAuth)
-	p.play("C: "+auth(mechPlain, "\x00focus\x00"+testPassword), "S: "+saslSuccess)
+	p.play("C: "+auth(sasl.Plain, "\x00focus\x00"+testPassword), "S: "+saslSuccess)
 	p.restart(testAuth)
 	return p
 }
@@ -419,7 +428,7 @@ func (p *peer) focus() *peer {
 }
 
 func auth(mechanism, msg string) string {
-	return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='" + mechanism + "'>" + encodeSASL([]byte(msg)) + "</auth>"
+	return "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='" + mechanism + "'>" + sasl.Encode([]byte(msg)) + "</auth>"
 }
 
 // leave ends the stream in order.

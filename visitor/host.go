@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/visitor/sasl"
 )
 
 // host is a domain the server serves.
 type host struct {
 	name       string
 	mechanisms []mechanism
+	passwords  bool // the mechanisms send some: never in clear
 	tcpOnly    bool
 	// hibernation is how long a session outlives its connection.
 	hibernation time.Duration
@@ -21,9 +23,19 @@ type host struct {
 	pushed      []byte // identities told to a client at bind; nil for none
 }
 
-// mechanism returns the mechanism with that name.
-func (h *host) mechanism(name string) (mechanism, bool) {
-	i := slices.IndexFunc(h.mechanisms, func(m mechanism) bool { return m.name == name })
+// offered are the mechanisms that a client can use on its connection.
+func (h *host) offered(st *stream) []mechanism {
+	if len(st.bindings) > 0 {
+		return h.mechanisms
+	}
+	return slices.DeleteFunc(slices.Clone(h.mechanisms), func(m mechanism) bool { return m.bound })
+}
+
+// mechanism returns the mechanism with that name, if it is offered.
+func (h *host) mechanism(name string, st *stream) (mechanism, bool) {
+	i := slices.IndexFunc(h.mechanisms, func(m mechanism) bool {
+		return m.name == name && (!m.bound || len(st.bindings) > 0)
+	})
 	if i < 0 {
 		return mechanism{}, false
 	}
@@ -33,7 +45,7 @@ func (h *host) mechanism(name string) (mechanism, bool) {
 func (s *Server) newHosts() {
 	visitors := &host{
 		name:       s.cfg.Domain,
-		mechanisms: []mechanism{{mechAnonymous, func(st *stream) exchange { return anonymousExchange{s, st.previd} }}},
+		mechanisms: []mechanism{{mechAnonymous, false, func(st *stream) exchange { return anonymousExchange{s, st} }}},
 		info:       discoInfo(s.cfg.Identities, true),
 		items:      discoItems(s.cfg.Items),
 		pushed:     discoInfo(s.cfg.Identities, false),
@@ -41,16 +53,20 @@ func (s *Server) newHosts() {
 		hibernation: s.cfg.Limits.Hibernation,
 	}
 	s.hosts = map[string]*host{visitors.name: visitors}
-	if s.cfg.AuthDomain == "" {
-		return
+	l := &s.cfg.Limits
+	guesses := sasl.NewGuesses(l.Guesses, l.GuessEvery, s.metrics.guessers.Inc)
+	if s.cfg.AuthDomain != "" {
+		s.hosts[s.cfg.AuthDomain] = &host{
+			name: s.cfg.AuthDomain, tcpOnly: true, passwords: true,
+			mechanisms: passwords(sasl.NewAuthenticator(s.cfg.AuthDomain, s.cfg.Accounts, guesses)),
+			info:       discoInfo(nil, true), items: discoItems(nil), hibernation: l.AuthHibernation,
+		}
 	}
-	a := &authenticator{
-		domain: s.cfg.AuthDomain, accounts: s.cfg.Accounts, decoy: newDecoy(),
-		deriving: make(chan struct{}, maxDeriving()),
-	}
-	s.hosts[a.domain] = &host{
-		name: a.domain, mechanisms: a.mechanisms(), tcpOnly: true,
-		info: discoInfo(nil, true), items: discoItems(nil), hibernation: s.cfg.Limits.AuthHibernation,
+	for domain, accounts := range s.cfg.AccountDomains {
+		s.hosts[domain] = &host{
+			name: domain, passwords: true, mechanisms: passwords(sasl.NewAuthenticator(domain, accounts, guesses)),
+			info: visitors.info, items: visitors.items, pushed: visitors.pushed, hibernation: l.Hibernation,
+		}
 	}
 }
 
@@ -85,6 +101,7 @@ type features struct {
 	declare  bool // on WebSocket: each message is a document of its own
 	startTLS bool
 	offer    []mechanism
+	bindings []sasl.Binding // with mechanisms that use one
 	bind     bool
 	acks     bool // stream management, with bind
 	maxBytes int
@@ -103,6 +120,13 @@ func (f *features) append(dst []byte) []byte {
 		b.Start("mechanisms", "xmlns", wire.NSSASL)
 		for _, m := range f.offer {
 			b.Elem("mechanism", m.name)
+		}
+		b.End()
+	}
+	if len(f.bindings) > 0 && slices.ContainsFunc(f.offer, func(m mechanism) bool { return m.bound }) { // XEP-0440
+		b.Start("sasl-channel-binding", "xmlns", "urn:xmpp:sasl-cb:0")
+		for _, c := range f.bindings {
+			b.Elem("channel-binding", "", "type", c.Type)
 		}
 		b.End()
 	}

@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/fanout"
+	"vnode/visitor/admission"
+	"vnode/visitor/sasl"
 )
 
 func TestConfigIsValidated(t *testing.T) {
@@ -65,7 +67,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 		h.srv.HTTPHandler().ServeHTTP(w, r)
 		require.Equal(t, http.StatusServiceUnavailable, w.Code)
 		require.NotEmpty(t, w.Header().Get("Retry-After"))
-		require.EqualValues(t, 2, testutil.ToFloat64(h.srv.metrics.refused.WithLabelValues(overConnections)))
+		require.EqualValues(t, 2, testutil.ToFloat64(h.srv.metrics.refused[admission.Connections]))
 		a.leave()
 		b.leave()
 		synctest.Wait()
@@ -103,12 +105,12 @@ func TestConnectionsOfOneAddressAreCounted(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, string(got), "resource-constraint", from)
 		}
-		require.EqualValues(t, 3, testutil.ToFloat64(h.srv.metrics.refused.WithLabelValues(overPerAddress)))
+		require.EqualValues(t, 3, testutil.ToFloat64(h.srv.metrics.refused[admission.PerAddress]))
 		for _, p := range peers {
 			p.hangUp()
 		}
 	})
-	require.Equal(t, netip.MustParseAddr("2001:db8::"), peerOf("[2001:db8::1%eth0]:5"))
+	require.Equal(t, netip.MustParseAddr("2001:db8::"), addressOf(textAddr("[2001:db8::1%eth0]:5")))
 }
 
 // endless gives as many bytes as are asked for, at once.
@@ -222,7 +224,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		log = h.log
 		p := h.tcp(true)
 		p.open(testAuth)
-		p.play("C: "+auth(mechPlain, "\x00focus\x00not the right secret"), "S: "+failure("not-authorized"))
+		p.play("C: "+auth(sasl.Plain, "\x00focus\x00not the right secret"), "S: "+failure("not-authorized"))
 		p.leave()
 	})
 	require.Contains(t, log.String(), "login failed")

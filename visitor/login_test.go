@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"github.com/xdg-go/scram"
+
+	"vnode/visitor/sasl"
 )
 
 const limitsBeforeLogin = `<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>16384</max-bytes><idle-seconds>120</idle-seconds></limits>`
@@ -76,7 +78,7 @@ func TestPipelinedLogin(t *testing.T) {
 }
 
 func TestFocusLogsInWithSCRAM(t *testing.T) {
-	for name, hash := range map[string]scram.HashGeneratorFcn{mechSCRAMSHA1: scram.SHA1, mechSCRAMSHA256: scram.SHA256} {
+	for name, hash := range map[string]scram.HashGeneratorFcn{sasl.SCRAMSHA1: scram.SHA1, sasl.SCRAMSHA256: scram.SHA256} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, h *house) {
 				p := h.tcp(true)
@@ -116,7 +118,7 @@ func (p *peer) scram(t *testing.T, name string, hash scram.HashGeneratorFcn, use
 }
 
 func response(msg string) string {
-	return `<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>` + encodeSASL([]byte(msg)) + `</response>`
+	return `<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>` + sasl.Encode([]byte(msg)) + `</response>`
 }
 
 func failure(condition string) string {
@@ -129,23 +131,14 @@ func TestWrongLoginsLookAlike(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, h *house) {
 		p := h.tcp(true)
 		p.open(testAuth)
-		p.scram(t, mechSCRAMSHA1, scram.SHA1, "focus", "wrong")
+		p.scram(t, sasl.SCRAMSHA1, scram.SHA1, "focus", "wrong")
 		p.expect(failure("not-authorized"))
-		p.scram(t, mechSCRAMSHA1, scram.SHA1, "nobody", "wrong")
+		p.scram(t, sasl.SCRAMSHA1, scram.SHA1, "nobody", "wrong")
 		p.expect(failure("not-authorized"))
-		p.scram(t, mechSCRAMSHA1, scram.SHA1, "focus", testPassword)
+		p.scram(t, sasl.SCRAMSHA1, scram.SHA1, "focus", testPassword)
 		p.expect(`<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{data}</success>`)
 		p.hangUp()
 	})
-	d := newDecoy()
-	require.Equal(t, d.account("a"), d.account("a"))
-	require.NotEqual(t, d.account("a").SHA1.Salt, d.account("b").SHA1.Salt)
-	known := testAccount()
-	for _, k := range []struct{ known, made Keys }{{known.SHA1, d.account("a").SHA1}, {known.SHA256, d.account("a").SHA256}} {
-		require.Len(t, k.made.Salt, len(k.known.Salt))
-		require.Len(t, k.made.StoredKey, len(k.known.StoredKey))
-		require.Equal(t, k.known.Iterations, k.made.Iterations)
-	}
 }
 
 func TestTooManyFailedLoginsEndTheStream(t *testing.T) {
@@ -153,7 +146,7 @@ func TestTooManyFailedLoginsEndTheStream(t *testing.T) {
 		p := h.tcp(true)
 		p.open(testAuth)
 		for range 3 {
-			p.play("C: "+auth(mechPlain, "\x00focus\x00wrong"), "S: "+failure("not-authorized"))
+			p.play("C: "+auth(sasl.Plain, "\x00focus\x00wrong"), "S: "+failure("not-authorized"))
 		}
 		p.expect(`<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/><text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>too many failed logins</text></stream:error>`)
 		p.expectEnd()
@@ -165,21 +158,21 @@ func TestSASLRefusals(t *testing.T) {
 		{"unknown mechanism", testAuth, auth("X-NO-SUCH", ""), failure("invalid-mechanism")},
 		{"no mechanism", testAuth, `<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>`, failure("invalid-mechanism")},
 		{"ANONYMOUS at the auth domain", testAuth, anonymousAuth, failure("invalid-mechanism")},
-		{"PLAIN at the visitors' domain", testDomain, auth(mechPlain, "\x00focus\x00"+testPassword), failure("invalid-mechanism")},
+		{"PLAIN at the visitors' domain", testDomain, auth(sasl.Plain, "\x00focus\x00"+testPassword), failure("invalid-mechanism")},
 		{"not base64", testAuth, `<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>!!!</auth>`, failure("incorrect-encoding")},
 		{"base64 with loose bits", testAuth, `<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AB==</auth>`, failure("incorrect-encoding")},
-		{"PLAIN of one part", testAuth, auth(mechPlain, "focus"), failure("malformed-request")},
-		{"PLAIN of four parts", testAuth, auth(mechPlain, "\x00focus\x00pw\x00x"), failure("malformed-request")},
-		{"PLAIN, empty password", testAuth, auth(mechPlain, "\x00focus\x00"), failure("malformed-request")},
-		{"PLAIN, not UTF-8", testAuth, auth(mechPlain, "\x00focus\x00\xff"), failure("malformed-request")},
-		{"PLAIN, unknown user", testAuth, auth(mechPlain, "\x00nobody\x00"+testPassword), failure("not-authorized")},
-		{"PLAIN, user that is no localpart", testAuth, auth(mechPlain, "\x00fo@cus/x\x00"+testPassword), failure("not-authorized")},
-		{"PLAIN, password refused by SASLprep", testAuth, auth(mechPlain, "\x00focus\x00a\x07b"), failure("not-authorized")},
-		{"PLAIN as somebody else", testAuth, auth(mechPlain, "root@auth.meet.jitsi\x00focus\x00"+testPassword), failure("invalid-authzid")},
-		{"SCRAM, garbage", testAuth, auth(mechSCRAMSHA1, "garbage"), failure("malformed-request")},
-		{"SCRAM, not UTF-8", testAuth, auth(mechSCRAMSHA1, "n,,n=\xff,r=x"), failure("malformed-request")},
-		{"SCRAM with channel binding", testAuth, auth(mechSCRAMSHA1, "p=tls-exporter,,n=focus,r=x"), failure("not-authorized")},
-		{"SCRAM extension", testAuth, auth(mechSCRAMSHA1, "n,,m=x,n=focus,r=x"), failure("malformed-request")},
+		{"PLAIN of one part", testAuth, auth(sasl.Plain, "focus"), failure("malformed-request")},
+		{"PLAIN of four parts", testAuth, auth(sasl.Plain, "\x00focus\x00pw\x00x"), failure("malformed-request")},
+		{"PLAIN, empty password", testAuth, auth(sasl.Plain, "\x00focus\x00"), failure("malformed-request")},
+		{"PLAIN, not UTF-8", testAuth, auth(sasl.Plain, "\x00focus\x00\xff"), failure("malformed-request")},
+		{"PLAIN, unknown user", testAuth, auth(sasl.Plain, "\x00nobody\x00"+testPassword), failure("not-authorized")},
+		{"PLAIN, user that is no localpart", testAuth, auth(sasl.Plain, "\x00fo@cus/x\x00"+testPassword), failure("not-authorized")},
+		{"PLAIN, password refused by SASLprep", testAuth, auth(sasl.Plain, "\x00focus\x00a\x07b"), failure("not-authorized")},
+		{"PLAIN as somebody else", testAuth, auth(sasl.Plain, "root@auth.meet.jitsi\x00focus\x00"+testPassword), failure("invalid-authzid")},
+		{"SCRAM, garbage", testAuth, auth(sasl.SCRAMSHA1, "garbage"), failure("malformed-request")},
+		{"SCRAM, not UTF-8", testAuth, auth(sasl.SCRAMSHA1, "n,,n=\xff,r=x"), failure("malformed-request")},
+		{"SCRAM with channel binding, without the name for it", testAuth, auth(sasl.SCRAMSHA1, "p=tls-exporter,,n=focus,r=x"), failure("not-authorized")},
+		{"SCRAM extension", testAuth, auth(sasl.SCRAMSHA1, "n,,m=x,n=focus,r=x"), failure("malformed-request")},
 		{"response to nothing", testAuth, response("x"), failure("malformed-request")},
 		{"abort", testAuth, `<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>`, failure("aborted")},
 		{"unknown element", testAuth, `<foo xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>`, failure("malformed-request")},
@@ -197,8 +190,8 @@ func TestSASLRefusals(t *testing.T) {
 
 func TestSASLWithoutInitialResponse(t *testing.T) {
 	for _, c := range []struct{ mechanism, msg, want string }{
-		{mechPlain, "\x00focus\x00" + testPassword, saslSuccess},
-		{mechSCRAMSHA256, "n,,n=focus,r=abc", `<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{data}</challenge>`},
+		{sasl.Plain, "\x00focus\x00" + testPassword, saslSuccess},
+		{sasl.SCRAMSHA256, "n,,n=focus,r=abc", `<challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{data}</challenge>`},
 	} {
 		inBubble(t, nil, func(t *testing.T, h *house) {
 			p := h.tcp(true)
@@ -226,7 +219,7 @@ func TestSCRAMSecondMessage(t *testing.T) {
 				p := h.tcp(true)
 				p.open(testAuth)
 				p.play(
-					"C: "+auth(mechSCRAMSHA1, "n,,n=focus,r=abc"),
+					"C: "+auth(sasl.SCRAMSHA1, "n,,n=focus,r=abc"),
 					"S: <challenge xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{data}</challenge>",
 					"C: "+response(msg),
 				)
@@ -316,16 +309,4 @@ func TestAnonymousUsersDifferInTheirFirstDigits(t *testing.T) {
 		u.release(digits)
 	}
 	require.Empty(t, u.taken)
-}
-
-func TestAccounts(t *testing.T) {
-	_, err := NewAccount("focus", "a\x07b", true)
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), "a\x07b", "errors do not quote passwords")
-	a := &authenticator{domain: testAuth}
-	for authzid, want := range map[string]bool{
-		"": true, "focus@auth.meet.jitsi": true, "focus@v3.meet.jitsi": false, "focus@auth.meet.jitsi/x": false, "focus": false, "@": false,
-	} {
-		require.Equal(t, want, a.mayAct("focus", authzid), authzid)
-	}
 }

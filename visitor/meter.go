@@ -3,6 +3,7 @@ package visitor
 import (
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"vnode/internal/socket"
@@ -28,8 +29,9 @@ var meterEpoch = time.Now()
 // than it may: pay waits.
 var errPace = errors.New("read again when the bucket has filled")
 
-// maxWait is the longest wait the debt of one read can make: a stream that is
-// to end is not held up by its meter.
+// maxWait is the longest wait that the bytes of one read can make, and the
+// longest in one go: a stream that is to end is not held up by its meter. A read
+// that has to wait for longer fails as if its deadline had passed.
 const maxWait = time.Second / 4
 
 func newMeter(src io.Reader, l *Limits) *meter {
@@ -43,7 +45,11 @@ func (m *meter) Read(p []byte) (int, error) {
 	if m.polled != nil {
 		return m.tryRead(p)
 	}
-	m.pay()
+	d := m.debt()
+	time.Sleep(min(d, maxWait))
+	if d > maxWait { // many small stanzas were in one read
+		return 0, os.ErrDeadlineExceeded
+	}
 	n, err := m.src.Read(m.portion(p))
 	m.charge(n)
 	return n, err
@@ -93,4 +99,12 @@ func (m *meter) debt() time.Duration {
 func (m *meter) charge(n int) {
 	m.total += uint64(n)
 	m.tokens -= float64(n)
+}
+
+// took counts a stanza of n bytes, which charge has seen: it costs as much as one
+// of which StanzasPerSecond make BytesPerSecond.
+func (m *meter) took(n int) {
+	if m.limits != nil {
+		m.tokens -= float64(max(0, m.limits.BytesPerSecond/m.limits.StanzasPerSecond-n))
+	}
 }

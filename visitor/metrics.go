@@ -5,13 +5,19 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/visitor/admission"
+	"vnode/visitor/sasl"
 )
 
 type metrics struct {
 	sessions *prometheus.GaugeVec
 	closed   map[fanout.Reason]prometheus.Counter
 	logins   *prometheus.CounterVec
-	refused  *prometheus.CounterVec
+	refused  map[admission.Limit]prometheus.Counter
+	waited   prometheus.Histogram
+	rate     prometheus.Gauge
+	delay    prometheus.Gauge
+	guessers prometheus.Counter
 	// resumptions is by result.
 	resumptions map[string]prometheus.Counter
 	stanzas     prometheus.Counter
@@ -28,9 +34,6 @@ const (
 	resumeBadAck   = "bad_ack"
 	resumeOverrun  = "overrun" // what was missed is no longer kept
 	resumeTimeout  = "timeout" // the session was busy for too long
-
-	overConnections = "connections"
-	overPerAddress  = "per_address"
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -40,6 +43,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	resumptions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vnode_visitor_resumptions_total", Help: "Attempts to resume a session (XEP-0198).",
 	}, []string{"result"})
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_visitor_refused_total", Help: "Connections refused, by the limit reached.",
+	}, []string{"limit"})
 	m := &metrics{
 		resumptions: make(map[string]prometheus.Counter),
 		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -49,9 +55,20 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vnode_visitor_logins_total", Help: "SASL exchanges ended.",
 		}, []string{"mechanism", "result"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "vnode_visitor_refused_total", Help: "Connections refused, by the limit reached.",
-		}, []string{"limit"}),
+		refused: make(map[admission.Limit]prometheus.Counter),
+		waited: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "vnode_visitor_admission_wait_seconds", Help: "How long clients waited to be let in.",
+			Buckets: []float64{0, .05, .1, .25, .5, 1, 2, 5},
+		}),
+		rate: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_visitor_admission_rate", Help: "Logins let in per second at most, as the node can serve them.",
+		}),
+		delay: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_visitor_delay_seconds", Help: "The longest delay seen in the latest interval.",
+		}),
+		guessers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_visitor_guessing_total", Help: "Logins refused because of wrong passwords from the same address.",
+		}),
 		stanzas: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vnode_visitor_received_stanzas_total", Help: "Stanzas received from clients after bind.",
 		}),
@@ -67,16 +84,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.sessions.WithLabelValues(t, stateBound)
 		m.sessions.WithLabelValues(t, stateHibernating)
 	}
-	for _, name := range []string{mechAnonymous, mechPlain, mechSCRAMSHA1, mechSCRAMSHA256} {
+	for _, name := range append([]string{mechAnonymous}, sasl.Mechanisms...) {
 		m.logins.WithLabelValues(name, "success")
 		m.logins.WithLabelValues(name, "failure")
 	}
-	m.refused.WithLabelValues(overConnections)
-	m.refused.WithLabelValues(overPerAddress)
+	for _, l := range admission.AllLimits {
+		m.refused[l] = refused.WithLabelValues(string(l))
+	}
 	for _, r := range []string{resumeOK, resumeNotFound, resumeBadAck, resumeOverrun, resumeTimeout} {
 		m.resumptions[r] = resumptions.WithLabelValues(r)
 	}
-	reg.MustRegister(m.sessions, closed, resumptions, m.logins, m.refused, m.stanzas, m.bytes)
+	reg.MustRegister(m.sessions, closed, resumptions, m.logins, refused, m.waited, m.rate, m.delay, m.guessers, m.stanzas, m.bytes)
 	return m
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/visitor/sasl"
 	"vnode/visitor/websocket"
 )
 
@@ -31,7 +32,7 @@ type negotiation struct {
 //
 //go:noinline
 func (st *stream) negotiate() *Session {
-	n := &negotiation{stream: st, secure: st.trusted || st.name != transportTCP}
+	n := &negotiation{stream: st, secure: st.trusted}
 	sess, err := n.run()
 	if err == nil {
 		return sess
@@ -173,12 +174,18 @@ func (n *negotiation) features() []byte {
 	switch {
 	case n.who.user != "":
 		f.bind, f.acks, f.maxBytes = true, n.t.output().acks, n.maxBytes()
-	case !n.secure:
-		f.startTLS = true
+	case !n.isSecure():
+		f.startTLS = n.name == transportTCP
 	default:
-		f.offer = n.host.mechanisms
+		f.offer, f.bindings = n.host.offered(n.stream), n.bindings
 	}
 	return f.append(nil)
+}
+
+// isSecure reports whether the client may log in: over TCP never in clear; over
+// HTTP, where a browser's page does not choose, with a password not.
+func (n *negotiation) isSecure() bool {
+	return n.secure || n.name != transportTCP && !n.host.passwords
 }
 
 // maxBytes is the largest stanza the client may send after login.
@@ -247,7 +254,8 @@ func (n *negotiation) startTLS() error {
 	if err := n.flush([]byte("<proceed xmlns='" + wire.NSTLS + "'/>")); err != nil {
 		return err
 	}
-	conn := tls.Server(n.raw, n.srv.cfg.TLS)
+	cert := new(shownCert)
+	conn := tls.Server(n.raw, cert.noted(n.srv.cfg.TLS))
 	if tcp.r.Reset(n.meter) > 0 {
 		return fmt.Errorf("%w: data in clear behind <starttls/>", errTLS)
 	}
@@ -255,6 +263,7 @@ func (n *negotiation) startTLS() error {
 		return fmt.Errorf("%w: %w", errTLS, err)
 	}
 	n.conn, n.meter.src, n.secure = conn, conn, true
+	n.bindings = sasl.Bindings(conn.ConnectionState(), cert.leaf)
 	return n.open()
 }
 
@@ -265,7 +274,7 @@ func (n *negotiation) sasl(h *wire.Header, data []byte) error {
 	case err != nil:
 		return n.saslFailed(err)
 	case who == nil:
-		return n.flush(wire.NewBuilder(nil).Elem("challenge", encodeSASL(out), "xmlns", wire.NSSASL).Bytes())
+		return n.flush(wire.NewBuilder(nil).Elem("challenge", sasl.Encode(out), "xmlns", wire.NSSASL).Bytes())
 	}
 	n.who, n.exchange = *who, nil
 	n.srv.metrics.logins.WithLabelValues(n.running, "success").Inc()
@@ -273,7 +282,7 @@ func (n *negotiation) sasl(h *wire.Header, data []byte) error {
 	if n.who.admin {
 		n.meter.unlimited()
 	}
-	if err := n.flush(wire.NewBuilder(nil).Elem("success", encodeSASL(out), "xmlns", wire.NSSASL).Bytes()); err != nil {
+	if err := n.flush(wire.NewBuilder(nil).Elem("success", sasl.Encode(out), "xmlns", wire.NSSASL).Bytes()); err != nil {
 		return err
 	}
 	n.t.restart()
@@ -284,25 +293,25 @@ func (n *negotiation) saslStep(h *wire.Header, data []byte) (out []byte, who *lo
 	initial := false
 	switch string(h.Name) {
 	case "auth":
-		m, ok := n.host.mechanism(h.Attr("mechanism"))
+		m, ok := n.host.mechanism(h.Attr("mechanism"), n.stream)
 		switch {
-		case !n.secure:
-			return nil, nil, failEncryptionRequired
+		case !n.isSecure():
+			return nil, nil, sasl.EncryptionRequired
 		case !ok:
-			return nil, nil, failInvalidMechanism
+			return nil, nil, sasl.InvalidMechanism
 		}
 		n.exchange, n.running, initial = m.start(n.stream), m.name, true
 	case "response":
 	case "abort":
-		return nil, nil, failAborted
+		return nil, nil, sasl.Aborted
 	default:
-		return nil, nil, failMalformedRequest
+		return nil, nil, sasl.MalformedRequest
 	}
 	if n.exchange == nil {
-		return nil, nil, failMalformedRequest
+		return nil, nil, sasl.MalformedRequest
 	}
 	text := wire.Child{Header: *h, Raw: data}
-	msg, err := decodeSASL(text.Text(), initial)
+	msg, err := sasl.Decode(text.Text(), initial)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -312,20 +321,18 @@ func (n *negotiation) saslStep(h *wire.Header, data []byte) (out []byte, who *lo
 // saslFailed answers a failed login. The stream goes on for another try, a few
 // times (RFC 6120 §6.4.5).
 func (n *negotiation) saslFailed(err error) error {
-	failure, ok := err.(saslFailure)
+	failure, ok := failureOf(err)
 	if !ok {
 		return err
 	}
 	if n.running != "" {
 		n.srv.metrics.logins.WithLabelValues(n.running, "failure").Inc()
 		n.srv.log.Info("login failed", "peer", n.raw.RemoteAddr().String(), "transport", n.name,
-			"mechanism", n.running, "reason", string(failure))
+			"mechanism", n.running, "reason", string(failure.condition), "text", failure.text)
 	}
 	n.exchange, n.running = nil, ""
 	n.failed++
-	n.out = n.t.appendElement(n.out[:0], wire.NewBuilder(nil).Start("failure", "xmlns", wire.NSSASL).
-		Elem(string(failure), "").Bytes())
-	if err := n.flush(); err != nil {
+	if err := n.flush(failure.element()); err != nil {
 		return err
 	}
 	if n.failed >= n.srv.cfg.Limits.Logins {

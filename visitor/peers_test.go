@@ -128,7 +128,7 @@ func TestSTARTTLSComesFirstWhereAnybodyCanConnect(t *testing.T) {
 			p := h.tcp(false)
 			require.Equal(t, `<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>`+limitsBeforeLogin+`</stream:features>`,
 				p.open(testAuth))
-			p.play("C: "+auth(mechPlain, "\x00focus\x00"+testPassword), "S: "+failure("encryption-required"))
+			p.play("C: "+auth("PLAIN", "\x00focus\x00"+testPassword), "S: "+failure("encryption-required"))
 			p.leave()
 		})
 	})

@@ -200,6 +200,7 @@ func (s *Session) answerClaim() (answered bool, err error) {
 	c.st.bound(link)
 	old := s.current.Swap(c.st)
 	s.asked, s.transport = false, c.st.name
+	s.carry(c.st)
 	s.srv.resumed(s, c.st)
 	c.answer(nil)
 	if old != nil {

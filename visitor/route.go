@@ -1,6 +1,8 @@
 package visitor
 
 import (
+	"time"
+
 	"vnode/fanout"
 	"vnode/internal/wire"
 )
@@ -31,6 +33,7 @@ func (s *Session) element(data []byte) error {
 		}
 		return errUnsupported
 	}
+	s.current.Load().meter.took(len(data))
 	s.srv.metrics.stanzas.Inc()
 	s.srv.metrics.bytes.Add(float64(len(data)))
 	if s.acks.Load() {
@@ -57,8 +60,12 @@ func (s *Session) route(h *wire.Header, data []byte) {
 	switch {
 	case to.IsZero() || to == s.jid.Bare():
 		s.toAccount(h, q)
+	case host == nil && !s.mayEnter(h, to):
+		s.refuse(h, errOtherRoom)
 	case host == nil:
+		began := time.Now()
 		s.srv.handler.Stanza(s, data, h, to)
+		s.srv.gate.Observe(time.Since(began)) // it waits for rooms that are busy
 	case to.Local == "":
 		s.toHost(host, h, q, data)
 	default:

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,6 +17,7 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/visitor/admission"
 	"vnode/visitor/bosh"
 )
 
@@ -61,14 +61,15 @@ type Server struct {
 	ackRequest *fanout.Message
 	bosh       *bosh.Server
 	pollers    *pollers
+	gate       *admission.Gate
+	lifetime   context.Context // ends when Close begins
+	end        context.CancelFunc
 
 	running sync.WaitGroup // streams, and sessions from bind to their end
 	cutting atomic.Bool    // Close has run out of time
 
 	mu        sync.Mutex // guards what follows
 	streams   map[*stream]struct{}
-	admitted  int                // streams, and connections on their way to become one
-	addresses map[netip.Addr]int // the same of each client address that is not exempt
 	sessions  map[wire.JID]*Session
 	ids       map[smID]*Session // those that can be resumed
 	listeners map[net.Listener]struct{}
@@ -89,25 +90,28 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 	if cfg.Software == "" {
 		cfg.Software = "vnode"
 	}
+	if cfg.RoomPrefix == "" {
+		cfg.RoomPrefix = "conference"
+	}
 	s := &Server{
 		cfg: cfg, fan: fan, handler: h, log: log, metrics: newMetrics(reg), users: newUsers(),
 		version:    softwareVersion(cfg.Software, cfg.Version),
 		services:   newServices(cfg.Services),
 		ackRequest: fanout.NewNonza(smRequest),
 		streams:    make(map[*stream]struct{}),
-		addresses:  make(map[netip.Addr]int),
 		sessions:   make(map[wire.JID]*Session),
 		ids:        make(map[smID]*Session),
 		listeners:  make(map[net.Listener]struct{}),
 		pollers:    newPollers(&cfg.Limits),
 	}
+	s.gate = admission.NewGate(admission.Limits{
+		Connections: cfg.Limits.Connections, PerAddress: cfg.Limits.PerAddress, Rate: cfg.Limits.JoinsPerSecond,
+	})
+	s.lifetime, s.end = context.WithCancel(context.Background())
 	s.newHosts()
 	s.newBOSH()
 	return s, nil
 }
-
-// maxDeriving leaves half of the cores to those who are logged in.
-func maxDeriving() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // Deliver sends m to the session bound to the full JID to. False means that
 // there is none.
@@ -173,6 +177,7 @@ func (s *Server) beginClosing() ([]live, []*Session) {
 	listeners := s.listeners
 	s.listeners = nil
 	s.mu.Unlock()
+	s.end()
 	for ln := range listeners {
 		ln.Close()
 	}
@@ -264,40 +269,40 @@ func (s *Server) waitOver(sess *Session, deadline <-chan time.Time) bool {
 	}
 }
 
-// admit counts a new connection in, or says which limit refuses it. What is
-// admitted is given to start or to release.
-func (s *Server) admit(peer netip.Addr) (refusal string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.admitted >= s.cfg.Limits.Connections:
-		refusal = overConnections
-	case s.addresses[peer] >= s.cfg.Limits.PerAddress:
-		refusal = overPerAddress
-	default:
-		s.admitted++
-		if peer.IsValid() {
-			s.addresses[peer]++
-		}
-		return ""
+// admit asks the gate for a new connection, and waits for its turn for as long
+// as patience and ctx allow. What is admitted is given to start, or leaves the
+// gate.
+func (s *Server) admit(ctx context.Context, peer netip.Addr, kind admission.Kind, patience time.Duration) *admission.Refusal {
+	began := time.Now()
+	refusal := s.gate.Enter(ctx, peer, kind, patience)
+	if refusal != nil {
+		s.metrics.refused[refusal.Limit].Inc()
+	} else if kind != admission.Exempt {
+		s.metrics.waited.Observe(time.Since(began).Seconds())
 	}
-	s.metrics.refused.WithLabelValues(refusal).Inc()
 	return refusal
 }
 
-// release takes an admission back.
-func (s *Server) release(peer netip.Addr) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.releaseLocked(peer)
-}
-
-func (s *Server) releaseLocked(peer netip.Addr) {
-	s.admitted--
-	if n := s.addresses[peer]; n > 1 {
-		s.addresses[peer] = n - 1
-	} else {
-		delete(s.addresses, peer)
+// Watch adapts the rate at which clients are let in to how late the node is,
+// until ctx ends. It must end before the Broadcaster does. Without it the rate
+// stays what it is at start.
+func (s *Server) Watch(ctx context.Context) {
+	due := time.Now().Add(admission.Interval)
+	timer := time.NewTimer(admission.Interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		s.gate.Observe(time.Since(due)) // a busy machine's timers are late
+		s.gate.Observe(s.fan.Lag(ctx))
+		rate, delay := s.gate.Adapt()
+		s.metrics.rate.Set(rate)
+		s.metrics.delay.Set(delay.Seconds())
+		due = time.Now().Add(admission.Interval)
+		timer.Reset(admission.Interval)
 	}
 }
 
@@ -305,7 +310,7 @@ func (s *Server) releaseLocked(peer netip.Addr) {
 // the server is closing or the connection broken, and the stream is closed.
 func (s *Server) start(st *stream) bool {
 	if st.deadline() != nil || !s.track(st) {
-		s.release(st.peer)
+		s.gate.Leave(st.peer)
 		st.raw.Close()
 		return false
 	}
@@ -333,7 +338,7 @@ func (s *Server) forget(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st)
-	s.releaseLocked(st.peer)
+	s.gate.Leave(st.peer)
 	state := stateNegotiating
 	if st.session != nil {
 		state = stateBound

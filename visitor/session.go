@@ -33,7 +33,7 @@ type Session struct {
 	wake    atomic.Pointer[alarm]  // while it hibernates
 	ending  atomic.Pointer[reason] // set once, by what ended it first
 	claim   atomic.Pointer[claim]  // a connection that wants to take over
-	bearer  atomic.Pointer[bearer] // who its latest connection's request proved
+	bearer  atomic.Pointer[bearer] // what its latest connection's request told
 	acks    atomic.Bool            // stream management is enabled
 	counted atomic.Uint32          // stanzas received since then, modulo 2^32
 

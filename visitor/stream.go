@@ -11,6 +11,8 @@ import (
 	"vnode/fanout"
 	"vnode/internal/socket"
 	"vnode/internal/wire"
+	"vnode/visitor/request"
+	"vnode/visitor/sasl"
 	"vnode/visitor/websocket"
 )
 
@@ -18,19 +20,21 @@ import (
 type stream struct {
 	// Static after construction.
 	srv     *Server
-	raw     net.Conn   // as accepted; deadlines are set on it
-	peer    netip.Addr // counted under; invalid when exempt
-	name    string     // of the transport
-	trusted bool       // a listener that needs no TLS
-	previd  string     // of the session the client says it comes back to; a secret
+	raw     net.Conn     // as accepted; deadlines are set on it
+	peer    netip.Addr   // counted under; invalid when exempt
+	name    string       // of the transport
+	trusted bool         // a listener that needs no TLS
+	previd  string       // of the session the client says it comes back to; a secret
+	request request.Info // of the connection, if it began with one
 
 	// Owned by the goroutine of the stream or, once it has resumed a session,
 	// of that.
-	conn  net.Conn // raw, or TLS over it
-	meter *meter
-	t     transport
-	who   login        // once logged in
-	link  *fanout.Link // once bound: the write side
+	conn     net.Conn       // raw, or TLS over it
+	bindings []sasl.Binding // of the TLS that ends here
+	meter    *meter
+	t        transport
+	who      login        // once logged in
+	link     *fanout.Link // once bound: the write side
 
 	released atomic.Bool // fanout has let go of it
 

@@ -15,11 +15,11 @@ const page = "vnode: XMPP over BOSH (XEP-0124, XEP-0206)\n"
 // GET or HEAD, with which clients check that the node is there, gets a short
 // page.
 //
-// Any page may ask, from any origin, as Prosody allows it: what a request
-// may do depends on its sid, which no other page knows, and on no cookie.
+// Which origins' pages may ask is the caller's to say. Any may, as far as this
+// goes: what a request may do depends on its sid, which no other page knows, and
+// on no cookie.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
 	if s.cfg.Shard != "" {
 		h.Set("X-Jitsi-Shard", s.cfg.Shard)
 		h.Set("Access-Control-Expose-Headers", "X-Jitsi-Shard")

@@ -25,6 +25,7 @@ import (
 	"vnode/muc/rate"
 	"vnode/s2s"
 	"vnode/visitor"
+	"vnode/visitor/sasl"
 )
 
 // Node is a visitor node with all its parts.
@@ -83,18 +84,18 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 	return n, nil
 }
 
-func (n *Node) accounts(c *config.Config) (visitor.Accounts, error) {
+func (n *Node) accounts(c *config.Config) (sasl.Accounts, error) {
 	password, path, err := n.state.focusPassword(c.FocusPasswordFile)
 	if err != nil {
 		return nil, err
 	}
 	n.passwordFile = path
 	const user = "focus"
-	account, err := visitor.NewAccount(user, password, true)
+	account, err := sasl.NewAccount(user, password, true)
 	if err != nil {
 		return nil, fmt.Errorf("focus password in %s: %w", path, err)
 	}
-	return visitor.StaticAccounts{user: account}, nil
+	return sasl.Directory{user: account}, nil
 }
 
 // tlsConfig shows the certificate of the last reload.
@@ -165,7 +166,7 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 
 // assemble makes the parts. The handlers are tied before anything is served.
 // Parts made before one that failed are closed again.
-func (n *Node) assemble(c *config.Config, accounts visitor.Accounts, federation s2s.Config) (err error) {
+func (n *Node) assemble(c *config.Config, accounts sasl.Accounts, federation s2s.Config) (err error) {
 	rooms := muc.Config{
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),

@@ -1,16 +1,14 @@
-package visitor
+package sasl
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 
 	"github.com/xdg-go/scram"
 )
 
-// Accounts holds the users of the auth domain. Its methods are called by many
+// Accounts holds the users of a domain. Its methods are called by many
 // goroutines at once and must not block.
 type Accounts interface {
 	// Account returns the account of the user with that normalised
@@ -87,38 +85,19 @@ func (k *Keys) credentials() scram.StoredCredentials {
 	}
 }
 
-// StaticAccounts are fixed at start, by user name.
-type StaticAccounts map[string]Account
+// Everybody, as a user of a [Directory], is the account of all users that have
+// none of their own: who knows its password may call itself what it likes, as
+// Jitsi's components do that share a secret.
+const Everybody = "*"
+
+// Directory is accounts fixed at start, by user name.
+type Directory map[string]Account
 
 // Account implements [Accounts].
-func (a StaticAccounts) Account(user string) (Account, bool) {
-	acc, ok := a[user]
-	return acc, ok
-}
-
-// decoy makes accounts up for users that do not exist. The exchange goes
-// through the motions with them, so that neither its course nor its time tells
-// a guesser which users there are. The same user always gets the same salt.
-type decoy struct{ key []byte }
-
-func newDecoy() decoy {
-	d := decoy{make([]byte, sha256.Size)}
-	_, _ = rand.Read(d.key)
-	return d
-}
-
-func (d decoy) account(user string) Account {
-	keys := func(name string, size int) Keys {
-		return Keys{
-			Salt: d.bytes(name+" salt", user)[:saltSize], Iterations: iterations,
-			StoredKey: d.bytes(name+" stored", user)[:size], ServerKey: d.bytes(name+" server", user)[:size],
-		}
+func (d Directory) Account(user string) (Account, bool) {
+	acc, ok := d[user]
+	if !ok {
+		acc, ok = d[Everybody]
 	}
-	return Account{SHA1: keys("sha-1", 20), SHA256: keys("sha-256", 32)}
-}
-
-func (d decoy) bytes(purpose, user string) []byte {
-	h := hmac.New(sha256.New, d.key)
-	h.Write([]byte(purpose + "\x00" + user))
-	return h.Sum(nil)
+	return acc, ok
 }

@@ -1,0 +1,211 @@
+package admission
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits bound who is inside. All are set.
+type Limits struct {
+	// Connections is how many there are at once, PerAddress how many of one
+	// client address.
+	Connections, PerAddress int
+	// Rate is the highest rate of logins, in logins a second. However late
+	// the node is, it lets in [MinRate].
+	Rate int
+}
+
+// MinRate is the lowest rate of logins, in logins a second.
+const MinRate = 10
+
+// Kind is what a connection wants.
+type Kind uint8
+
+const (
+	// Join is a login for a new session.
+	Join Kind = iota
+	// Resume is a login for a session that is there.
+	Resume
+	// Exempt counts as a connection, and waits for nobody: the focus.
+	Exempt
+)
+
+// Limit names what refuses a connection.
+type Limit string
+
+const (
+	Connections Limit = "connections"
+	PerAddress  Limit = "per_address"
+	Rate        Limit = "rate"
+)
+
+// AllLimits is the closed set of limits, for metrics.
+var AllLimits = []Limit{Connections, PerAddress, Rate}
+
+// Refusal is why a connection is not let in, and when to try again.
+type Refusal struct {
+	Limit Limit
+	After time.Duration // at least a second
+}
+
+// Gate lets connections in. Its methods may be called from any goroutine; only
+// Enter blocks.
+type Gate struct {
+	// Static after construction.
+	limits Limits
+
+	worst atomic.Int64 // the longest delay observed since the latest Adapt
+
+	mu        sync.Mutex // guards what follows
+	inside    int
+	addresses map[netip.Addr]int
+	pace      pace
+	armed     bool // a timer is set for the next turn
+}
+
+// NewGate returns a Gate through which nobody has come yet.
+func NewGate(l Limits) *Gate {
+	return &Gate{limits: l, addresses: make(map[netip.Addr]int), pace: newPace(l.Rate, time.Now())}
+}
+
+// Enter counts a connection in, or refuses it. It waits for its
+// turn, but for no longer than about patience, nor than ctx: then it is refused too. Addresses
+// that are not valid are not counted. What is let in is taken out again by
+// Leave.
+func (g *Gate) Enter(ctx context.Context, addr netip.Addr, kind Kind, patience time.Duration) *Refusal {
+	t, refusal := g.register(addr, kind, patience)
+	if t == nil {
+		return refusal
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*patience) // the node may have become slower
+	defer cancel()
+	select {
+	case <-t.come():
+		return nil
+	case <-ctx.Done():
+		return g.giveUp(addr, t)
+	}
+}
+
+// register counts a connection, whose place others must not take while it waits.
+func (g *Gate) register(addr netip.Addr, kind Kind, patience time.Duration) (t *turn, refusal *Refusal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.inside >= g.limits.Connections:
+		return nil, &Refusal{Connections, retryFull}
+	case addr.IsValid() && g.addresses[addr] >= g.limits.PerAddress:
+		return nil, &Refusal{PerAddress, retryFull}
+	}
+	g.pace.pass(time.Now())
+	if kind != Exempt {
+		var ok bool
+		if t, ok = g.pace.enter(kind, patience); !ok {
+			return nil, &Refusal{Rate, g.pace.retry()}
+		}
+	}
+	g.inside++
+	if addr.IsValid() {
+		g.addresses[addr]++
+	}
+	g.arm()
+	return t, nil
+}
+
+// giveUp takes out who has waited for too long, unless its turn has come just
+// now.
+func (g *Gate) giveUp(addr netip.Addr, t *turn) *Refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-t.come():
+		return nil
+	default:
+	}
+	t.queue.Remove(t.place)
+	g.leave(addr)
+	return &Refusal{Rate, g.pace.retry()}
+}
+
+// arm sees to it that the next one's turn comes.
+func (g *Gate) arm() {
+	next, ok := g.pace.next()
+	if !ok || g.armed {
+		return
+	}
+	g.armed = true
+	time.AfterFunc(next, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.armed = false
+		g.pace.pass(time.Now())
+		g.arm()
+	})
+}
+
+// retryFull is when to try again after a limit that nobody knows the end of.
+const retryFull = 5 * time.Second
+
+// Leave takes a connection out.
+func (g *Gate) Leave(addr netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leave(addr)
+}
+
+func (g *Gate) leave(addr netip.Addr) {
+	g.inside--
+	if n := g.addresses[addr]; n > 1 {
+		g.addresses[addr] = n - 1
+	} else {
+		delete(g.addresses, addr)
+	}
+}
+
+// Inside is how many connections there are, and how many addresses they are
+// counted under.
+func (g *Gate) Inside() (connections, addresses int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.inside, len(g.addresses)
+}
+
+// Observe tells of a delay: how long something took that takes no time on a node
+// that is not busy.
+func (g *Gate) Observe(delay time.Duration) {
+	for {
+		worst := g.worst.Load()
+		if int64(delay) <= worst || g.worst.CompareAndSwap(worst, int64(delay)) {
+			return
+		}
+	}
+}
+
+// Adapt sets the rate of logins by the longest delay observed since it was
+// called last, and returns both. It is to be called every [Interval].
+func (g *Gate) Adapt() (rate float64, delay time.Duration) {
+	delay = time.Duration(g.worst.Swap(0))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pace.adapt(time.Now(), delay)
+	return g.pace.rate, delay
+}
+
+// Key is the address a client is counted under: its /64 for IPv6, which is what
+// one customer has. It is invalid for loopback, where all that comes through a
+// proxy comes from.
+func Key(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if !addr.IsValid() || addr.IsLoopback() {
+		return netip.Addr{}
+	}
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return addr
+}
