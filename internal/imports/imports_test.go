@@ -50,6 +50,8 @@ var rules = []rule{
 		"who may come in is known without streams"},
 	{"vnode/visitor/request", nil,
 		"what a request says is read before there is a stream"},
+	{"vnode/visitor/sibling", nil,
+		"requests are passed on before anybody looks into them"},
 	{"vnode/visitor", []string{"vnode/internal/wire", "vnode/fanout", "vnode/visitor/websocket", "vnode/visitor/bosh",
 		"vnode/visitor/token", "vnode/visitor/sasl", "vnode/visitor/admission", "vnode/visitor/request", "vnode/internal/socket"},
 		"floor 2: clients know neither rooms nor servers; they declare the Handler they need"},

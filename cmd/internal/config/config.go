@@ -49,10 +49,29 @@ type Config struct {
 	S2S   []string `toml:"s2s"`
 	C2S   []string `toml:"c2s"`
 	HTTP  []string `toml:"http"`
+	HTTPS []string `toml:"https"`
 	Admin string   `toml:"admin"`
+
+	Siblings       []string `toml:"siblings"`
+	TrustedProxies []string `toml:"trusted-proxies"`
+	HTTPOrigins    []string `toml:"http-origins"`
+	RegionHeader   string   `toml:"region-header"`
+	Shard          string   `toml:"shard"`
 
 	AuthDomain        string `toml:"auth-domain"`
 	FocusPasswordFile string `toml:"focus-password-file"`
+	AccountsFile      string `toml:"accounts-file"`
+
+	TokenKeyFile      string   `toml:"token-key-file"`
+	TokenKeysURL      string   `toml:"token-keys-url"`
+	TokenKeyServer    string   `toml:"token-key-server"`
+	TokenAlgorithms   []string `toml:"token-algorithms"`
+	TokenIssuers      []string `toml:"token-issuers"`
+	TokenAudiences    []string `toml:"token-audiences"`
+	TokenOptional     bool     `toml:"token-optional"`
+	TokenRoomOptional bool     `toml:"token-room-optional"`
+	TokenAnyTenant    bool     `toml:"token-any-tenant"`
+	TokenLeeway       Duration `toml:"token-leeway"`
 
 	TURNServices   []string `toml:"turn-services"`
 	TURNSecretFile string   `toml:"turn-secret-file"`
@@ -65,6 +84,8 @@ type Config struct {
 	PresenceRate       float64 `toml:"presence-rate"`
 	PresenceBurst      int     `toml:"presence-burst"`
 	MaxConnections     int     `toml:"max-connections"`
+	MaxPerAddress      int     `toml:"max-connections-per-address"`
+	MaxJoinsPerSecond  int     `toml:"max-joins-per-second"`
 
 	ChatAudience  string   `toml:"chat-audience"`
 	ChatRate      float64  `toml:"chat-rate"`
@@ -200,14 +221,19 @@ func (c *Config) Validate() error {
 	}
 	c.validateLimits(bad)
 	choice("chat-audience", c.ChatAudience, "all", "visitors", "nobody")
+	if c.MaxJoinsPerSecond < 10 {
+		bad("max-joins-per-second", "%d is less than 10", c.MaxJoinsPerSecond)
+	}
+	c.validateWeb(bad)
+	c.validateTokens(bad)
 	return errors.Join(errs...)
 }
 
 func (c *Config) validateLimits(bad func(key, format string, args ...any)) {
 	for key, n := range map[string]int{
 		"max-visitors-per-room": c.MaxVisitorsPerRoom, "max-visitors": c.MaxVisitors, "max-rooms": c.MaxRooms,
-		"max-connections": c.MaxConnections, "chat-burst": c.ChatBurst, "room-chat-burst": c.RoomChatBurst,
-		"presence-burst": c.PresenceBurst,
+		"max-connections": c.MaxConnections, "max-connections-per-address": c.MaxPerAddress,
+		"chat-burst": c.ChatBurst, "room-chat-burst": c.RoomChatBurst, "presence-burst": c.PresenceBurst,
 	} {
 		if n < 1 {
 			bad(key, "%d is less than 1", n)
@@ -230,7 +256,7 @@ func (c *Config) validateListeners(bad func(key, format string, args ...any)) {
 		bad("port", "%d is not a port", c.Port)
 		return // s2s follows from it: one mistake, one line
 	}
-	for key, list := range map[string][]string{"s2s": c.S2S, "c2s": c.C2S, "http": c.HTTP, "admin": {c.Admin}} {
+	for key, list := range map[string][]string{"s2s": c.S2S, "c2s": c.C2S, "http": c.HTTP, "https": c.HTTPS, "admin": {c.Admin}} {
 		for _, a := range list {
 			if key == "admin" && a == adminOff || key == "http" && strings.HasPrefix(a, unixPrefix) && a != unixPrefix {
 				continue
@@ -256,9 +282,11 @@ func (c *Config) validateTrust(bad func(key, format string, args ...any)) {
 }
 
 // TrustedAddresses parses S2STrustedAddresses, addresses or networks.
-func (c *Config) TrustedAddresses() ([]netip.Prefix, error) {
+func (c *Config) TrustedAddresses() ([]netip.Prefix, error) { return networks(c.S2STrustedAddresses) }
+
+func networks(texts []string) ([]netip.Prefix, error) {
 	var list []netip.Prefix
-	for _, s := range c.S2STrustedAddresses {
+	for _, s := range texts {
 		if a, err := netip.ParseAddr(s); err == nil {
 			list = append(list, netip.PrefixFrom(a, a.BitLen()))
 			continue

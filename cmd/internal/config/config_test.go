@@ -3,6 +3,7 @@ package config
 import (
 	"flag"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -96,6 +97,24 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		"slow mode":            {args: []string{"-chat-slow-mode", "-1s"}, want: "chat-slow-mode: is less than nothing"},
 		"audience":             {args: []string{"-chat-audience", "some"}, want: `chat-audience: "some" is none of all, visitors, nobody`},
 		"not a truth":          {args: []string{"-token-promotion", "maybe"}, want: `-token-promotion: "maybe" is neither true nor false`},
+		"sibling":              {args: []string{"-siblings", "v4"}, want: `siblings: "v4" is not a node and its address`},
+		"sibling's address":    {args: []string{"-siblings", "v4=x"}, want: `siblings: "v4=x" has no address`},
+		"own sibling":          {args: []string{"-id", "4", "-siblings", "v4=127.0.0.1:1"}, want: `siblings: "v4=127.0.0.1:1" is this node`},
+		"proxies":              {args: []string{"-trusted-proxies", "unix,nginx"}, want: "trusted-proxies: \"nginx\" is neither"},
+		"origin":               {args: []string{"-http-origins", "meet.example.com"}, want: "http-origins: \"meet.example.com\" is not an origin"},
+		"region header":        {args: []string{"-region-header", "a b"}, want: "region-header: \"a b\" is not the name"},
+		"shard":                {args: []string{"-shard", "a b"}, want: "shard: \"a b\" is not a name"},
+		"https":                {args: []string{"-https", "443"}, want: `https: "443" is not host:port`},
+		"joins":                {args: []string{"-max-joins-per-second", "1"}, want: "max-joins-per-second: 1 is less than 10"},
+		"per address":          {args: []string{"-max-connections-per-address", "0"}, want: "max-connections-per-address: 0"},
+		"two kinds of keys":    {args: []string{"-token-key-file", "x", "-token-keys-url", "https://x"}, want: "exclude each other: set one"},
+		"keys URL":             {args: []string{"-token-keys-url", "keys"}, want: `token-keys-url: "keys" is not a URL`},
+		"key server":           {args: []string{"-token-key-server", "ftp://x"}, want: `token-key-server: "ftp://x" is not a URL`},
+		"no issuers":           {args: []string{"-token-key-file", "x"}, want: "token-issuers: name the issuers"},
+		"no audiences":         {args: []string{"-token-key-file", "x", "-token-issuers", "*", "-token-audiences", ""}, want: "token-audiences: name the audiences"},
+		"optional without":     {args: []string{"-token-optional", "true"}, want: "token-optional: there are no keys"},
+		"neither true nor":     {args: []string{"-token-optional", "maybe"}, want: `-token-optional: "maybe" is neither true nor false`},
+		"leeway":               {args: []string{"-token-leeway", "-1s"}, want: "token-leeway: must not be negative"},
 		"several at a time":    {args: []string{"-log-level", "x", "-log-format", "y"}, want: "log-format"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,4 +192,19 @@ func FuzzFile(f *testing.F) {
 			_ = c.Validate()
 		}
 	})
+}
+
+func TestProxiesAndSiblings(t *testing.T) {
+	c, err := load(t, nil, "-trusted-proxies", "unix, 10.0.0.0/8,127.0.0.1", "-siblings", "v4=127.0.0.1:1,v5=unix:/run/x",
+		"-http-origins", "https://*.example.com,http://localhost:8080", "-token-key-file", "x", "-token-issuers", "*", "-token-optional", "true")
+	require.NoError(t, err)
+	list, unix, err := c.Proxies()
+	require.NoError(t, err)
+	require.True(t, unix)
+	require.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.1/32")}, list)
+	siblings, err := c.SiblingNodes()
+	require.NoError(t, err)
+	require.Equal(t, []Sibling{{"v4", "tcp", "127.0.0.1:1"}, {"v5", "unix", "/run/x"}}, siblings)
+	require.True(t, c.Tokens())
+	require.True(t, c.TokenOptional)
 }

@@ -9,8 +9,9 @@ import (
 
 // Addresses are where a node listens, as the kernel has bound them.
 type Addresses struct {
-	S2S, C2S, HTTP []string
-	Admin          string // "" when turned off
+	S2S, C2S, HTTP, HTTPS []string
+
+	Admin string // "" when turned off
 }
 
 // Addresses returns where the node listens: the real ports where the
@@ -22,7 +23,7 @@ func (n *Node) Addresses() Addresses {
 		}
 		return all
 	}
-	a := Addresses{S2S: list(n.listeners.s2s), C2S: list(n.listeners.c2s), HTTP: list(n.listeners.http)}
+	a := Addresses{S2S: list(n.listeners.s2s), C2S: list(n.listeners.c2s), HTTP: list(n.listeners.http), HTTPS: list(n.listeners.https)}
 	if n.listeners.admin != nil {
 		a.Admin = n.listeners.admin.Addr().String()
 	}
@@ -42,6 +43,9 @@ func (n *Node) WriteBanner(w io.Writer) {
 	}
 	for _, addr := range a.HTTP {
 		clients = append(clients, "http "+addr)
+	}
+	for _, addr := range a.HTTPS {
+		clients = append(clients, "https "+addr)
 	}
 	fmt.Fprintf(w, "node     %s, rooms at %s\n", c.Host(), c.Rooms())
 	fmt.Fprintf(w, "s2s      %s; main is %s at %s\n", strings.Join(a.S2S, ", "), c.MainDomain, c.MainS2S)

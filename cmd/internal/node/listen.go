@@ -19,8 +19,9 @@ type listener struct {
 // listeners are all of a node's, open before anything runs, so that a taken
 // port is known at once.
 type listeners struct {
-	s2s, c2s, http []listener
-	admin          net.Listener // nil when turned off
+	s2s, c2s, http, https []listener
+
+	admin net.Listener // nil when turned off
 }
 
 func listen(c *config.Config) (*listeners, error) {
@@ -30,6 +31,9 @@ func listen(c *config.Config) (*listeners, error) {
 		if l.c2s, err = listenAll("c2s", c.C2S); err == nil {
 			l.http, err = listenAll("http", c.HTTP)
 		}
+	}
+	if err == nil {
+		l.https, err = listenAll("https", c.HTTPS)
 	}
 	if err == nil && !c.AdminOff() {
 		l.admin, err = listenOne("admin", c.Admin)
@@ -42,7 +46,7 @@ func listen(c *config.Config) (*listeners, error) {
 }
 
 func (l *listeners) close() {
-	for _, group := range [][]listener{l.s2s, l.c2s, l.http} {
+	for _, group := range [][]listener{l.s2s, l.c2s, l.http, l.https} {
 		for _, ln := range group {
 			ln.Close()
 		}

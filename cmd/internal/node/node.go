@@ -25,7 +25,6 @@ import (
 	"vnode/muc/rate"
 	"vnode/s2s"
 	"vnode/visitor"
-	"vnode/visitor/sasl"
 )
 
 // Node is a visitor node with all its parts.
@@ -42,6 +41,7 @@ type Node struct {
 	rooms        *muc.Service
 	federation   *s2s.Server
 	clients      *visitor.Server
+	web          http.Handler // what browsers reach
 	health       *admin.Health
 
 	// Replaced whole by Reload.
@@ -66,7 +66,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 		return nil, err
 	}
 	n.cert.Store(&cert)
-	accounts, err := n.accounts(cfg)
+	clients, err := n.clientConfig(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -77,25 +77,11 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 	if n.listeners, err = listen(cfg); err != nil {
 		return nil, err
 	}
-	if err := n.assemble(cfg, accounts, federation); err != nil {
+	if err := n.assemble(cfg, clients, federation); err != nil {
 		n.listeners.close()
 		return nil, err
 	}
 	return n, nil
-}
-
-func (n *Node) accounts(c *config.Config) (sasl.Accounts, error) {
-	password, path, err := n.state.focusPassword(c.FocusPasswordFile)
-	if err != nil {
-		return nil, err
-	}
-	n.passwordFile = path
-	const user = "focus"
-	account, err := sasl.NewAccount(user, password, true)
-	if err != nil {
-		return nil, fmt.Errorf("focus password in %s: %w", path, err)
-	}
-	return sasl.Directory{user: account}, nil
 }
 
 // tlsConfig shows the certificate of the last reload.
@@ -166,7 +152,7 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 
 // assemble makes the parts. The handlers are tied before anything is served.
 // Parts made before one that failed are closed again.
-func (n *Node) assemble(c *config.Config, accounts sasl.Accounts, federation s2s.Config) (err error) {
+func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s.Config) (err error) {
 	rooms := muc.Config{
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),
@@ -174,10 +160,6 @@ func (n *Node) assemble(c *config.Config, accounts sasl.Accounts, federation s2s
 		NoTokenPromotion: !c.TokenPromotion,
 	}
 	if err := rooms.Validate(); err != nil {
-		return err
-	}
-	services, err := n.services(c)
-	if err != nil {
 		return err
 	}
 	r := &router{main: c.MainDomain}
@@ -193,12 +175,11 @@ func (n *Node) assemble(c *config.Config, accounts sasl.Accounts, federation s2s
 			err = errors.Join(err, n.federation.Close(ctx), n.fan.Close(ctx))
 		}
 	}()
-	n.clients, err = visitor.New(visitor.Config{
-		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: accounts, TLS: n.tlsConfig(), Version: n.version,
-		Items:    []string{c.Rooms()},
-		Services: services,
-		Limits:   visitor.Limits{Connections: c.MaxConnections},
-	}, n.fan, fromClients{r}, n.log, n.registry)
+	n.clients, err = visitor.New(clients, n.fan, fromClients{r}, n.log, n.registry)
+	if err != nil {
+		return err
+	}
+	n.web, err = n.webHandler(c)
 	if err != nil {
 		return err
 	}
@@ -259,8 +240,15 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) (web []*http.Server
 		g.Go(func() error { return serveHTTP(s, ln) })
 		web = append(web, s)
 	}
+	g.Go(func() error {
+		n.clients.Watch(ctx)
+		return nil
+	})
 	for _, ln := range n.listeners.http {
-		start(n.clients.HTTPHandler(), ln)
+		start(n.web, ln)
+	}
+	for _, ln := range n.listeners.https {
+		start(n.web, tls.NewListener(ln, n.webTLS()))
 	}
 	if n.listeners.admin != nil {
 		start(admin.Handler(n.registry, n.health, n.links), n.listeners.admin)
