@@ -72,7 +72,7 @@ var rules = []rule{
 	{"vnode/cmd/internal/node", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/admin", "vnode/internal/wire",
 		"vnode/fanout", "vnode/s2s", "vnode/muc", "vnode/muc/rate", "vnode/visitor", "vnode/visitor/..."},
 		"composition: it makes every part, and knows no protocol"},
-	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/node"},
+	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/node", "vnode/visitor/sasl"},
 		"a command is thin: logic lives where it can be tested"},
 	{"vnode/cmd/demo", []string{"vnode/bench", "vnode/internal/xmpptest/prosody"},
 		"the demonstration drives the built command from outside, as an operator would"},
