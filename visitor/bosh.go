@@ -54,7 +54,8 @@ func newBOSHTransport(c *bosh.Conn, m *meter, maxBytes int) *boshTransport {
 // comes at once: that can take as long as the largest one lasts at the rate a
 // client may send.
 func (t *boshTransport) next() (event, error) {
-	t.meter.pay()
+	for !t.meter.pay() {
+	}
 	ev, err := t.conn.Next()
 	if err != nil {
 		return event{}, err

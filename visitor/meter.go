@@ -45,9 +45,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	if m.polled != nil {
 		return m.tryRead(p)
 	}
-	d := m.debt()
-	time.Sleep(min(d, maxWait))
-	if d > maxWait { // many small stanzas were in one read
+	if !m.pay() {
 		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := m.src.Read(m.portion(p))
@@ -73,11 +71,12 @@ func (m *meter) portion(p []byte) []byte {
 	return p[:min(len(p), max(1, most))]
 }
 
-// pay waits until the client may send again.
-func (m *meter) pay() {
-	if d := m.debt(); d > 0 {
-		time.Sleep(d)
-	}
+// pay waits until the client may send again, for maxWait at most: many small
+// stanzas in one read can make a larger debt, and paid is false then.
+func (m *meter) pay() (paid bool) {
+	d := m.debt()
+	time.Sleep(min(d, maxWait))
+	return d <= maxWait
 }
 
 // debt is how long the client has to wait.

@@ -81,7 +81,7 @@ func (s *Session) read(st *stream, quick bool) (event, error) {
 				return event{}, nil
 			}
 			st.meter.pay()
-			err = nil
+			err = s.arm(st) // somebody may want the session meanwhile
 		case isTimeout(err):
 			err = s.silent(st)
 		}
@@ -130,6 +130,7 @@ func (s *Session) take(st *stream, ev event) error {
 func (s *Session) handle(ev event) error {
 	switch ev.kind {
 	case eventElement:
+		s.current.Load().meter.took(len(ev.data))
 		return s.element(ev.data)
 	case eventEnd:
 		return errClosed

@@ -33,7 +33,6 @@ func (s *Session) element(data []byte) error {
 		}
 		return errUnsupported
 	}
-	s.current.Load().meter.took(len(data))
 	s.srv.metrics.stanzas.Inc()
 	s.srv.metrics.bytes.Add(float64(len(data)))
 	if s.acks.Load() {
