@@ -49,6 +49,8 @@ type command struct {
 	resumable bool       // of opEnable
 	h         uint32     // of opResume
 	answer    chan error // of opResume and opProbe
+
+	laggards chan<- laggards // of opLaggards
 }
 
 type op uint8
@@ -67,6 +69,7 @@ const (
 	opWritable // await returned
 	opProbe
 	opStop
+	opLaggards
 )
 
 // maxBatch ends a batch: a write of 64 KiB carries some 60 stanzas, and a
@@ -155,6 +158,8 @@ func (sh *shard) do(c *command) {
 		c.answer <- nil
 	case opResume:
 		c.answer <- sh.resume(c)
+	case opLaggards:
+		c.laggards <- sh.laggards()
 	case opAbort:
 		if !c.s.dead {
 			sh.end(c.s, c.reason)

@@ -33,6 +33,9 @@ type RoomInfo struct {
 	Participants int // of the main room
 	Moderators   int // among them
 	RaisedHands  int // of visitors
+
+	// Stanzas is how many the room has published to its visitors so far.
+	Stanzas uint64
 }
 
 // OccupantInfo is what the operator sees of an occupant. It is a copy.
@@ -69,7 +72,7 @@ func (s *Service) Rooms(ctx context.Context) ([]RoomInfo, error) {
 	infos := make(chan RoomInfo, len(boxes))
 	calls := make([]*call, 0, len(boxes))
 	for _, b := range boxes {
-		c := &call{do: func(_ time.Time, r *room) { infos <- r.summary() }, done: make(chan bool, 1)}
+		c := &call{do: func(_ time.Time, r *room) { infos <- b.published(r.summary()) }, done: make(chan bool, 1)}
 		if b.mail.push(event{kind: evCall, call: c}) {
 			calls = append(calls, c)
 		}
@@ -98,12 +101,21 @@ func (s *Service) Room(ctx context.Context, name string) (RoomDetail, error) {
 	if err != nil {
 		return RoomDetail{}, err
 	}
+	if b := s.find(name); b != nil {
+		d.RoomInfo = b.published(d.RoomInfo)
+	}
 	for _, list := range [][]OccupantInfo{d.ParticipantList, d.VisitorList} {
 		slices.SortFunc(list, func(a, b OccupantInfo) int {
 			return cmp.Or(a.Joined.Compare(b.Joined), cmp.Compare(a.ID, b.ID))
 		})
 	}
 	return d, nil
+}
+
+// published adds what the box knows of its room.
+func (b *box) published(i RoomInfo) RoomInfo {
+	i.Stanzas = b.log.Head()
+	return i
 }
 
 func (r *room) summary() RoomInfo {

@@ -1,0 +1,30 @@
+package visitor
+
+// Refuse lets nobody in any more: new streams, and requests of clients without
+// a session, are refused. Sessions that are open go on. It cannot be undone;
+// Close follows.
+func (s *Server) Refuse() { s.beginClosing() }
+
+// EndSome ends n sessions, or all if there are fewer, whichever they are, with
+// system-shutdown, and returns how many were open before. It does not wait for
+// them: a client says good-bye, or the closing takes its time. Called over and
+// over it spreads the ends, so that not all clients look for another server at
+// once.
+func (s *Server) EndSome(n int) (open int) {
+	s.mu.Lock()
+	var chosen []*Session
+	for _, sess := range s.sessions {
+		if sess.ending.Load() != nil {
+			continue
+		}
+		open++
+		if len(chosen) < n {
+			chosen = append(chosen, sess)
+		}
+	}
+	s.mu.Unlock()
+	for _, sess := range chosen {
+		sess.end(streamReason(errShutdown))
+	}
+	return open
+}
