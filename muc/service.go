@@ -41,7 +41,7 @@ type Service struct {
 	joined  map[Session][]*box   // where each session has sent a join; it stays, empty, until the session closes
 	present map[wire.JID]Session // those in joined, by address
 	closed  bool
-	drains  bool // no new rooms, see Drain
+	drains  bool                 // no new rooms, see Drain
 	change  uint64               // of the streams to main, the latest
 	focuses map[wire.JID]Session // open sessions of the focus, by bare address
 	lost    lostRooms

@@ -61,41 +61,59 @@ func load(args []string) (*flag.FlagSet, *config.Config, error) {
 	return flags, cfg, err
 }
 
-// serve runs the node until SIGINT, SIGTERM or a failure ends it; a second
-// signal ends the process at once. SIGHUP reloads the configuration.
+// serve runs the node until SIGINT, SIGTERM or a failure ends it. SIGTERM lets
+// conferences go on for drain-timeout, SIGINT does not; a second signal waits
+// for nobody, and a third kills the process. SIGHUP reloads the configuration.
 func serve(cfg *config.Config, args []string, stdout, stderr io.Writer) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
 	level := new(slog.LevelVar)
 	log := newLogger(cfg, level, stderr)
 	n, err := node.New(cfg, version(), log, level)
 	if err != nil {
 		return err
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	go reload(ctx, hangup, n, args, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				obey(s, ctx, n, args, log, cancel)
+			case <-ended:
+				return
+			}
+		}
+	}()
 	n.WriteBanner(stdout)
 	return n.Run(ctx)
 }
 
-// reload applies the configuration anew on each signal.
-func reload(ctx context.Context, hangup <-chan os.Signal, n *node.Node, args []string, log *slog.Logger) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangup:
-		}
-		_, cfg, err := load(args)
-		if err == nil {
-			err = n.Reload(cfg)
-		}
-		if err != nil {
-			log.Error("the configuration was not reloaded; the node goes on with the old one", "error", err)
-		}
+// obey does what a signal asks for. end ends ctx, with which the node ends.
+func obey(s os.Signal, ctx context.Context, n *node.Node, args []string, log *slog.Logger, end func()) {
+	switch {
+	case s == syscall.SIGHUP:
+		reload(n, args, log)
+	case s == syscall.SIGTERM && ctx.Err() == nil:
+		end()
+	default:
+		end()
+		n.Hurry()
+		signal.Reset(syscall.SIGINT, syscall.SIGTERM)
+	}
+}
+
+// reload applies the configuration anew.
+func reload(n *node.Node, args []string, log *slog.Logger) {
+	_, cfg, err := load(args)
+	if err == nil {
+		err = n.Reload(cfg)
+	}
+	if err != nil {
+		log.Error("the configuration was not reloaded; the node goes on with the old one", "error", err)
 	}
 }
 

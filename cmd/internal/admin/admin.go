@@ -1,48 +1,124 @@
-// Package admin is the operator's HTTP listener: metrics and health.
+// Package admin is the operator's HTTP listener: metrics, health, a live
+// status page, and what an operator may do to a running node.
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
-	"sync/atomic"
+	"net/http/pprof"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Health is whether the node takes new work. The zero value is not ready.
-type Health struct{ ready atomic.Bool }
-
-// SetReady says whether the node takes new visitors.
-func (h *Health) SetReady(ready bool) { h.ready.Store(ready) }
-
-// report is the answer of /readyz and /healthz.
-type report struct {
-	Ready bool `json:"ready"`
-	// Links are the streams to main: whether each is up.
-	Links map[string]bool `json:"links"`
+// Options are what a [Server] shows and what it lets operators do.
+type Options struct {
+	Identity Identity
+	Registry *prometheus.Registry
+	Health   *Health
+	Source   Source
+	Control  Control
+	// Token is what a request that changes something must bear
+	// ("Authorization: Bearer …"). Empty: nobody may change anything.
+	Token string
+	Log   *slog.Logger
 }
 
-// Handler serves /metrics of reg; /healthz, 200 as long as the process
-// answers; and /readyz, 200 when the node takes visitors and 503 before and
-// after. Both tell in JSON which of links are up. A node without main is still
-// ready: rooms wait for it.
-func Handler(reg *prometheus.Registry, h *Health, links func() map[string]bool) http.Handler {
+// Server is the operator's listener. Its methods may be called from any
+// goroutine.
+type Server struct {
+	// Static after construction.
+	o       Options
+	samples *sampler
+	hub     *hub
+	stopped chan struct{} // closed by Close: event streams end
+	stop    func()
+
+	running sync.WaitGroup
+}
+
+// New starts a server, which watches the node once a second until Close.
+func New(o Options) *Server {
+	s := &Server{o: o, samples: newSampler(o.Registry), hub: newHub(maxWatchers), stopped: make(chan struct{})}
+	s.stop = sync.OnceFunc(func() { close(s.stopped) })
+	s.running.Go(s.watch)
+	return s
+}
+
+// Close ends the event streams, which an http.Server's Shutdown waits for
+// otherwise, and the watching. It blocks until that has ended.
+func (s *Server) Close() {
+	s.stop()
+	s.running.Wait()
+}
+
+// Handler serves
+//
+//   - / and /status: the status page, its data as JSON at /status.json and as
+//     events at /status/events
+//   - /metrics
+//   - /healthz: 200 as long as the node works; /readyz: 200 when it takes new
+//     conferences. Both say in JSON why not, and are 503 then.
+//   - /debug/pprof/
+//   - POST and DELETE /admin/drain; GET, POST and DELETE /admin/debug
+func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
-	answer := func(w http.ResponseWriter, status int) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		// It fails only when the client is gone.
-		_ = json.NewEncoder(w).Encode(report{Ready: h.ready.Load(), Links: links()})
-	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if h.ready.Load() {
-			answer(w, http.StatusOK)
-			return
-		}
-		answer(w, http.StatusServiceUnavailable)
-	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Registry, promhttp.HandlerOpts{Registry: s.o.Registry}))
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /{$}", servePage)
+	mux.HandleFunc("GET /status", servePage)
+	mux.HandleFunc("GET /status.json", s.statusJSON)
+	mux.HandleFunc("GET /status/events", s.events)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("POST /admin/drain", s.allowed(s.drain))
+	mux.HandleFunc("DELETE /admin/drain", s.allowed(s.undrain))
+	mux.HandleFunc("GET /admin/debug", s.allowed(s.debugged))
+	mux.HandleFunc("POST /admin/debug", s.allowed(s.debug))
+	mux.HandleFunc("DELETE /admin/debug", s.allowed(s.undebug))
 	return mux
+}
+
+// interval is how often the node is looked at and status pages are told.
+const interval = time.Second
+
+// watch takes a sample each interval and tells the status pages.
+func (s *Server) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		s.samples.take(time.Now())
+		if s.hub.any() {
+			s.hub.tell(s.encoded(ctx))
+		}
+		select {
+		case <-s.stopped:
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// writeJSON answers with a value.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// It fails only when the client is gone.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// problem is the answer to a request that was not carried out.
+type problem struct {
+	Error string `json:"error"`
 }

@@ -94,6 +94,11 @@ type Config struct {
 	RoomChatBurst int      `toml:"room-chat-burst"`
 	ChatSlowMode  Duration `toml:"chat-slow-mode"`
 
+	DrainTimeout Duration `toml:"drain-timeout"`
+	DrainSpread  Duration `toml:"drain-spread"`
+
+	AdminTokenFile string `toml:"admin-token-file"`
+
 	LogLevel  string `toml:"log-level"`
 	LogFormat string `toml:"log-format"`
 }
@@ -218,6 +223,12 @@ func (c *Config) Validate() error {
 	choice("log-format", c.LogFormat, "text", "json")
 	if c.MainGrace <= 0 {
 		bad("main-grace", "must be longer than nothing, such as 60s")
+	}
+	if c.DrainTimeout < 0 {
+		bad("drain-timeout", "must not be negative; 0s ends conferences at once")
+	}
+	if c.DrainSpread < 0 {
+		bad("drain-spread", "must not be negative; 0s closes everything at once")
 	}
 	c.validateLimits(bad)
 	choice("chat-audience", c.ChatAudience, "all", "visitors", "nobody")

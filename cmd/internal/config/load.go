@@ -80,6 +80,9 @@ var usages = []struct{ key, usage string }{
 	{"token-room-optional", "`true` accepts tokens without a room"},
 	{"token-any-tenant", "`true` accepts tokens of other tenants"},
 	{"token-leeway", "how far the issuer's clock may be off, a `duration`"},
+	{"drain-timeout", "how long conferences go on after SIGTERM, a `duration` such as 15s"},
+	{"drain-spread", "over what `duration` the end spreads the closing of sessions"},
+	{"admin-token-file", "`file` with the token that operators change things with"},
 	{"log-level", "`level`: debug, info, warn, error"},
 	{"log-format", "`format`: text or json"},
 }

@@ -174,7 +174,7 @@ func TestLinkIsCutWhileVisitorsTalk(t *testing.T) {
 	swarm := node.swarm(ledger)
 	const visitors, rounds, lines = 5, 8, 40
 	require.NoError(t, swarm.Join(t.Context(), visitors, 0))
-	linked := func() bool { return node.links()["conference.v3.meet.jitsi -> conference.meet.jitsi"] }
+	linked := func() bool { return node.up()["conference.v3.meet.jitsi -> conference.meet.jitsi"] }
 
 	for round := range rounds {
 		require.Eventually(t, linked, 20*time.Second, time.Millisecond)

@@ -124,7 +124,7 @@ func (s *stage) ready() {
 	s.t.Helper()
 	for _, node := range s.nodes {
 		require.Eventually(s.t, func() bool {
-			for _, up := range node.links() {
+			for _, up := range node.up() {
 				if !up {
 					return false
 				}

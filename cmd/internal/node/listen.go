@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"vnode/cmd/internal/config"
+	"vnode/cmd/internal/systemd"
 )
 
 // listener is an open listening socket and what it is for.
@@ -24,25 +25,55 @@ type listeners struct {
 	admin net.Listener // nil when turned off
 }
 
+// listen opens what the configuration names, but for what the service manager
+// has opened under the names s2s, c2s, http, https and admin: that is taken instead.
 func listen(c *config.Config) (*listeners, error) {
-	l := new(listeners)
-	var err error
-	if l.s2s, err = listenAll("s2s", c.S2S); err == nil {
-		if l.c2s, err = listenAll("c2s", c.C2S); err == nil {
-			l.http, err = listenAll("http", c.HTTP)
-		}
-	}
-	if err == nil {
-		l.https, err = listenAll("https", c.HTTPS)
-	}
-	if err == nil && !c.AdminOff() {
-		l.admin, err = listenOne("admin", c.Admin)
-	}
+	given, err := systemd.Listeners()
 	if err != nil {
+		return nil, err
+	}
+	l := new(listeners)
+	if err := l.open(c, given); err != nil {
 		l.close()
+		systemd.CloseAll(given)
 		return nil, err
 	}
 	return l, nil
+}
+
+// open takes what it uses out of given.
+func (l *listeners) open(c *config.Config, given map[string][]net.Listener) (err error) {
+	for _, g := range []struct {
+		to        *[]listener
+		name      string
+		addresses []string
+	}{{&l.s2s, "s2s", c.S2S}, {&l.c2s, "c2s", c.C2S}, {&l.http, "http", c.HTTP}, {&l.https, "https", c.HTTPS}} {
+		for _, ln := range given[g.name] {
+			*g.to = append(*g.to, listener{ln, loopback(ln.Addr())})
+		}
+		delete(given, g.name)
+		if len(*g.to) > 0 {
+			continue
+		}
+		if *g.to, err = listenAll(g.name, g.addresses); err != nil {
+			return err
+		}
+	}
+	switch own := given["admin"]; {
+	case len(own) > 1:
+		return errors.New("the service manager opened more than one socket named admin; one is enough")
+	case len(own) == 1:
+		l.admin = own[0]
+	case !c.AdminOff():
+		if l.admin, err = listenOne("admin", c.Admin); err != nil {
+			return err
+		}
+	}
+	delete(given, "admin")
+	for name := range given {
+		return fmt.Errorf("the service manager opened a socket named %q; FileDescriptorName= must be s2s, c2s, http, https or admin", name)
+	}
+	return nil
 }
 
 func (l *listeners) close() {

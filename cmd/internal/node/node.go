@@ -20,6 +20,8 @@ import (
 
 	"vnode/cmd/internal/admin"
 	"vnode/cmd/internal/config"
+	"vnode/cmd/internal/logging"
+	"vnode/cmd/internal/systemd"
 	"vnode/fanout"
 	"vnode/muc"
 	"vnode/muc/rate"
@@ -31,6 +33,7 @@ import (
 type Node struct {
 	// Static after construction.
 	version      string
+	started      time.Time
 	log          *slog.Logger
 	level        *slog.LevelVar
 	state        *state
@@ -43,17 +46,25 @@ type Node struct {
 	clients      *visitor.Server
 	web          http.Handler // what browsers reach
 	health       *admin.Health
+	logs         *logging.Logs
+	metrics      *nodeMetrics
+	drain        *drainer
+	adminToken   string
+	hurry        context.Context // ended by Hurry
+	Hurry        func()          // ends a drain, and the end itself, sooner: nobody is waited for
 
 	// Replaced whole by Reload.
 	cfg  atomic.Pointer[config.Config]
 	cert atomic.Pointer[tls.Certificate]
 }
 
-// New makes a node of a valid configuration and opens its listening sockets.
-// It serves nothing until Run, which must be called. level, the logger's, is
-// set and follows reloads.
+// New makes a node of a valid configuration and opens its listening sockets,
+// or takes over those that the service manager opened. It serves nothing until
+// Run, which must be called. level, the logger's, is set and follows reloads.
 func New(cfg *config.Config, version string, log *slog.Logger, level *slog.LevelVar) (*Node, error) {
-	n := &Node{version: version, log: log, level: level, registry: prometheus.NewRegistry(), health: new(admin.Health)}
+	n := &Node{version: version, level: level, started: time.Now(), registry: prometheus.NewRegistry(), health: new(admin.Health)}
+	n.hurry, n.Hurry = context.WithCancel(context.Background())
+	n.logs, n.log = logging.New(log.Handler(), level, n.registry)
 	n.cfg.Store(cfg)
 	level.Set(cfg.Level())
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -73,6 +84,11 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 	federation, err := n.s2sConfig(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.AdminTokenFile != "" {
+		if n.adminToken, err = readSecret(cfg.AdminTokenFile); err != nil {
+			return nil, fmt.Errorf("admin-token-file: %w", err)
+		}
 	}
 	if n.listeners, err = listen(cfg); err != nil {
 		return nil, err
@@ -185,6 +201,8 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms = n.rooms
+	n.drain = newDrainer(n.rooms, n.health, n.log, time.Duration(c.DrainSpread))
+	n.metrics = newMetrics(n.registry, n)
 	return nil
 }
 
@@ -206,26 +224,61 @@ func roomLimits(c *config.Config) muc.Limits {
 // burst lets come at once what may come in a second.
 func burst(perSecond float64) int { return int(math.Ceil(perSecond)) }
 
-// Run serves until ctx ends, then ends conferences and streams in order and
-// returns. It returns an error only when a listener fails or the end takes
-// longer than it should.
+// Run serves until ctx ends, then drains, ends conferences and streams in
+// order and returns. It returns an error only when a listener fails or the end
+// takes longer than it should.
 func (n *Node) Run(ctx context.Context) error {
-	g, serving := errgroup.WithContext(ctx)
+	running, stop := context.WithCancel(context.Background())
+	defer stop()
+	g, serving := errgroup.WithContext(running)
+	operators := admin.New(admin.Options{
+		Identity: admin.Identity{Host: n.cfg.Load().Host(), Rooms: n.cfg.Load().Rooms(), Version: n.version, Started: n.started},
+		Registry: n.registry, Health: n.health, Source: operator{n}, Control: operator{n}, Token: n.adminToken, Log: n.log,
+	})
 	g.Go(func() error { n.rest(serving); return nil })
-	web := n.serve(serving, g)
+	web := n.serve(serving, g, operators.Handler())
 	for _, p := range n.kept() {
 		n.federation.Keep(p.from, p.to)
 	}
-	n.health.SetReady(true)
-	<-serving.Done() // ctx has ended, or a listener failed
-	n.health.SetReady(false)
-	err := n.shutdown(web)
+	g.Go(func() error { n.drain.run(serving); return nil })
+	g.Go(func() error { n.tellManager(serving); return nil })
+	n.health.Set(admin.Ready, "")
+	systemd.Ready(n.status(serving))
+	select {
+	case <-ctx.Done():
+		n.emptied(serving)
+	case <-serving.Done(): // a listener failed
+	}
+	n.health.Set(admin.Stopping, "the node ends")
+	systemd.Stopping("ending", shutdownTimeout+n.spread())
+	err := n.shutdown(web, operators, stop)
+	n.Hurry() // nobody waits for anything any more
 	return errors.Join(g.Wait(), err)
 }
 
+// emptied drains the node and returns when no room is left, when that took too
+// long, or when somebody is in a hurry.
+func (n *Node) emptied(serving context.Context) {
+	timeout := time.Duration(n.cfg.Load().DrainTimeout)
+	if n.hurry.Err() != nil {
+		timeout = 0
+	}
+	n.log.Info("draining", "timeout", timeout)
+	systemd.Stopping("draining", timeout+2*n.spread()+shutdownTimeout)
+	n.drain.finish(timeout, "the node was told to end")
+	select {
+	case <-n.drain.empty:
+	case <-n.hurry.Done():
+	case <-serving.Done():
+	}
+}
+
+// spread is over how long ends are spread.
+func (n *Node) spread() time.Duration { return time.Duration(n.cfg.Load().DrainSpread) }
+
 // serve starts everything that listens and returns the HTTP servers, which do
 // not end with ctx.
-func (n *Node) serve(ctx context.Context, g *errgroup.Group) (web []*http.Server) {
+func (n *Node) serve(ctx context.Context, g *errgroup.Group, operators http.Handler) (web []*http.Server) {
 	for _, ln := range n.listeners.s2s {
 		g.Go(func() error { return n.federation.Serve(ctx, ln) })
 	}
@@ -251,7 +304,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) (web []*http.Server
 		start(n.web, tls.NewListener(ln, n.webTLS()))
 	}
 	if n.listeners.admin != nil {
-		start(admin.Handler(n.registry, n.health, n.links), n.listeners.admin)
+		start(operators, n.listeners.admin)
 	}
 	return web
 }
@@ -264,38 +317,35 @@ func serveHTTP(s *http.Server, ln net.Listener) error {
 }
 
 // shutdownTimeout bounds the orderly end. systemd's own limit is 90 s.
-const shutdownTimeout = 20 * time.Second
+const (
+	shutdownTimeout = 20 * time.Second
+	hurriedTimeout  = 2 * time.Second // when somebody is in a hurry
+)
 
 // shutdown ends the node from the rooms outwards, so that every visitor is
 // told that the conference ended before its stream does, and main hears of it
-// last.
-func (n *Node) shutdown(web []*http.Server) error {
+// last. stop ends the listening.
+func (n *Node) shutdown(web []*http.Server, operators *admin.Server, stop func()) error {
 	n.log.Info("shutting down")
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout+n.spread())
 	defer cancel()
-	errs := []error{
-		n.rooms.Close(ctx),
-		n.clients.Close(ctx),
-		n.federation.Close(ctx),
-		n.fan.Close(ctx),
-	}
+	unhurried := context.AfterFunc(n.hurry, func() { time.AfterFunc(hurriedTimeout, cancel) })
+	defer unhurried()
+	errs := []error{n.rooms.Close(ctx)}
+	n.clients.Refuse()
+	spread(n.hurry, n.spread(), perSession, n.clients.EndSome)
+	errs = append(errs, n.clients.Close(ctx))
+	stop()
+	errs = append(errs, n.federation.Close(ctx), n.fan.Close(ctx))
+	operators.Close()
 	for _, s := range web {
 		errs = append(errs, s.Shutdown(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-// links are the kept streams to main and whether each is up.
-func (n *Node) links() map[string]bool {
-	up := make(map[string]bool)
-	for _, p := range n.kept() {
-		up[p.from+" -> "+p.to] = n.federation.Up(p.from, p.to)
-	}
-	return up
-}
-
-// pair is the two domains of an s2s stream.
-type pair struct{ from, to string }
+// pair is the two domains of an s2s stream, and what it is for.
+type pair struct{ name, from, to string }
 
 // kept are the streams that are opened before they are needed. Main's
 // components cannot dial a node themselves in the usual set-up: promotion
@@ -303,9 +353,9 @@ type pair struct{ from, to string }
 func (n *Node) kept() []pair {
 	c := n.cfg.Load()
 	return []pair{
-		{c.Rooms(), c.MainDomain},
-		{c.Rooms(), c.MainRooms()},
-		{c.Host(), "visitors." + c.MainDomain},
-		{c.Rooms(), "polls." + c.MainDomain},
+		{"main", c.Rooms(), c.MainDomain},
+		{"rooms", c.Rooms(), c.MainRooms()},
+		{"visitors", c.Host(), "visitors." + c.MainDomain},
+		{"polls", c.Rooms(), "polls." + c.MainDomain},
 	}
 }

@@ -73,6 +73,15 @@ func start(t *testing.T, cfg *config.Config) *running {
 	return r
 }
 
+// up tells of each stream to main whether it is up.
+func (r *running) up() map[string]bool {
+	up := make(map[string]bool)
+	for _, l := range (operator{r.Node}).Links() {
+		up[l.From+" -> "+l.To] = l.Up
+	}
+	return up
+}
+
 // testWriter sends the node's log to the test's.
 type testWriter struct{ t *testing.T }
 
@@ -243,7 +252,11 @@ func TestAdmin(t *testing.T) {
 		require.Contains(t, body, name)
 	}
 	code, _ := get("/debug/pprof/")
-	require.Equal(t, 404, code)
+	require.Equal(t, 200, code)
+	resp, err := http.Get("http://" + node.Addresses().HTTP[0] + "/debug/pprof/")
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, 404, resp.StatusCode, "clients get no profiles")
 	http.DefaultClient.CloseIdleConnections()
 }
 
@@ -371,7 +384,7 @@ func TestReload(t *testing.T) {
 	node := start(t, cfg)
 	node.simulatedMain(ln)
 	up := func() bool {
-		for _, ok := range node.links() {
+		for _, ok := range node.up() {
 			if !ok {
 				return false
 			}

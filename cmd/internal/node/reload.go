@@ -1,10 +1,12 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	"vnode/cmd/internal/config"
+	"vnode/cmd/internal/systemd"
 )
 
 // reloadable are the keys that take effect without a restart.
@@ -18,7 +20,12 @@ var reloadable = []string{
 // logs what changed and what waits for a restart. Certificates and CAs are read
 // again even when no key changed. Streams that are up stay up. On an error
 // nothing has changed.
-func (n *Node) Reload(c *config.Config) error {
+func (n *Node) Reload(c *config.Config) (err error) {
+	systemd.Reloading()
+	defer func() {
+		n.metrics.reloaded(err == nil)
+		systemd.Ready(n.status(context.Background()))
+	}()
 	old := n.cfg.Load()
 	next := *old
 	next.CertificateFile, next.KeyFile = c.CertificateFile, c.KeyFile

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"vnode/cmd/internal/admin"
+	"vnode/muc"
+)
+
+// operator is the node as the operator's listener sees it.
+type operator struct{ *Node }
+
+// Links implements admin.Source.
+func (o operator) Links() []admin.Link {
+	kept := o.kept()
+	links := make([]admin.Link, len(kept))
+	for i, p := range kept {
+		links[i] = admin.Link{Name: p.name, From: p.from, To: p.to, Up: o.federation.Up(p.from, p.to)}
+		if !links[i].Up {
+			links[i].Reason = o.federation.Trouble(p.from, p.to)
+		}
+	}
+	return links
+}
+
+// Alive implements admin.Source: every room and every shard answers.
+func (o operator) Alive(ctx context.Context) error {
+	if _, err := o.rooms.Rooms(ctx); err != nil {
+		return err
+	}
+	_, _, err := o.fan.Laggards(ctx, 0)
+	return err
+}
+
+// Rooms implements admin.Source.
+func (o operator) Rooms(ctx context.Context) ([]admin.Room, error) {
+	infos, err := o.rooms.Rooms(ctx)
+	list := make([]admin.Room, len(infos))
+	for i, r := range infos {
+		list[i] = shownRoom(r)
+	}
+	return list, err
+}
+
+func shownRoom(r muc.RoomInfo) admin.Room {
+	state := "connected"
+	switch {
+	case r.MainLost:
+		state = "main is lost"
+	case !r.Connected:
+		state = "waits for main"
+	case r.Lobby:
+		state = "lobby is on"
+	}
+	return admin.Room{
+		Name: r.Name, Address: r.Address, MeetingID: r.MeetingID, Made: r.Made, State: state,
+		Visitors: r.Visitors, Queued: r.Queued, Participants: r.Participants, Moderators: r.Moderators,
+		RaisedHands: r.RaisedHands, Stanzas: r.Stanzas,
+	}
+}
+
+// Room implements admin.Source.
+func (o operator) Room(ctx context.Context, name string) (admin.RoomDetail, error) {
+	d, err := o.rooms.Room(ctx, name)
+	if errors.Is(err, muc.ErrNoRoom) {
+		return admin.RoomDetail{}, fmt.Errorf("%w: %s", admin.ErrNoRoom, name)
+	}
+	if err != nil {
+		return admin.RoomDetail{}, err
+	}
+	shown := admin.RoomDetail{
+		Room: shownRoom(d.RoomInfo), Participants: shownOccupants(d.ParticipantList), Visitors: shownOccupants(d.VisitorList),
+	}
+	for _, e := range o.logs.Events(d.Address) {
+		shown.Events = append(shown.Events, admin.Event{Time: e.Time, Level: e.Level.String(), Text: e.Text})
+	}
+	return shown, nil
+}
+
+func shownOccupants(list []muc.OccupantInfo) []admin.Occupant {
+	shown := make([]admin.Occupant, len(list))
+	for i, o := range list {
+		shown[i] = admin.Occupant{ID: o.ID, Name: o.Name, JID: o.JID, Role: o.Role, Joined: o.Joined, Hand: o.RaisedHand}
+	}
+	return shown
+}
+
+// Slow implements admin.Source.
+func (o operator) Slow(ctx context.Context, limit int) ([]admin.Slow, int, error) {
+	laggards, count, err := o.fan.Laggards(ctx, limit)
+	list := make([]admin.Slow, len(laggards))
+	for i, l := range laggards {
+		list[i] = admin.Slow{Session: l.To, Lag: l.Lag, Blocked: l.Blocked}
+	}
+	return list, count, err
+}
+
+// Debugged implements admin.Source.
+func (o operator) Debugged() []admin.DebugTarget {
+	list := []admin.DebugTarget{}
+	for _, t := range o.logs.Debugged() {
+		list = append(list, admin.DebugTarget{Name: t.Name, Until: t.Until})
+	}
+	return list
+}
+
+// Drain implements admin.Control.
+func (o operator) Drain(timeout time.Duration, why string) { o.drain.begin(timeout, why) }
+
+// Undrain implements admin.Control.
+func (o operator) Undrain() error { return o.drain.cancel() }
+
+// Debug implements admin.Control.
+func (o operator) Debug(name string, d time.Duration) error { return o.logs.Debug(name, d) }
