@@ -141,12 +141,13 @@
   function showLinks(links) {
     const was = new Map((before ? before.links || [] : []).map((l) => [l.name, l.up]));
     list($("links"), links, (l) => l.name,
-      () => make("li", {}, make("span", { className: "mark" }), make("span"), make("span", { className: "why" })),
+      () => make("li", {}, make("span", { className: "mark" }), make("span"), make("small"), make("span", { className: "why" })),
       (el, l) => {
-        const [mark, name, why] = el.children;
+        const [mark, name, to, why] = el.children;
         el.className = l.up ? "" : "down";
         text(mark, l.up ? "Up" : "Down");
-        text(name, (linkWords[l.name] || l.name) + " · " + l.to);
+        text(name, linkWords[l.name] || l.name);
+        text(to, l.to);
         text(why, l.up ? "" : l.reason || "not opened yet");
         if (was.has(l.name) && was.get(l.name) !== l.up) {
           say("The stream to " + l.to + " is " + (l.up ? "up again" : "down: " + l.reason));
@@ -163,6 +164,7 @@
         const el = row(["head", "", "n", "n", "n"])();
         el.children[0].append(make("a", { href: roomHref(r.address) }), make("small"));
         el.children[1].append(make("span"));
+        el.children[2].append(make("span"), make("small"));
         return el;
       },
       (el, r) => {
@@ -171,7 +173,8 @@
         text(head.lastChild, "for " + ago(s.now, r.made));
         state.firstChild.className = r.state === "connected" ? "tag" : "tag warn";
         text(state.firstChild, r.state);
-        text(visitors, number.format(r.visitors) + (r.queued ? " +" + number.format(r.queued) : ""));
+        text(visitors.firstChild, number.format(r.visitors));
+        text(visitors.lastChild, r.queued ? number.format(r.queued) + " waiting" : "");
         text(participants, number.format(r.participants));
         text(published, rate(r.rate));
       });
@@ -183,7 +186,7 @@
   const sessionWords = { bound: "In", hibernating: "Lost, may resume", negotiating: "Logging in" };
 
   function showSessions(sessions) {
-    const some = sessions.filter((s) => s.count > 0);
+    const some = sessions.filter((s) => s.count > 0).sort((a, b) => b.count - a.count);
     list($("sessions"), some, (s) => s.state + " " + s.transport, row(["head", "", "n"]), (el, s) => {
       text(el.children[0], sessionWords[s.state] || s.state);
       text(el.children[1], s.transport);

@@ -1,0 +1,276 @@
+package admin
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+)
+
+func report(t *testing.T, body string) Report {
+	t.Helper()
+	var r Report
+	require.NoError(t, json.Unmarshal([]byte(body), &r))
+	return r
+}
+
+// A load balancer asks /readyz, a supervisor /healthz; both tell a person why.
+func TestHealthSaysWhy(t *testing.T) {
+	h := newHouse(t, "")
+	code, body := h.ask("GET", "/readyz", "", "")
+	require.Equal(t, 200, code)
+	r := report(t, body)
+	require.True(t, r.OK)
+	require.Equal(t, Ready, r.State)
+	require.True(t, r.Links["conference.v3.meet.jitsi -> meet.jitsi"])
+	require.Len(t, r.Reasons, 1, "polls are not there, which does not keep visitors away")
+	require.Contains(t, r.Reasons[0], "no stream to polls.meet.jitsi: host_unknown")
+
+	h.health.Set(Draining, "an operator drains the node")
+	code, body = h.ask("GET", "/readyz", "", "")
+	require.Equal(t, 503, code)
+	r = report(t, body)
+	require.False(t, r.OK)
+	require.Equal(t, "an operator drains the node", r.Reasons[0])
+	code, body = h.ask("GET", "/healthz", "", "")
+	require.Equal(t, 200, code, "draining is no illness")
+	require.True(t, report(t, body).OK)
+
+	h.node.change(func(f *fakeNode) { f.stuck = errors.New("a room does not answer") })
+	code, body = h.ask("GET", "/healthz", "", "")
+	require.Equal(t, 503, code)
+	require.Contains(t, report(t, body).Reasons[0], "a room does not answer")
+	_, body = h.ask("GET", "/status.json", "", "")
+	require.Contains(t, body, `"trouble":"a room does not answer"`)
+}
+
+func TestStartingIsNotReady(t *testing.T) {
+	h := newHouse(t, "")
+	*h.health = Health{}
+	code, body := h.ask("GET", "/readyz", "", "")
+	require.Equal(t, 503, code)
+	require.Equal(t, Starting, report(t, body).State)
+}
+
+// Nothing is changed without the token.
+func TestTokenGuardsWhatChangesSomething(t *testing.T) {
+	for name, tc := range map[string]struct {
+		token, bearer string
+		code          int
+		says          string
+	}{
+		"right":         {token, token, 202, ""},
+		"wrong":         {token, "an operator's tokem", 401, "Authorization: Bearer"},
+		"prefix":        {token, token[:5], 401, ""},
+		"none":          {token, "", 401, ""},
+		"no token":      {"", "", 403, "admin-token-file"},
+		"empty to none": {"", " ", 403, "admin-token-file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, tc.token)
+			code, body := h.ask("POST", "/admin/drain", "", tc.bearer)
+			require.Equal(t, tc.code, code)
+			require.Contains(t, body, tc.says)
+			require.Equal(t, code == 202, len(h.node.drained) == 1)
+			for _, request := range []string{"DELETE /admin/drain", "GET /admin/debug", "POST /admin/debug", "DELETE /admin/debug"} {
+				method, path, _ := strings.Cut(request, " ")
+				code, _ := h.ask(method, path, `{"target":"x"}`, tc.bearer)
+				require.Equal(t, tc.code == 202, code < 300, request)
+			}
+		})
+	}
+}
+
+func TestDrainTakesATimeout(t *testing.T) {
+	h := newHouse(t, token)
+	for body, want := range map[string]int{
+		`{"timeout":"30m"}`: 202, `{}`: 202, ``: 202,
+		`{"timeout":"soon"}`: 400, `{"timeout":"-1s"}`: 400, `{"timout":"1s"}`: 400, `[]`: 400, `{"timeout":30}`: 400,
+		`{"timeout":"` + strings.Repeat("9", maxBody) + `"}`: 400,
+	} {
+		code, answer := h.ask("POST", "/admin/drain", body, token)
+		require.Equal(t, want, code, body)
+		if want == 400 {
+			require.Contains(t, answer, "error")
+		}
+	}
+	require.ElementsMatch(t, []string{"30m0s an operator drains the node", "0s an operator drains the node", "0s an operator drains the node"}, h.node.drained)
+	code, _ := h.ask("DELETE", "/admin/drain", "", token)
+	require.Equal(t, 200, code)
+	code, body := h.ask("DELETE", "/admin/drain", "", token)
+	require.Equal(t, 409, code)
+	require.Contains(t, body, "does not drain")
+}
+
+func TestDebugIsTurnedOnForAWhile(t *testing.T) {
+	h := newHouse(t, token)
+	code, body := h.ask("POST", "/admin/debug", `{"target":"demo@conference.v3.meet.jitsi"}`, token)
+	require.Equal(t, 200, code)
+	var on []DebugTarget
+	require.NoError(t, json.Unmarshal([]byte(body), &on))
+	require.Len(t, on, 1)
+	require.WithinDuration(t, time.Now().Add(debugFor), on[0].Until, time.Minute)
+	for _, bad := range []string{`{}`, `{"target":"x","for":"25h"}`, `{"target":"x","for":"0s"}`, `{"target":1}`} {
+		code, _ := h.ask("POST", "/admin/debug", bad, token)
+		require.Equal(t, 400, code, bad)
+	}
+	_, body = h.ask("DELETE", "/admin/debug?target=demo@conference.v3.meet.jitsi", "", token)
+	require.Equal(t, "[]\n", body)
+}
+
+// stream opens a stream of events; nil when it was refused.
+func (h *house) stream(query string) *bufio.Reader {
+	resp, err := http.Get(h.url + "/status/events" + query)
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { resp.Body.Close() })
+	if resp.StatusCode != 200 {
+		require.Equal(h.t, 503, resp.StatusCode)
+		require.NotEmpty(h.t, resp.Header.Get("Retry-After"))
+		return nil
+	}
+	require.Equal(h.t, "text/event-stream", resp.Header.Get("Content-Type"))
+	return bufio.NewReader(resp.Body)
+}
+
+// event reads the next event's name and data.
+func event(t *testing.T, r *bufio.Reader) (name, data string) {
+	t.Helper()
+	for {
+		line, err := r.ReadString('\n')
+		require.NoError(t, err)
+		switch key, value, _ := strings.Cut(strings.TrimSpace(line), ": "); key {
+		case "event":
+			name = value
+		case "data":
+			return name, value
+		}
+	}
+}
+
+func TestEventStreamsAreBounded(t *testing.T) {
+	h := newHouse(t, "")
+	h.hub.limit = 2
+	first := h.stream("")
+	require.NotNil(t, first)
+	require.NotNil(t, h.stream(""))
+	require.Nil(t, h.stream(""))
+	for range 3 {
+		name, data := event(t, first)
+		require.Equal(t, "status", name)
+		var s Status
+		require.NoError(t, json.Unmarshal([]byte(data), &s))
+		require.Equal(t, "v3.meet.jitsi", s.Identity.Host)
+	}
+	h.cut()
+	require.Eventually(t, func() bool { return !h.hub.any() }, 20*time.Second, 5*time.Millisecond, "their places are free again")
+}
+
+func TestRoomEvents(t *testing.T) {
+	h := newHouse(t, "")
+	h.busy()
+	r := h.stream("?room=townhall%40conference.v3.meet.jitsi")
+	for range 2 {
+		name, _ := event(t, r)
+		require.Equal(t, "status", name)
+		name, data := event(t, r)
+		require.Equal(t, "room", name)
+		require.Contains(t, data, `"visitorList":[{`)
+	}
+	h.node.change(func(f *fakeNode) { f.rooms = nil })
+	for range 10 {
+		if name, _ := event(t, r); name == "gone" {
+			break
+		}
+	}
+	code, body := h.ask("GET", "/status.json?room=nobody", "", "")
+	require.Equal(t, 404, code)
+	require.Contains(t, body, "no such room")
+}
+
+func TestStatusIsBounded(t *testing.T) {
+	h := newHouse(t, "")
+	h.node.change(func(f *fakeNode) {
+		for i := range 3 * maxRooms {
+			f.rooms = append(f.rooms, RoomDetail{Room: Room{Address: string(rune('a' + i)), Visitors: i}, Visitors: make([]Occupant, 2*maxOccupants)})
+		}
+		f.slow = make([]Slow, 10*maxSlow)
+	})
+	_, body := h.ask("GET", "/status.json", "", "")
+	var s Status
+	require.NoError(t, json.Unmarshal([]byte(body), &s))
+	require.Len(t, s.Rooms, maxRooms)
+	require.Equal(t, 3*maxRooms, s.RoomCount)
+	require.Equal(t, 3*maxRooms-1, s.Rooms[0].Visitors, "most visitors first")
+	require.Len(t, s.Slow, maxSlow)
+	require.Equal(t, 10*maxSlow, s.SlowAll)
+	_, body = h.ask("GET", "/status.json?room=a", "", "")
+	require.Equal(t, maxOccupants, strings.Count(body, `"jid"`))
+}
+
+// The page runs its own script and style and nothing else, and loads nothing.
+func TestPagePolicy(t *testing.T) {
+	h := newHouse(t, "")
+	resp, err := http.Get(h.url + "/")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	policy := resp.Header.Get("Content-Security-Policy")
+	require.Contains(t, policy, "default-src 'none'")
+	require.NotContains(t, policy, "unsafe")
+	for _, outside := range []string{"src=\"", "http://", "https://", "@import", "url("} {
+		text := strings.ReplaceAll(page, "http://www.w3.org/2000/svg", "")
+		require.NotContains(t, text, outside)
+	}
+}
+
+func TestSamplesTellRatesAndQuantiles(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m := newMeters(reg)
+	s := newSampler(reg)
+	start := time.Now()
+	m.closed.WithLabelValues("closed").Add(5)
+	m.main.WithLabelValues("in").Add(1)
+	s.take(start)
+	require.Empty(t, s.trend().closes, "what was before we looked is not lately")
+	m.delivered.Add(2000)
+	m.main.WithLabelValues("in").Add(20)
+	m.main.WithLabelValues("out").Add(4)
+	for range 99 {
+		m.delay.Observe(0.0003)
+	}
+	m.delay.Observe(1000) // beyond the last bucket
+	m.closed.WithLabelValues("closed").Add(3)
+	m.closed.WithLabelValues("stalled").Add(7)
+	s.take(start.Add(2 * time.Second))
+	tr := s.trend()
+	require.Equal(t, Rates{Delivered: 1000, FromMain: 10, ToMain: 2}, tr.rates)
+	require.Equal(t, []CloseCount{{"stalled", 7}, {"closed", 3}}, tr.closes)
+	require.Len(t, tr.latency, 1)
+	require.InDelta(t, 0.0003, *tr.latency[0].P50, 0.0001)
+	require.InDelta(t, 0.0004, *tr.latency[0].P99, 0.0001)
+	m.delay.Observe(1000)
+	s.take(start.Add(3 * time.Second))
+	require.InDelta(t, 3.2768, *s.trend().latency[1].P99, 1e-9, "the last bound")
+	for i := range memory + 10 {
+		s.take(start.Add(time.Duration(4+i) * time.Second))
+	}
+	tr = s.trend()
+	require.Len(t, s.ring, memory)
+	require.Len(t, tr.latency, sparkline)
+	require.Nil(t, tr.latency[0].P99)
+	require.Empty(t, tr.closes)
+}
+
+func BenchmarkSample(b *testing.B) {
+	reg := prometheus.NewRegistry()
+	newMeters(reg)
+	s := newSampler(reg)
+	for b.Loop() {
+		s.take(time.Now())
+	}
+}
