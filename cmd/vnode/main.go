@@ -27,9 +27,10 @@ const (
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "version" {
-		fmt.Fprintln(stdout, "vnode", version())
-		return 0
+	if len(args) > 0 {
+		if c, ok := commandNamed(args[0]); ok {
+			return c.run(args[1:], stdout, stderr)
+		}
 	}
 	if len(args) > 0 && args[0] == "account" {
 		if err := account(args[1:], os.Stdin, stdout); err != nil {
@@ -136,10 +137,13 @@ prosody. It needs no configuration beside the node's id.
   vnode -config /etc/vnode/v3.toml
         every flag is also a key of the file and, as VNODE_MAIN_DOMAIN, an
         environment variable; flags win over the environment over the file
-  vnode version
 
-Flags:
+Commands (vnode COMMAND -help tells more):
 `)
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, "\nFlags:\n")
 	flags.SetOutput(w)
 	flags.PrintDefaults()
 }
