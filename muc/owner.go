@@ -82,7 +82,7 @@ func (r *room) configForm() []byte {
 func (r *room) configure(q *ownerQuery) {
 	for _, f := range q.Form.Fields {
 		if f.Name == fieldMeeting && f.Value != "" && len(f.Value) <= maxMeetingID {
-			r.meetingID = f.Value
+			r.meets(f.Value)
 		}
 	}
 }

@@ -90,7 +90,7 @@ type room struct {
 	domains *domains
 	out     effects
 	metrics *metrics
-	log     *slog.Logger
+	unmet   *slog.Logger // names no meeting
 	newID   func() string
 	limits  *atomic.Pointer[Limits] // change at any time
 	onNode  *atomic.Int64           // visitors in all rooms
@@ -118,7 +118,8 @@ type room struct {
 	password     string
 	lobby        bool
 	meetingID    string
-	created      string // milliseconds since 1970, as main wrote it
+	log          *slog.Logger // names the meeting once main has told its id
+	created      string       // milliseconds since 1970, as main wrote it
 	moderators   map[string]bool
 	subject      *packet // as the last one was said; nil before the first
 	history      *history.Log[*packet]
@@ -167,7 +168,8 @@ func newRoom(p roomParams) *room {
 		link:       link{change: p.change},
 	}
 	r.pubFrom = escaped(r.pub.String())
-	r.log = p.log.With("room", r.addr.String())
+	r.unmet = p.log.With("room", r.addr.String())
+	r.log = r.unmet
 	return r
 }
 
@@ -205,6 +207,7 @@ func (r *room) add(o *occupant) {
 		r.visitors++
 	}
 	r.metrics.occupants(o.role).Inc()
+	r.tellOf("joined", o)
 }
 
 func (r *room) remove(o *occupant) {
@@ -223,6 +226,7 @@ func (r *room) remove(o *occupant) {
 		}
 	}
 	r.metrics.occupants(o.role).Dec()
+	r.tellOf("left", o)
 }
 
 func without(list []*occupant, o *occupant) []*occupant {

@@ -76,6 +76,7 @@ func (r *room) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
 	case q.Connect != nil:
 		r.answerRemote(from, h)
 		r.apply(q.Connect)
+		r.log.Info("main connected the room", "waiting", r.queue.joins())
 		r.open()
 	case q.Update != nil:
 		r.answerRemote(from, h)
@@ -99,7 +100,7 @@ func (r *room) apply(c *control) {
 	r.disarm(alarmMain)
 	r.password = c.Password
 	if c.MeetingID != "" {
-		r.meetingID = c.MeetingID
+		r.meets(c.MeetingID)
 	}
 	r.created = digits(c.Created)
 	switch c.Lobby {

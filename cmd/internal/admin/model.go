@@ -116,7 +116,7 @@ type DebugTarget struct {
 	Until time.Time `json:"until"`
 }
 
-// Control is what an operator may do. Its methods do not block.
+// Control is what an operator may do. Its methods block for a second at most.
 type Control interface {
 	// Drain takes no new conferences any more; those there are go on, and
 	// end politely when timeout has passed; 0: they go on as long as they

@@ -178,7 +178,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	if err := rooms.Validate(); err != nil {
 		return err
 	}
-	r := &router{main: c.MainDomain}
+	r := &router{main: c.MainDomain, log: n.log}
 	n.federation, err = s2s.New(federation, fromMain{r}, n.log, n.registry)
 	if err != nil {
 		return err

@@ -113,5 +113,16 @@ func (o operator) Drain(timeout time.Duration, why string) { o.drain.begin(timeo
 // Undrain implements admin.Control.
 func (o operator) Undrain() error { return o.drain.cancel() }
 
-// Debug implements admin.Control.
-func (o operator) Debug(name string, d time.Duration) error { return o.logs.Debug(name, d) }
+// lookUp bounds the search for a room.
+const lookUp = time.Second
+
+// Debug implements admin.Control. A tenant's room has an address for clients
+// and one between servers; the log has both.
+func (o operator) Debug(name string, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lookUp)
+	defer cancel()
+	if r, err := o.rooms.Room(ctx, name); err == nil && r.Name != r.Address {
+		return errors.Join(o.logs.Debug(r.Name, d), o.logs.Debug(r.Address, d))
+	}
+	return o.logs.Debug(name, d)
+}

@@ -1,6 +1,10 @@
 package node
 
 import (
+	"context"
+	"log/slog"
+
+	"vnode/cmd/internal/logging"
 	"vnode/internal/wire"
 	"vnode/muc"
 	"vnode/visitor"
@@ -11,13 +15,17 @@ import (
 type router struct {
 	main  string // its domain
 	rooms *muc.Service
+	log   *slog.Logger
 }
 
 // fromClients is the clients' handler.
 type fromClients struct{ *router }
 
 // Stanza implements visitor.Handler. The rooms answer what is not for them.
-func (r fromClients) Stanza(s *visitor.Session, stanza []byte, _ *wire.Header, _ wire.JID) {
+func (r fromClients) Stanza(s *visitor.Session, stanza []byte, h *wire.Header, to wire.JID) {
+	if r.log.Enabled(context.Background(), logging.Trace) {
+		trace(r.log, "from a client", s.JID().String(), to, h, len(stanza))
+	}
 	r.rooms.FromClient(client{s}, stanza)
 }
 
@@ -38,7 +46,12 @@ func (c client) Identity() *muc.Identity { return (*muc.Identity)(c.Session.Iden
 type fromMain struct{ *router }
 
 // Stanza implements s2s.Handler.
-func (r fromMain) Stanza(stanza []byte, _ *wire.Header, _, _ wire.JID) { r.rooms.FromRemote(stanza) }
+func (r fromMain) Stanza(stanza []byte, h *wire.Header, from, to wire.JID) {
+	if r.log.Enabled(context.Background(), logging.Trace) {
+		trace(r.log, "from main", from.String(), to, h, len(stanza))
+	}
+	r.rooms.FromRemote(stanza)
+}
 
 // Link implements s2s.Handler. Participants' presences come from main's own
 // domain: its streams are what rooms depend on.

@@ -1,0 +1,206 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vnode/cmd/internal/admin"
+	"vnode/muc"
+)
+
+// inn is rooms with guests.
+type inn struct {
+	mu      sync.Mutex
+	guests  []int // of each room
+	full    bool  // takes no new ones
+	endedAt []time.Time
+}
+
+func (i *inn) Drain(on bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.full = on
+}
+
+func (i *inn) EndSome(n int) (found int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	found = len(i.guests)
+	for range min(n, found) {
+		i.guests = i.guests[1:]
+		i.endedAt = append(i.endedAt, time.Now())
+	}
+	return found
+}
+
+func (i *inn) Rooms(context.Context) ([]muc.RoomInfo, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	list := make([]muc.RoomInfo, len(i.guests))
+	for n, g := range i.guests {
+		list[n].Visitors = g
+	}
+	return list, nil
+}
+
+func (i *inn) left() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.guests)
+}
+
+func (i *inn) ends() []time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.endedAt)
+}
+
+func (i *inn) takesNone() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.full
+}
+
+func (i *inn) leave() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.guests)
+}
+
+// inDrain runs a test with rooms of so many guests.
+func inDrain(t *testing.T, test func(t *testing.T, d *drainer, i *inn), guests ...int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		i := &inn{guests: guests}
+		health := new(admin.Health)
+		health.Set(admin.Ready, "")
+		d := newDrainer(i, health, slog.New(slog.DiscardHandler), 10*time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go d.run(ctx)
+		test(t, d, i)
+	})
+}
+
+func (d *drainer) state() admin.State {
+	s, _ := d.health.Get()
+	return s
+}
+
+func emptied(d *drainer) bool {
+	select {
+	case <-d.empty:
+		return true
+	default:
+		return false
+	}
+}
+
+// An operator drains without a deadline: conferences go on as long as they
+// last, and then the node stays, drained, until it is called off.
+func TestDrainLetsConferencesGoOn(t *testing.T) {
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		d.begin(0, "an operator drains the node")
+		time.Sleep(time.Hour)
+		state, why := d.health.Get()
+		require.Equal(t, admin.Draining, state)
+		require.Equal(t, "an operator drains the node; no new conferences, 2 with 12 visitors go on", why)
+		require.True(t, i.takesNone())
+		i.leave()
+		time.Sleep(time.Second)
+		require.Equal(t, admin.Drained, d.state())
+		require.Equal(t, 2, i.left(), "an empty room ends by itself")
+		require.False(t, emptied(d))
+		require.NoError(t, d.cancel())
+		require.Equal(t, admin.Ready, d.state())
+		require.False(t, i.takesNone())
+		time.Sleep(time.Second)
+		require.Equal(t, admin.Ready, d.state())
+		require.ErrorContains(t, d.cancel(), "does not drain")
+	}, 5, 7)
+}
+
+// At the deadline what is left ends, spread over the window.
+func TestDrainEndsWhatIsLeft(t *testing.T) {
+	guests := make([]int, 200)
+	for i := range guests {
+		guests[i] = 1
+	}
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		start := time.Now()
+		d.begin(time.Minute, "an operator drains the node")
+		time.Sleep(59 * time.Second)
+		require.Equal(t, 200, i.left())
+		_, why := d.health.Get()
+		require.Contains(t, why, "until "+start.Add(time.Minute).Format(time.TimeOnly))
+		time.Sleep(12 * time.Second)
+		require.Zero(t, i.left())
+		require.Equal(t, admin.Drained, d.state())
+		ends := i.ends()
+		require.InDelta(t, 10, ends[199].Sub(ends[0]).Seconds(), 0.2)
+		for n := range 10 { // no second has more than its share
+			from := ends[0].Add(time.Duration(n) * time.Second)
+			in := 0
+			for _, at := range ends {
+				if !at.Before(from) && at.Before(from.Add(time.Second)) {
+					in++
+				}
+			}
+			require.InDelta(t, 20, in, 3)
+		}
+	}, guests...)
+}
+
+// SIGTERM drains for good; a drain of an operator's before it does not matter,
+// and nobody can call it off.
+func TestTheEndIsDrainedFor(t *testing.T) {
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		d.begin(0, "an operator drains the node")
+		time.Sleep(time.Second)
+		d.finish(5*time.Second, "the node was told to end")
+		require.ErrorContains(t, d.cancel(), "about to end")
+		d.begin(time.Hour, "an operator drains the node")
+		time.Sleep(4 * time.Second)
+		require.False(t, emptied(d))
+		time.Sleep(2 * time.Second)
+		require.True(t, emptied(d))
+		require.Zero(t, i.left())
+	}, 3)
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		d.finish(time.Hour, "the node was told to end")
+		time.Sleep(time.Minute)
+		i.leave()
+		time.Sleep(time.Second)
+		require.True(t, emptied(d), "nobody is waited for who is not there")
+	}, 3)
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		start := time.Now()
+		d.finish(0, "the node was told to end")
+		<-d.empty
+		require.Less(t, time.Since(start), time.Second)
+	})
+}
+
+func TestSpreadHurriesWhenTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &inn{guests: make([]int, 1000)}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		spread(ctx, time.Minute, time.Hour, i.EndSome)
+		require.Zero(t, i.left())
+		require.Equal(t, time.Second, time.Since(start))
+		spread(ctx, time.Minute, time.Hour, i.EndSome) // nothing is left
+		require.Equal(t, time.Second, time.Since(start))
+		i.guests = make([]int, 3)
+		spread(t.Context(), time.Minute, 10*time.Millisecond, i.EndSome)
+		require.Less(t, time.Since(start), 1200*time.Millisecond, "a few take no time")
+	})
+}
