@@ -341,7 +341,16 @@ func (n *Node) shutdown(web []*http.Server, operators *admin.Server, stop func()
 	for _, s := range web {
 		errs = append(errs, s.Shutdown(ctx))
 	}
-	return errors.Join(errs...)
+	return unlessHurried(ctx, errors.Join(errs...))
+}
+
+// unlessHurried returns err but when somebody was in a hurry: that clients were
+// cut off is what was asked for then.
+func unlessHurried(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(ctx.Err(), context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // pair is the two domains of an s2s stream, and what it is for.

@@ -52,9 +52,15 @@ type running struct {
 
 func start(t *testing.T, cfg *config.Config) *running {
 	t.Helper()
+	return startLogging(t, cfg, testWriter{t})
+}
+
+// startLogging is start with another place for the log.
+func startLogging(t *testing.T, cfg *config.Config, to io.Writer) *running {
+	t.Helper()
 	require.NoError(t, cfg.Validate())
 	level := new(slog.LevelVar)
-	n, err := New(cfg, "test", slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: level})), level)
+	n, err := New(cfg, "test", slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: level})), level)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
