@@ -70,7 +70,7 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 	stanzas := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_stanzas_total",
 		Help: "Stanzas received from (in) and written to (out) peers."}, []string{"direction"})
 	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_stanza_bytes_total",
-		Help: "Bytes of these stanzas."}, []string{"direction"})
+		Help: "Bytes of the stanzas received from (in) and written to (out) peers."}, []string{"direction"})
 	undelivered := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_undelivered_total",
 		Help: "Stanzas for peers that could not be delivered; answered with an error where the protocol allows one."}, []string{"cause"})
 	resumptions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_resumptions_total",
@@ -118,9 +118,9 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 			func() float64 { return float64(unacked()) }),
 		queued("vnode_s2s_queue_stanzas", "Stanzas waiting to be written to peers.",
 			func() float64 { n, _, _ := waiting(); return float64(n) }),
-		queued("vnode_s2s_queue_bytes", "Bytes of the stanzas waiting.",
+		queued("vnode_s2s_queue_bytes", "Bytes of the stanzas waiting to be written to peers.",
 			func() float64 { _, b, _ := waiting(); return float64(b) }),
-		queued("vnode_s2s_queue_age_seconds", "How long the oldest of them has waited.",
+		queued("vnode_s2s_queue_age_seconds", "How long the oldest stanza waiting for a peer has waited.",
 			func() float64 {
 				_, _, oldest := waiting()
 				if oldest.IsZero() {
