@@ -69,8 +69,8 @@ func TestTokenGuardsWhatChangesSomething(t *testing.T) {
 		"wrong":         {token, "an operator's tokem", 401, "Authorization: Bearer"},
 		"prefix":        {token, token[:5], 401, ""},
 		"none":          {token, "", 401, ""},
-		"no token":      {"", "", 403, "admin-token-file"},
-		"empty to none": {"", " ", 403, "admin-token-file"},
+		"no token":      {"", "", 403, "no admin token"},
+		"empty to none": {"", " ", 403, "no admin token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, tc.token)

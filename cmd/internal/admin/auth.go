@@ -12,7 +12,7 @@ func (s *Server) allowed(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case s.o.Token == "":
-			writeJSON(w, http.StatusForbidden, problem{"the node has no admin token; name a file with one: admin-token-file"})
+			writeJSON(w, http.StatusForbidden, problem{"nobody may change anything here: there is no admin token"})
 		case !s.authorized(r):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="vnode"`)
 			writeJSON(w, http.StatusUnauthorized, problem{"send the admin token: Authorization: Bearer …"})

@@ -82,7 +82,7 @@ var usages = []struct{ key, usage string }{
 	{"token-leeway", "how far the issuer's clock may be off, a `duration`"},
 	{"drain-timeout", "how long conferences go on after SIGTERM, a `duration` such as 15s"},
 	{"drain-spread", "over what `duration` the end spreads the closing of sessions"},
-	{"admin-token-file", "`file` with the token that operators change things with"},
+	{"admin-token-file", "`file` with the operators' token (default: generated, kept in the state directory)"},
 	{"log-level", "`level`: debug, info, warn, error"},
 	{"log-format", "`format`: text or json"},
 }

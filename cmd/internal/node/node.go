@@ -85,10 +85,8 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 	if err != nil {
 		return nil, err
 	}
-	if cfg.AdminTokenFile != "" {
-		if n.adminToken, err = readSecret(cfg.AdminTokenFile); err != nil {
-			return nil, fmt.Errorf("admin-token-file: %w", err)
-		}
+	if n.adminToken, err = n.state.adminToken(cfg.AdminTokenFile); err != nil {
+		return nil, err
 	}
 	if n.listeners, err = listen(cfg); err != nil {
 		return nil, err

@@ -83,6 +83,27 @@ func (s *state) focusPassword(configured string) (password, path string, err err
 	return password, path, nil
 }
 
+// adminToken returns the token operators need to change something: the
+// configured one, else one generated once into the file admin-token.
+func (s *state) adminToken(configured string) (token string, err error) {
+	if configured != "" {
+		if token, err = readSecret(configured); err != nil {
+			return "", fmt.Errorf("admin-token-file: %w", err)
+		}
+		return token, nil
+	}
+	path := s.path("admin-token")
+	token, err = readSecret(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		token = rand.Text()
+		err = writeFile(path, []byte(token+"\n"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("admin token: %w", err)
+	}
+	return token, nil
+}
+
 func readPassword(path string) (string, error) {
 	password, err := readSecret(path)
 	if err != nil {
