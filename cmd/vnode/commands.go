@@ -14,6 +14,7 @@ type command struct {
 
 // commands are all of them, in the order -help lists them.
 var commands = []command{
+	{"config", "print the default configuration, or check a file", runConfig},
 	{"version", "print the version and end", runVersion},
 }
 

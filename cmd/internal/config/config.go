@@ -99,6 +99,11 @@ type Config struct {
 
 	AdminTokenFile string `toml:"admin-token-file"`
 
+	// FocusPassword and TURNSecret are what the environment says in place of
+	// files; "" for nothing.
+	FocusPassword string `toml:"-"`
+	TURNSecret    string `toml:"-"`
+
 	LogLevel  string `toml:"log-level"`
 	LogFormat string `toml:"log-format"`
 }

@@ -119,7 +119,18 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 			return nil, err
 		}
 	}
+	env := environment(environ)
+	docker, err := env.docker()
+	if err != nil {
+		return nil, err
+	}
+	c.FocusPassword, c.TURNSecret = env.secret("focus-password-file"), env.secret("turn-secret-file")
 	for _, s := range c.settings() {
+		if v, ok := docker[s.key]; ok {
+			if err := s.set(v); err != nil {
+				return nil, fmt.Errorf("%s: %w", strings.Join(DockerNames(s.key), ", "), err)
+			}
+		}
 		if v, ok := environ(EnvName(s.key)); ok {
 			if err := s.set(v); err != nil {
 				return nil, fmt.Errorf("%s: %w", EnvName(s.key), err)
@@ -143,6 +154,31 @@ func EnvName(key string) string {
 	return "VNODE_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
 }
 
+// DockerNames are the variables of docker-jitsi-meet that a key is taken from.
+func DockerNames(key string) []string {
+	if name, ok := dockerSecrets[key]; ok {
+		return []string{name}
+	}
+	return append(slices.Clone(dockerNames[key]), dockerComposed[key]...)
+}
+
+// Check reports everything that is wrong with a configuration file, over the
+// default alone.
+func Check(path string) error {
+	c := new(Config)
+	if err := decode(c, Default); err != nil {
+		return fmt.Errorf("built-in default: %w", err)
+	}
+	if err := c.readFile(path); err != nil {
+		return err
+	}
+	c.complete()
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return nil
+}
+
 func (c *Config) readFile(path string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -159,10 +195,14 @@ func decode(c *Config, text string) error {
 	err := d.Decode(c)
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) {
-		e := unknown.Errors[0]
-		row, _ := e.Position()
-		key := strings.Join(e.Key(), ".")
-		return fmt.Errorf("line %d: unknown key %q; the nearest is %q", row, key, nearest(key))
+		var errs []error
+		for i := range unknown.Errors {
+			e := &unknown.Errors[i]
+			row, _ := e.Position()
+			key := strings.Join(e.Key(), ".")
+			errs = append(errs, fmt.Errorf("line %d: unknown key %q; the nearest is %q", row, key, nearest(key)))
+		}
+		return errors.Join(errs...)
 	}
 	var syntax *toml.DecodeError
 	if errors.As(err, &syntax) {

@@ -18,9 +18,12 @@ import (
 
 // focus is the focus' account.
 func (n *Node) focus(c *config.Config) (sasl.Accounts, error) {
-	password, path, err := n.state.focusPassword(c.FocusPasswordFile)
-	if err != nil {
-		return nil, err
+	password, path := c.FocusPassword, "the environment"
+	if password == "" || c.FocusPasswordFile != "" {
+		var err error
+		if password, path, err = n.state.focusPassword(c.FocusPasswordFile); err != nil {
+			return nil, err
+		}
 	}
 	n.passwordFile = path
 	const user = "focus"

@@ -142,7 +142,7 @@ func (n *Node) trust(c *config.Config) (s2s.Trust, error) {
 // services are the STUN and TURN servers that visitors are told of. The secret
 // goes with those that want credentials.
 func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
-	var secret string
+	secret := c.TURNSecret
 	if c.TURNSecretFile != "" {
 		var err error
 		if secret, err = readSecret(c.TURNSecretFile); err != nil {
