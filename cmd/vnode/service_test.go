@@ -115,6 +115,6 @@ func TestSocketsWithUnknownNames(t *testing.T) {
 	cmd, stderr := m.service(t.TempDir(), map[string]net.Listener{"web": listen(t)}, "-id", "3", "-s2s", "127.0.0.1:0", "-c2s", "127.0.0.1:0", "-http", "127.0.0.1:0", "-admin", "off")
 	said, err := io.ReadAll(stderr)
 	require.NoError(t, err)
-	require.Contains(t, string(said), `a socket named "web"; FileDescriptorName= must be s2s, c2s, http or admin`)
+	require.Contains(t, string(said), `a socket named "web"; FileDescriptorName= must be s2s, c2s, http, https or admin`)
 	require.Error(t, cmd.Wait())
 }
