@@ -1,0 +1,100 @@
+package floor
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Options describes a floor.
+type Options struct {
+	Domain string // visitors log in at
+	// Speakers is how many of the first clients have addresses of their own;
+	// all later ones share one.
+	Speakers int
+	// Batch is how many stanzas are sent with one system call; at most
+	// maxBatchAge old. Default 1.
+	Batch int
+}
+
+// maxBatchAge ends the wait for a batch to fill.
+const maxBatchAge = time.Second
+
+// Serve serves clients until ctx ends, then closes the listener and every
+// connection, and returns when nothing is left of them. The error is the
+// listener's, nil at the end of ctx.
+func Serve(ctx context.Context, l net.Listener, o Options) error {
+	h := newHub(max(o.Batch, 1))
+	var sessions sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	hubDone := make(chan struct{})
+	go func() { h.run(ctx); close(hubDone) }()
+	defer func() {
+		cancel()
+		sessions.Wait()
+		<-hubDone
+	}()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	for number := 0; ; number++ {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("floor: %w", err)
+		}
+		s := &session{hub: h, conn: conn, jid: o.address(number), everybody: o.address(o.Speakers)}
+		sessions.Go(func() {
+			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+			s.serve(ctx)
+		})
+	}
+}
+
+// address is what the client with that number is told that it is. The locals
+// are told apart by more than eight characters, so that nicks cut from them
+// are too.
+func (o Options) address(number int) string {
+	if number < o.Speakers {
+		return fmt.Sprintf("sp%06d@%s/floor", number, o.Domain)
+	}
+	return "visitors@" + o.Domain + "/floor"
+}
+
+// Main is the command: it serves until SIGINT or SIGTERM. It is started by the
+// load test itself.
+func Main(args []string, stderr io.Writer) int {
+	flags := flag.NewFlagSet("floor", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	listen := flags.String("listen", "tcp:127.0.0.1:0", "`network:address` to listen on")
+	var o Options
+	flags.StringVar(&o.Domain, "domain", "peers.test", "`domain` visitors log in at")
+	flags.IntVar(&o.Speakers, "speakers", 1, "`number` of first clients with addresses of their own")
+	flags.IntVar(&o.Batch, "batch", 1, "`stanzas` sent with one system call")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	network, addr, _ := strings.Cut(*listen, ":")
+	l, err := (&net.ListenConfig{}).Listen(ctx, network, addr)
+	if err == nil {
+		err = Serve(ctx, l, o)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,110 @@
+package floor
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"vnode/bench"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve runs a floor until the test ends and returns the address of its room.
+func serve(t *testing.T, o Options) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, o) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	return "ws://" + l.Addr().String() + "/"
+}
+
+const (
+	domain = "floor.test"
+	room   = "room@conference.floor.test"
+)
+
+// Whoever comes late finds every speaker's newest presence, and nobody hears of
+// visitors.
+func TestRoom(t *testing.T) {
+	for name, batch := range map[string]int{"one by one": 1, "in batches": 4} {
+		t.Run(name, func(t *testing.T) {
+			url := serve(t, Options{Domain: domain, Speakers: 2, Batch: batch})
+			ledger := bench.NewLedger()
+			local := bench.NewLocal(bench.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+			defer func() { require.NoError(t, local.Close(t.Context())) }()
+			first, err := local.Join(t.Context())
+			require.NoError(t, err)
+			second, err := local.Join(t.Context())
+			require.NoError(t, err)
+			swarm := bench.NewSwarm(bench.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+			defer swarm.Close()
+			for range 3 {
+				require.NoError(t, swarm.Join(t.Context(), 1, 0))
+				require.NoError(t, first.Update(t.Context()))
+				require.NoError(t, second.Chat(t.Context()))
+				require.NoError(t, second.Update(t.Context()))
+			}
+			require.NoError(t, second.Leave(t.Context()))
+			require.NoError(t, swarm.Drain(t.Context()))
+			got := swarm.Progress().Tally
+			require.Zero(t, got.Faults(), "%+v", got)
+			require.NoError(t, swarm.Leave(t.Context()))
+			require.Empty(t, local.Faults())
+		})
+	}
+}
+
+// A visitor that goes without a word is no reason to stop.
+func TestReceiverThatIsGone(t *testing.T) {
+	url := serve(t, Options{Domain: domain, Speakers: 1})
+	ledger := bench.NewLedger()
+	local := bench.NewLocal(bench.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	defer func() { require.NoError(t, local.Close(t.Context())) }()
+	speaker, err := local.Join(t.Context())
+	require.NoError(t, err)
+	gone := bench.NewSwarm(bench.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	require.NoError(t, gone.Join(t.Context(), 2, 0))
+	gone.Close()
+	there := bench.NewSwarm(bench.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	defer there.Close()
+	require.NoError(t, there.Join(t.Context(), 2, 0))
+	for range 10 {
+		require.NoError(t, speaker.Chat(t.Context()))
+	}
+	require.NoError(t, there.Drain(t.Context()))
+	got := there.Progress().Tally
+	require.Zero(t, got.Faults(), "%+v", got)
+}
+
+func TestFrames(t *testing.T) {
+	for size, header := range map[int][]byte{
+		0:       {0x81, 0},
+		125:     {0x81, 125},
+		126:     {0x81, 126, 0, 126},
+		1 << 16: binary.BigEndian.AppendUint64([]byte{0x81, 127}, 1<<16),
+	} {
+		text := bytes.Repeat([]byte("x"), size)
+		require.Equal(t, append(header, text...), appendFrame(nil, text), "%d bytes", size)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	var out bytes.Buffer
+	require.Equal(t, 2, Main([]string{"-batch", "many"}, &out))
+	require.Contains(t, out.String(), "parse error")
+	require.Equal(t, 0, Main([]string{"-help"}, &out))
+	require.Contains(t, out.String(), "one system call")
+	require.Equal(t, 1, Main([]string{"-listen", "tcp:256.0.0.1:1"}, &out))
+}

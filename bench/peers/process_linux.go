@@ -1,0 +1,43 @@
+package peers
+
+import (
+	"fmt"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func groupAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// pinThread lets the calling thread, and what it starts, use only those cores.
+func pinThread(cores []int) error {
+	if len(cores) == 0 {
+		return nil
+	}
+	var set unix.CPUSet
+	for _, c := range cores {
+		set.Set(c)
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin to cores %v: %w", cores, err)
+	}
+	return nil
+}
+
+// Cores returns the numbers of the cores this process may use, rising.
+func Cores() []int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return numbers(runtime.NumCPU())
+	}
+	var cores []int
+	for c := range len(set) * 64 {
+		if set.IsSet(c) {
+			cores = append(cores, c)
+		}
+	}
+	return cores
+}

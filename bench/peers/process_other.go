@@ -1,0 +1,21 @@
+//go:build !linux
+
+package peers
+
+import (
+	"errors"
+	"runtime"
+	"syscall"
+)
+
+func groupAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func pinThread(cores []int) error {
+	if len(cores) > 0 {
+		return errors.New("only Linux can pin a process to cores")
+	}
+	return nil
+}
+
+// Cores returns the numbers of the cores this process may use, rising.
+func Cores() []int { return numbers(runtime.NumCPU()) }

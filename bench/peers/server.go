@@ -1,0 +1,219 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"vnode/bench"
+)
+
+// ErrNotInstalled is wrapped by the errors of [Start] when a server's program
+// is not on this machine. Its text says how to get it.
+var ErrNotInstalled = errors.New("not installed")
+
+// Server is one running server. Stop it.
+type Server struct {
+	// Static after construction.
+
+	Name      string // prosody, prosody-default-gc, ejabberd, vnode or floor
+	Version   string // as the program or its package tells, or empty
+	Transport string // tcp or unix
+	URL       string // of its WebSocket
+	Domain    string // visitors log in at
+	Room      string // bare JID
+	// Dial reaches the URL; nil: by TCP.
+	Dial bench.DialFunc
+
+	dir     string
+	proc    *process
+	helpers family
+	open    func(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error)
+}
+
+// Stage is a room whose speakers are in and which visitors may enter. Close
+// it.
+type Stage struct {
+	Speakers []bench.Speaker
+	close    func(context.Context) error
+}
+
+// Close lets everybody of the stage go. It blocks until they have or ctx ends.
+func (s *Stage) Close(ctx context.Context) error { return s.close(ctx) }
+
+// Options says how servers are run.
+type Options struct {
+	Cores []int // the server may use; empty: all
+	// VNode is the program of our node, cmd/vnode as built.
+	VNode string
+	// Self is the program and first arguments that run [floor.Main]; the floor
+	// needs it.
+	Self []string
+	// Speakers that will join the floor, before anybody else.
+	Speakers int
+	// Batch is how many stanzas the floor sends at once; default 1.
+	Batch int
+}
+
+// Kind is a server and how it is reached, for example prosody or vnode/unix.
+type Kind struct {
+	Name  string
+	Title string // what it is, for people
+	start func(context.Context, *Server, Options) error
+	unix  bool
+}
+
+var kinds = []Kind{
+	{Name: "vnode", Title: "vnode", start: startVNode},
+	{Name: "vnode/unix", Title: "vnode, WebSockets over a unix socket", start: startVNode, unix: true},
+	{Name: "prosody", Title: "Prosody's MUC, garbage collector as Jitsi's Docker images set it", start: startProsody},
+	{Name: "prosody-default-gc", Title: "Prosody's MUC, garbage collector as packaged", start: startProsody},
+	{Name: "ejabberd", Title: "ejabberd's MUC", start: startEjabberd},
+	{Name: "floor", Title: "the floor: a ready buffer, one send each", start: startFloor},
+	{Name: "floor/unix", Title: "the floor over unix sockets", start: startFloor, unix: true},
+}
+
+// Kinds returns every kind there is.
+func Kinds() []Kind { return append([]Kind(nil), kinds...) }
+
+// FindKind returns the kind of that name.
+func FindKind(name string) (Kind, error) {
+	var names []string
+	for _, k := range kinds {
+		if k.Name == name {
+			return k, nil
+		}
+		names = append(names, k.Name)
+	}
+	return Kind{}, fmt.Errorf("no server %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// attempts is how often a server is started: the port that was free may be
+// somebody else's by the time the server listens.
+const attempts = 3
+
+// Start runs a server and blocks until it listens. The error wraps
+// [ErrNotInstalled] when its program is not here; it carries the end of the
+// server's log when it did not come up.
+func (k Kind) Start(ctx context.Context, o Options) (*Server, error) {
+	var err error
+	for range attempts {
+		var s *Server
+		if s, err = k.attempt(ctx, o); err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrNotInstalled) || !errors.Is(err, errNotListening) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", k.Name, err)
+}
+
+func (k Kind) attempt(ctx context.Context, o Options) (*Server, error) {
+	dir, err := os.MkdirTemp("", "vnode-bench-")
+	if err != nil {
+		return nil, err
+	}
+	name, transport, _ := strings.Cut(k.Name, "/")
+	if transport == "" {
+		transport = "tcp"
+	}
+	s := &Server{Name: name, Transport: transport, dir: dir}
+	if err := k.start(ctx, s, o); err != nil {
+		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+	}
+	s.helpers = descendants(s.proc.pid())
+	return s, nil
+}
+
+// Open lets that many speakers in, with the right to speak. It blocks until
+// they are in or ctx ends.
+func (s *Server) Open(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error) {
+	st, err := s.open(ctx, speakers, l)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", s.Name, err, s.proc.tail())
+	}
+	return st, nil
+}
+
+// Usage returns what the server's processes have used. It fails when the
+// server is gone.
+func (s *Server) Usage() (Usage, error) {
+	select {
+	case <-s.proc.done:
+		return Usage{}, s.proc.ended()
+	default:
+		return usageOf(s.helpers.pids(s.proc.pid()))
+	}
+}
+
+// Stop ends the server with everything it started and removes its files. It
+// blocks until nothing is left, a few seconds at most; when ctx ends it does
+// not wait for an orderly end.
+func (s *Server) Stop(ctx context.Context) error {
+	var err error
+	if s.proc != nil {
+		err = s.proc.stop(ctx)
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// run starts the server's process and waits until it listens.
+func (s *Server) run(ctx context.Context, c command, network, addr string) error {
+	c.dir = s.dir
+	p, err := start(c)
+	if err != nil {
+		return err
+	}
+	s.proc = p
+	return p.listens(ctx, network, addr)
+}
+
+// errNotListening is a server that has not come up.
+var errNotListening = errors.New("the server does not listen")
+
+const (
+	startTime = 30 * time.Second // most a server takes to listen
+	startPoll = 20 * time.Millisecond
+)
+
+// listens waits until the process accepts connections there.
+func (p *process) listens(ctx context.Context, network, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	tick := time.NewTicker(startPoll)
+	defer tick.Stop()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-p.done:
+			return fmt.Errorf("%w: %w", errNotListening, p.ended())
+		case <-ctx.Done():
+			return fmt.Errorf("%w on %s: %w\n%s", errNotListening, addr, err, p.tail())
+		}
+	}
+}
+
+// freePort returns a loopback port that was free a moment ago.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// unixDialer dials that socket, whatever address is asked for.
+func unixDialer(path string) bench.DialFunc {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}
+}
