@@ -23,7 +23,7 @@ const selfFloor = "peers-test-floor"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == selfFloor {
-		os.Exit(floor.Main(os.Args[2:], os.Stderr))
+		os.Exit(floor.Main(os.Args[2:], os.Stdout, os.Stderr))
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -69,9 +69,9 @@ func (o Options) address(number int) string {
 	return "visitors@" + o.Domain + "/floor"
 }
 
-// Main is the command: it serves until SIGINT or SIGTERM. It is started by the
-// load test itself.
-func Main(args []string, stderr io.Writer) int {
+// Main is the command: it serves until SIGINT or SIGTERM, or measures a closed
+// loop. It is started by the load test itself.
+func Main(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("floor", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "tcp:127.0.0.1:0", "`network:address` to listen on")
@@ -79,6 +79,11 @@ func Main(args []string, stderr io.Writer) int {
 	flags.StringVar(&o.Domain, "domain", "peers.test", "`domain` visitors log in at")
 	flags.IntVar(&o.Speakers, "speakers", 1, "`number` of first clients with addresses of their own")
 	flags.IntVar(&o.Batch, "batch", 1, "`stanzas` sent with one system call")
+	var closed ClosedOptions
+	flags.IntVar(&closed.Sockets, "closed", 0, "serve no clients: send without end to that `number` of sockets and tell the cost")
+	flags.IntVar(&closed.Size, "size", 900, "`bytes` of a stanza, with -closed")
+	flags.DurationVar(&closed.For, "for", 4*time.Second, "how `long`, with -closed")
+	progress := flags.String("progress", "", "`file` in which the receiver counts, with -closed")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -89,7 +94,12 @@ func Main(args []string, stderr io.Writer) int {
 	defer stop()
 	network, addr, _ := strings.Cut(*listen, ":")
 	l, err := (&net.ListenConfig{}).Listen(ctx, network, addr)
-	if err == nil {
+	switch {
+	case err != nil:
+	case closed.Sockets > 0:
+		closed.Batch = max(o.Batch, 1)
+		err = runClosed(l, *progress, closed, stdout)
+	default:
 		err = Serve(ctx, l, o)
 	}
 	if err != nil {

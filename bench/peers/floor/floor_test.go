@@ -102,9 +102,9 @@ func TestFrames(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	var out bytes.Buffer
-	require.Equal(t, 2, Main([]string{"-batch", "many"}, &out))
+	require.Equal(t, 2, Main([]string{"-batch", "many"}, nil, &out))
 	require.Contains(t, out.String(), "parse error")
-	require.Equal(t, 0, Main([]string{"-help"}, &out))
+	require.Equal(t, 0, Main([]string{"-help"}, nil, &out))
 	require.Contains(t, out.String(), "one system call")
-	require.Equal(t, 1, Main([]string{"-listen", "tcp:256.0.0.1:1"}, &out))
+	require.Equal(t, 1, Main([]string{"-listen", "tcp:256.0.0.1:1"}, nil, &out))
 }
