@@ -39,6 +39,10 @@ type Speaker interface {
 	Update(ctx context.Context) error
 	// Chat says one line.
 	Chat(ctx context.Context) error
+	// Say is Update or Chat, by its kind, for a load that keeps a schedule: the
+	// stanza is stamped with the time it was due, see [Now], and padded to about
+	// size bytes if it is smaller.
+	Say(ctx context.Context, k Kind, due int64, size int) error
 	// Leave leaves the room.
 	Leave(ctx context.Context) error
 }

@@ -59,6 +59,9 @@ func (l *Ledger) Add(role Role, nick string) *Source {
 	return s
 }
 
+// Sources returns the sources so far, in order of their numbers.
+func (l *Ledger) Sources() []*Source { return l.all() }
+
 // Close ends the record: what is published from here on (the leaves of a room
 // that has ended) is expected of nobody.
 func (l *Ledger) Close() {
@@ -114,8 +117,12 @@ func (l *Ledger) Published(roles Role) (presences, chats uint64) {
 }
 
 // Publish takes the next stamp of that kind, to be sent at once.
-func (s *Source) Publish(k Kind) Stamp {
-	at := Now()
+func (s *Source) Publish(k Kind) Stamp { return s.PublishDue(k, Now()) }
+
+// PublishDue is Publish for what should have been sent at the given time of
+// [Now]: a load that is late itself must not look like a fast server. Times of
+// one source must not fall.
+func (s *Source) PublishDue(k Kind, at int64) Stamp {
 	record := !s.ledger.isClosed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,6 +166,21 @@ func (s *Source) published(k Kind) uint64 {
 		return uint64(len(s.chats))
 	}
 	return uint64(len(s.presences))
+}
+
+// Published counts what the source has published of that kind: the highest
+// number of its stamps.
+func (s *Source) Published(k Kind) uint64 { return s.published(k) }
+
+// Due returns the numbers a receiver that joined at the given time must have
+// got, from > to when none: every chat line since, and of the presences the
+// newest before its join and every one since.
+func (s *Source) Due(k Kind, joinedAt int64) (from, to uint64) {
+	d := s.due(joinedAt)
+	if k == Chat {
+		return d.chat.from, d.chat.to
+	}
+	return d.presence.from, d.presence.to
 }
 
 // due says what a receiver that joined at the given time must have got.

@@ -98,27 +98,39 @@ func (p *Participant) joinPresence(b *wire.Builder, nick string) {
 	p.o.source = p.source
 	p.o.mu.Unlock()
 	b.Elem("x", "", "xmlns", wire.NSMUC)
-	appendPresence(b, nick, p.name, p.muted, p.source.Publish(Presence))
+	appendPresence(b, nick, p.name, p.muted, p.source.Publish(Presence), 0)
 }
 
 // Nick implements [Speaker].
 func (p *Participant) Nick() string { return p.source.Nick() }
 
 // Update implements [Speaker].
-func (p *Participant) Update(context.Context) error {
+func (p *Participant) Update(context.Context) error { return p.update(Now(), 0) }
+
+// Chat implements [Speaker].
+func (p *Participant) Chat(context.Context) error { return p.chat(Now(), 0) }
+
+// Say implements [Speaker].
+func (p *Participant) Say(_ context.Context, k Kind, due int64, size int) error {
+	if k == Chat {
+		return p.chat(due, size)
+	}
+	return p.update(due, size)
+}
+
+func (p *Participant) update(due int64, size int) error {
 	c, src, err := p.o.speaker(p.live.opt.Ledger, RoleParticipant)
 	if err != nil {
 		return err
 	}
 	p.muted = !p.muted
 	b := wire.NewBuilder(nil).Start("presence", "xmlns", wire.NSClient, "to", p.o.room+"/"+src.Nick())
-	appendPresence(b, src.Nick(), p.name, p.muted, src.Publish(Presence))
+	appendPresence(b, src.Nick(), p.name, p.muted, src.PublishDue(Presence, due), size)
 	return c.send(b.Bytes())
 }
 
-// Chat implements [Speaker].
-func (p *Participant) Chat(context.Context) error {
-	return p.o.chat(p.live.opt.Ledger, RoleParticipant, p.name)
+func (p *Participant) chat(due int64, size int) error {
+	return p.o.chat(p.live.opt.Ledger, RoleParticipant, p.name, due, size)
 }
 
 // Leave implements [Speaker].

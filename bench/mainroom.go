@@ -118,7 +118,7 @@ func (r *MainRoom) Join(context.Context) (Speaker, error) {
 	p.jid, p.nick = newRealJID(r.main.opt.Domain)
 	p.name = "Participant " + p.nick
 	p.source = r.ledger.Add(RoleParticipant, p.nick)
-	children := p.children()
+	children := p.children(Now(), 0)
 	r.mu.Lock()
 	r.members = append(r.members, p)
 	p.presence = children
@@ -131,9 +131,9 @@ func (r *MainRoom) Join(context.Context) (Speaker, error) {
 }
 
 // children builds the content of the participant's next presence.
-func (p *simulated) children() []byte {
+func (p *simulated) children(due int64, size int) []byte {
 	b := wire.NewBuilder(nil)
-	appendPresence(b, p.nick, p.name, p.muted, p.source.Publish(Presence))
+	appendPresence(b, p.nick, p.name, p.muted, p.source.PublishDue(Presence, due), size)
 	b.Elem("occupant-id", "", "xmlns", "urn:xmpp:occupant-id:0", "id", p.nick)
 	return b.Bytes()
 }
@@ -151,12 +151,26 @@ func (p *simulated) sendPresence(children []byte, join bool) error {
 func (p *simulated) Nick() string { return p.nick }
 
 // Update implements [Speaker].
-func (p *simulated) Update(context.Context) error {
+func (p *simulated) Update(context.Context) error { return p.update(Now(), 0) }
+
+// Chat implements [Speaker]. Before the node is connected the line becomes
+// history, which visitors get replayed.
+func (p *simulated) Chat(context.Context) error { return p.chat(Now(), 0) }
+
+// Say implements [Speaker].
+func (p *simulated) Say(_ context.Context, k Kind, due int64, size int) error {
+	if k == Chat {
+		return p.chat(due, size)
+	}
+	return p.update(due, size)
+}
+
+func (p *simulated) update(due int64, size int) error {
 	if p.hasLeft() {
 		return errGone
 	}
 	p.muted = !p.muted
-	children := p.children()
+	children := p.children(due, size)
 	p.room.mu.Lock()
 	connected := p.room.connected
 	p.presence = children
@@ -173,15 +187,13 @@ func (p *simulated) hasLeft() bool {
 	return p.gone
 }
 
-// Chat implements [Speaker]. Before the node is connected the line becomes
-// history, which visitors get replayed.
-func (p *simulated) Chat(context.Context) error {
+func (p *simulated) chat(due int64, size int) error {
 	if p.hasLeft() {
 		return errGone
 	}
-	st := p.source.Publish(Chat)
+	st := p.source.PublishDue(Chat, due)
 	id := fmt.Sprintf("bench-%d-%d", st.Source, st.Seq)
-	body := wire.NewBuilder(nil).Elem("body", chatBody(p.name, st)).Bytes()
+	body := wire.NewBuilder(nil).Elem("body", chatBody(p.name, st, size)).Bytes()
 	p.room.mu.Lock()
 	connected := p.room.connected
 	if !connected {

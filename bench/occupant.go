@@ -317,15 +317,12 @@ func (o *occupant) speaker(l *Ledger, role Role) (*client, *Source, error) {
 }
 
 // chat sends a stamped line to the room.
-func (o *occupant) chat(l *Ledger, role Role, name string) error {
+func (o *occupant) chat(l *Ledger, role Role, name string, due int64, size int) error {
 	c, src, err := o.speaker(l, role)
 	if err != nil {
 		return err
 	}
-	st := src.Publish(Chat)
-	id := fmt.Sprintf("bench-%d-%d", st.Source, st.Seq)
-	b := wire.NewBuilder(nil).Start("message", "xmlns", wire.NSClient, "type", "groupchat", "to", o.room, "id", id)
-	return c.send(b.Elem("body", chatBody(name, st)).Bytes())
+	return c.send(ChatLine(src, o.room, name, due, size))
 }
 
 // leave says unavailable and waits until the stay has ended or ctx has.

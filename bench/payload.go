@@ -2,6 +2,7 @@ package bench
 
 import (
 	"strconv"
+	"strings"
 
 	"vnode/internal/wire"
 )
@@ -16,8 +17,10 @@ const (
 )
 
 // appendPresence builds what lib-jitsi-meet sends about a participant: about
-// 1 KB with its sources, a third of it muted or not. A zero stamp is left out.
-func appendPresence(b *wire.Builder, nick, name string, muted bool, st Stamp) {
+// 1 KB with its sources, a third of it muted or not, padded if that is less
+// than size. A zero stamp is left out.
+func appendPresence(b *wire.Builder, nick, name string, muted bool, st Stamp, size int) {
+	const natural = 1000 // and what main's and the node's rooms add
 	b.Elem("stats-id", "Bench-"+nick)
 	b.Elem("c", "", "xmlns", nsCaps, "hash", "sha-1", "node", capsNode, "ver", capsVer)
 	b.Elem("SourceInfo", sourceInfo(nick, muted))
@@ -31,6 +34,9 @@ func appendPresence(b *wire.Builder, nick, name string, muted bool, st Stamp) {
 		b.Elem("feature", "", "var", f)
 	}
 	b.End()
+	if size > natural {
+		b.Elem("pad", strings.Repeat("x", size-natural), "xmlns", stampSpace)
+	}
 	appendStamp(b, st)
 }
 
@@ -58,7 +64,27 @@ func appendVisitorPresence(b *wire.Builder, nick, name string) {
 	b.Elem("nick", name, "xmlns", wire.NSNick)
 }
 
-// chatBody is a line people could read, with its stamp.
-func chatBody(name string, st Stamp) string {
-	return name + " says line " + strconv.FormatUint(st.Seq, 10) + " " + st.String()
+// VisitorPresence is the stanza a visitor joins a room with, by its bare JID,
+// under that nick.
+func VisitorPresence(room, nick, name string) []byte {
+	b := wire.NewBuilder(nil).Start("presence", "xmlns", wire.NSClient, "to", room+"/"+nick)
+	appendVisitorPresence(b, nick, name)
+	return b.Bytes()
+}
+
+// ChatLine publishes a line of the source's and returns the stanza that says it
+// in the room, by its bare JID, padded to about size bytes.
+func ChatLine(src *Source, room, name string, due int64, size int) []byte {
+	st := src.PublishDue(Chat, due)
+	id := "bench-" + strconv.Itoa(st.Source) + "-" + strconv.FormatUint(st.Seq, 10)
+	b := wire.NewBuilder(nil).Start("message", "xmlns", wire.NSClient, "type", "groupchat", "to", room, "id", id)
+	return b.Elem("body", chatBody(name, st, size)).Bytes()
+}
+
+// chatBody is a line people could read, with its stamp, which makes a message
+// of about size bytes if that is more than it is anyway.
+func chatBody(name string, st Stamp, size int) string {
+	const natural = 360 // the message around it, as a visitor gets it
+	line := name + " says line " + strconv.FormatUint(st.Seq, 10) + " "
+	return line + strings.Repeat("x", max(0, size-natural)) + st.String()
 }

@@ -255,7 +255,7 @@ func (s *Swarm) Progress() Progress {
 }
 
 // Chat lets the visitor say one line in the room.
-func (v *Visitor) Chat() error { return v.o.chat(v.ledger, RoleVisitor, v.name) }
+func (v *Visitor) Chat() error { return v.o.chat(v.ledger, RoleVisitor, v.name, Now(), 0) }
 
 // Leave lets the visitor leave the room and close its stream. It blocks until
 // the server has confirmed both, or ctx has ended.

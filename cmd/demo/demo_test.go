@@ -2,12 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,53 +50,6 @@ func TestATakenPortIsNamedWithItsOwnerAndTheWayOut(t *testing.T) {
 }
 
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
-
-func TestAChildIsStoppedOrItsFailureTold(t *testing.T) {
-	for name, c := range map[string]struct {
-		script string
-		want   string
-	}{
-		"clean":             {`trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done`, ""},
-		"unclean":           {`trap 'exit 3' TERM; echo up; while :; do sleep 0.01; done`, "exit status 3"},
-		"deaf":              {`trap '' TERM; echo up; while :; do sleep 0.01; done`, "was killed"},
-		"ended before":      {`echo up`, "ended by itself: exit status 0"},
-		"ended with status": {`echo up; exit 4`, "ended by itself: exit status 4"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p, err := startChild(filepath.Join(t.TempDir(), "log"), "sh", "-c", c.script)
-			require.NoError(t, err)
-			require.Eventually(t, func() bool { return p.logTail() == "up" }, 10*time.Second, time.Millisecond)
-			if strings.Contains(c.want, "by itself") {
-				<-p.done
-			}
-			limit := 10 * time.Second
-			if name == "deaf" {
-				limit = 100 * time.Millisecond
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
-			defer cancel()
-			err = p.stop(ctx)
-			if c.want == "" {
-				require.NoError(t, err)
-			} else {
-				require.ErrorContains(t, err, c.want)
-			}
-			<-p.done
-		})
-	}
-	_, err := startChild(filepath.Join(t.TempDir(), "log"), "./no-such-program")
-	require.Error(t, err)
-}
-
-func TestANodeThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
-	p, err := startChild(filepath.Join(t.TempDir(), "log"), "sh", "-c", "exit 1")
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, p.listens(t.Context(), l.Addr().String()))
-	require.NoError(t, l.Close())
-	require.ErrorContains(t, p.listens(t.Context(), l.Addr().String()), "ended before")
-}
 
 func TestADemoWithoutANodeFailsAndSaysWhy(t *testing.T) {
 	o, err := parse([]string{"-main", "simulated", "-vnode", "false", "-port", fmt.Sprint(freePort(t)),

@@ -3,14 +3,14 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"time"
+
+	"vnode/internal/child"
 )
 
 // program returns the node's program, built unless one was named.
@@ -39,19 +39,20 @@ func (s *stage) startNode(ctx context.Context, program string, main mainSide) (s
 	if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil {
 		return "", err
 	}
-	node, err := startChild(filepath.Join(s.dir, "vnode.log"), program,
+	node, err := child.Start(child.Command{Program: program, Log: filepath.Join(s.dir, "vnode.log"), Args: []string{
 		"-id", nodeID, "-port", strconv.Itoa(s.port),
 		"-main-domain", mainDomain, "-main-s2s", main.s2sAddr(),
 		"-c2s", s.c2s, "-http", s.http, "-admin", "127.0.0.1:0",
-		"-state-dir", filepath.Join(s.dir, "state"), "-focus-password-file", secret)
+		"-state-dir", filepath.Join(s.dir, "state"), "-focus-password-file", secret,
+	}})
 	if err != nil {
 		return "", err
 	}
 	s.node = node
-	s.later(node.stop)
-	s.say("node %s is process %d: vnode -id %s -port %d", nodeDomain, node.pid(), nodeID, s.port)
+	s.later(node.Stop)
+	s.say("node %s is process %d: vnode -id %s -port %d", nodeDomain, node.PID(), nodeID, s.port)
 	for _, addr := range []string{s.s2sAddr(), s.c2s, s.http} {
-		if err := node.listens(ctx, addr); err != nil {
+		if err := node.Listens(ctx, "tcp", addr); err != nil {
 			return "", err
 		}
 	}
@@ -60,29 +61,3 @@ func (s *stage) startNode(ctx context.Context, program string, main mainSide) (s
 
 // s2sAddr is where main finds the node.
 func (s *stage) s2sAddr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
-
-const (
-	startTime = 15 * time.Second // most a node takes to listen
-	startPoll = 20 * time.Millisecond
-)
-
-// listens waits until the child accepts connections there.
-func (c *child) listens(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	tick := time.NewTicker(startPoll)
-	defer tick.Stop()
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-tick.C:
-		case <-c.done:
-			return errors.New("the node has ended before it listened")
-		case <-ctx.Done():
-			return fmt.Errorf("the node does not listen on %s: %w", addr, err)
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vnode/bench"
+	"vnode/internal/child"
 )
 
 // Names of the demo's conference: node 3 of the default main domain.
@@ -68,7 +69,7 @@ type stage struct {
 	ledger   *bench.Ledger
 	progress io.Writer
 
-	node    *child
+	node    *child.Process
 	closers []func(context.Context) error // in order of opening
 }
 
@@ -118,7 +119,7 @@ func (s *stage) perform(ctx context.Context) (*bench.Report, error) {
 		Domain: nodeDomain, Room: nodeRoom, Ledger: s.ledger,
 	})
 	s.later(func(context.Context) error { swarm.Close(); return nil })
-	meter, err := bench.NewMeter(s.node.pid())
+	meter, err := bench.NewMeter(s.node.PID())
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (s *stage) nodeLog() error {
 	if s.node == nil {
 		return nil
 	}
-	tail := s.node.logTail()
+	tail := s.node.LogTail()
 	if tail == "" {
 		return nil
 	}

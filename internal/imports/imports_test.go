@@ -55,6 +55,12 @@ var rules = []rule{
 	{"vnode/visitor", []string{"vnode/internal/wire", "vnode/fanout", "vnode/visitor/websocket", "vnode/visitor/bosh",
 		"vnode/visitor/token", "vnode/visitor/sasl", "vnode/visitor/admission", "vnode/visitor/request", "vnode/internal/socket"},
 		"floor 2: clients know neither rooms nor servers; they declare the Handler they need"},
+	{"vnode/internal/child", nil,
+		"it only runs programs"},
+	{"vnode/bench/crowd", []string{"vnode/internal/wire", "vnode/bench", "vnode/bench/report"},
+		"an independent peer, as bench is"},
+	{"vnode/bench/lab", []string{"vnode/internal/wire", "vnode/internal/child", "vnode/bench", "vnode/bench/crowd", "vnode/bench/report"},
+		"it drives a node from outside, and knows it by its program and its ports"},
 	{"vnode/bench/report", nil,
 		"figures are figures, whoever took them"},
 	{"vnode/bench/peers/floor", []string{"vnode/internal/wire"},
@@ -83,7 +89,7 @@ var rules = []rule{
 		"composition: it makes every part, and knows no protocol"},
 	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/node", "vnode/visitor/sasl"},
 		"a command is thin: logic lives where it can be tested"},
-	{"vnode/cmd/demo", []string{"vnode/bench", "vnode/internal/xmpptest/prosody"},
+	{"vnode/cmd/demo", []string{"vnode/bench", "vnode/internal/child", "vnode/internal/xmpptest/prosody"},
 		"the demonstration drives the built command from outside, as an operator would"},
 }
 

@@ -1,0 +1,214 @@
+package crowd
+
+import (
+	"bytes"
+
+	"vnode/bench"
+	"vnode/internal/wire"
+)
+
+// seen is what one client has got of every source. A client of a thousand
+// costs 12 bytes a source and sequence.
+type seen struct {
+	views []view // two a source: presence, chat
+	gaps  []gap  // what was jumped over, rarely any
+}
+
+// view is one sequence of one source.
+type view struct {
+	first, last uint32 // 0: nothing came
+	order       uint32 // of the newest; counts over both sequences of a source
+}
+
+// gap is numbers that did not come when later ones did.
+type gap struct {
+	view     int
+	from, to uint32
+}
+
+// maxSources bounds what a number in a stamp can make a client allocate.
+const maxSources = 1 << 16
+
+// arrival is what a stamp is to a client.
+type arrival uint8
+
+const (
+	fresh arrival = iota
+	late          // behind a later one
+	twice
+)
+
+func viewOf(source int, k bench.Kind) int {
+	if k == bench.Chat {
+		return 2*source + 1
+	}
+	return 2 * source
+}
+
+// add takes the next stamp. A line of the room's history is in no order with
+// what the room looks like now.
+func (s *seen) add(st bench.Stamp, history bool) arrival {
+	i := viewOf(st.Source, st.Kind)
+	if i|1 >= len(s.views) {
+		s.views = append(s.views, make([]view, (i|1)+1-len(s.views))...)
+	}
+	v, seq := &s.views[i], uint32(st.Seq)
+	switch {
+	case v.first == 0:
+		v.first, v.last = seq, seq
+	case seq == v.last+1:
+		v.last = seq
+	case seq > v.last:
+		s.gaps = append(s.gaps, gap{i, v.last + 1, seq - 1})
+		v.last = seq
+	case seq < v.first:
+		if seq+1 < v.first {
+			s.gaps = append(s.gaps, gap{i, seq + 1, v.first - 1})
+		}
+		v.first = seq
+		return late
+	default:
+		return s.fill(i, seq)
+	}
+	order := uint32(st.Order)
+	if history {
+		return fresh
+	}
+	if order <= v.order || order <= s.views[i^1].order {
+		return late
+	}
+	v.order = order
+	return fresh
+}
+
+// fill takes a number below the newest.
+func (s *seen) fill(view int, seq uint32) arrival {
+	for i, g := range s.gaps {
+		if g.view != view || seq < g.from || seq > g.to {
+			continue
+		}
+		s.gaps[i].to = seq - 1
+		if seq < g.to {
+			s.gaps = append(s.gaps, gap{view, seq + 1, g.to})
+		}
+		return late
+	}
+	return twice
+}
+
+// missing counts, of the numbers from..to of one sequence, those that never
+// came, and those of them that a later one followed.
+func (s *seen) missing(i int, from, to uint64) (never, superseded uint64) {
+	if from > to {
+		return 0, 0
+	}
+	var v view
+	if i < len(s.views) {
+		v = s.views[i]
+	}
+	if v.first == 0 {
+		return to - from + 1, 0
+	}
+	if first := uint64(v.first); from < first {
+		superseded += first - from
+	}
+	for _, g := range s.gaps {
+		if lo, hi := max(uint64(g.from), from), min(uint64(g.to), to); g.view == i && lo <= hi {
+			superseded += hi - lo + 1
+		}
+	}
+	never = superseded
+	if last := uint64(v.last); last < to {
+		never += to - max(last, from-1)
+	}
+	return never, superseded
+}
+
+// newest returns the highest number of every sequence so far.
+func (c *Crowd) newest() []uint32 {
+	sources := c.opt.Ledger.Sources()
+	want := make([]uint32, 2*len(sources))
+	for i, s := range sources {
+		want[2*i], want[2*i+1] = uint32(s.Published(bench.Presence)), uint32(s.Published(bench.Chat))
+	}
+	return want
+}
+
+// has reports whether the client has got the newest of every sequence.
+func (v *client) has(want []uint32) bool {
+	for i, n := range want {
+		if n == 0 || i < len(v.seen.views) && v.seen.views[i].last >= n {
+			continue
+		}
+		// Chat from before the join is not due.
+		src := v.crowd.opt.Ledger.Sources()[i/2]
+		if from, to := src.Due(kindOf(i), v.joinedAt); from <= to {
+			return false
+		}
+	}
+	return true
+}
+
+func kindOf(view int) bench.Kind {
+	if view%2 == 1 {
+		return bench.Chat
+	}
+	return bench.Presence
+}
+
+// stamped takes a stanza with a stamp.
+func (v *client) stamped(st bench.Stamp, b []byte, now int64) {
+	t := &v.loop.tally
+	if st.Source < 0 || st.Source >= maxSources || st.Seq > 1<<32-1 {
+		t.unexpected++
+		return
+	}
+	history := st.Kind == bench.Chat && st.At < v.joinedAt && bytes.Contains(b, delayed)
+	switch v.seen.add(st, history) {
+	case late:
+		t.late++
+	case twice:
+		t.twice++
+		return
+	}
+	if history || st.At < v.crowd.since.Load() {
+		return
+	}
+	t.delivered++
+	t.deliveredBytes += uint64(len(b))
+	if v.joinedAt != 0 && st.At > max(v.joinedAt, v.backAt) {
+		t.delay[v.group].recordNano(now - st.At)
+	}
+}
+
+// hints remember where stamps were in earlier stanzas, counted from their end:
+// there the same few elements follow them, so that most are found without a
+// search.
+type hints struct{ last [2]int }
+
+var (
+	mark    = []byte("vnode-bench:")
+	delayed = []byte(wire.NSDelay)
+)
+
+// find returns the stamp of a stanza.
+func (h *hints) find(b []byte) (bench.Stamp, bool) {
+	hint := &h.last[0]
+	if b[1] == 'm' {
+		hint = &h.last[1]
+	}
+	// Numbers grow by a digit now and then and differ between sources.
+	const slack = 3
+	for i := len(b) - *hint - slack; i <= len(b)-*hint+slack; i++ {
+		if i > 0 && i+len(mark) < len(b) && b[i] == mark[0] && bytes.HasPrefix(b[i:], mark) {
+			*hint = len(b) - i
+			return bench.ParseStamp(b[i:])
+		}
+	}
+	i := bytes.Index(b, mark)
+	if i < 0 {
+		return bench.Stamp{}, false
+	}
+	*hint = len(b) - i
+	return bench.ParseStamp(b[i:])
+}
