@@ -88,7 +88,7 @@ func (l *Local) enter(ctx context.Context) (*localSpeaker, error) {
 	}
 	l.speakers = append(l.speakers, p)
 	l.wg.Go(p.listen)
-	if err := p.sendPresence(true); err != nil {
+	if err := p.sendPresence(true, Now(), 0); err != nil {
 		return nil, err
 	}
 	if err := p.await(ctx, p.joined); err != nil {
@@ -154,12 +154,12 @@ func (p *localSpeaker) self(s *stanza) error {
 
 func (p *localSpeaker) address() string { return p.opt.Room + "/" + p.Nick() }
 
-func (p *localSpeaker) sendPresence(join bool) error {
+func (p *localSpeaker) sendPresence(join bool, due int64, size int) error {
 	b := wire.NewBuilder(nil).Start("presence", "xmlns", wire.NSClient, "to", p.address())
 	if join {
 		b.Elem("x", "", "xmlns", wire.NSMUC)
 	}
-	appendPresence(b, p.Nick(), p.name, p.muted, p.source.Publish(Presence))
+	appendPresence(b, p.Nick(), p.name, p.muted, p.source.PublishDue(Presence, due), size)
 	return p.client.send(b.Bytes())
 }
 
@@ -167,17 +167,18 @@ func (p *localSpeaker) sendPresence(join bool) error {
 func (p *localSpeaker) Nick() string { return p.source.Nick() }
 
 // Update implements [Speaker].
-func (p *localSpeaker) Update(context.Context) error {
-	p.muted = !p.muted
-	return p.sendPresence(false)
-}
+func (p *localSpeaker) Update(ctx context.Context) error { return p.Say(ctx, Presence, Now(), 0) }
 
 // Chat implements [Speaker].
-func (p *localSpeaker) Chat(context.Context) error {
-	st := p.source.Publish(Chat)
-	id := fmt.Sprintf("bench-%d-%d", st.Source, st.Seq)
-	b := wire.NewBuilder(nil).Start("message", "xmlns", wire.NSClient, "type", "groupchat", "to", p.opt.Room, "id", id)
-	return p.client.send(b.Elem("body", chatBody(p.name, st)).Bytes())
+func (p *localSpeaker) Chat(ctx context.Context) error { return p.Say(ctx, Chat, Now(), 0) }
+
+// Say implements [Speaker].
+func (p *localSpeaker) Say(_ context.Context, k Kind, due int64, size int) error {
+	if k == Chat {
+		return p.client.send(ChatLine(p.source, p.opt.Room, p.name, due, size))
+	}
+	p.muted = !p.muted
+	return p.sendPresence(false, due, size)
 }
 
 // Leave implements [Speaker].

@@ -10,7 +10,9 @@ import (
 	"runtime"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -83,12 +85,16 @@ func sink(ctx context.Context, p *process, addr unix.Sockaddr, n int, taken *ato
 			return os.NewSyscallError("epoll_ctl", err)
 		}
 	}
-	drop(ctx, p, ep, taken)
+	flags := 0
+	if _, tcp := addr.(*unix.SockaddrInet4); tcp {
+		flags = unix.MSG_TRUNC // forget it without copying it (tcp(7)): the sender is measured
+	}
+	drop(ctx, p, ep, flags, taken)
 	return ctx.Err()
 }
 
 // drop reads and forgets until the process or ctx has ended.
-func drop(ctx context.Context, p *process, ep int, taken *atomic.Uint64) {
+func drop(ctx context.Context, p *process, ep, flags int, taken *atomic.Uint64) {
 	const wait = 50 // milliseconds
 	buf := make([]byte, 1<<20)
 	events := make([]unix.EpollEvent, 512)
@@ -98,9 +104,7 @@ func drop(ctx context.Context, p *process, ep int, taken *atomic.Uint64) {
 			return
 		}
 		for _, e := range events[:max(n, 0)] {
-			if r, err := unix.Read(int(e.Fd), buf); err == nil && r > 0 {
-				taken.Add(uint64(r))
-			}
+			taken.Add(uint64(receive(e.Fd, buf, flags)))
 		}
 		select {
 		case <-p.done:
@@ -108,6 +112,15 @@ func drop(ctx context.Context, p *process, ep int, taken *atomic.Uint64) {
 		default:
 		}
 	}
+}
+
+func receive(fd int32, buf []byte, flags int) int {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
+		uintptr(flags|unix.MSG_DONTWAIT), 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 // connect tries until the process listens.

@@ -19,7 +19,7 @@ func startFloor(ctx context.Context, s *Server, o Options) error {
 	network, addr := "tcp", "127.0.0.1:"+strconv.Itoa(port)
 	if s.Transport == "unix" {
 		network, addr = "unix", filepath.Join(s.dir, "floor.sock")
-		s.Dial = unixDialer(addr)
+		s.Socket = addr
 		s.serveRoom("ws://" + mucDomain + wsPath)
 	} else {
 		s.serveRoom("ws://" + addr + wsPath)

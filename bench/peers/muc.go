@@ -72,9 +72,9 @@ func startMUC(ctx context.Context, s *Server, config string, o Options, run func
 
 // serveRoom says that visitors find the room there, and speakers too.
 func (s *Server) serveRoom(url string) {
-	s.URL, s.Domain, s.Room = url, mucDomain, mucRoom
+	s.URL, s.Domain, s.Room, s.Echoes = url, mucDomain, mucRoom, true
 	s.open = func(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error) {
-		local := bench.NewLocal(bench.LocalOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Dial: s.Dial, Ledger: l})
+		local := bench.NewLocal(bench.LocalOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Dial: s.Dial(), Ledger: l})
 		st := &Stage{close: local.Close}
 		for range speakers {
 			p, err := local.Join(ctx)

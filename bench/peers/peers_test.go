@@ -91,7 +91,7 @@ func serve(ctx context.Context, t *testing.T, s *Server) {
 	st, err := s.Open(ctx, speakers, ledger)
 	require.NoError(t, err)
 	require.Len(t, st.Speakers, speakers)
-	swarm := bench.NewSwarm(bench.SwarmOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Ledger: ledger, Dial: s.Dial, NoAcks: true})
+	swarm := bench.NewSwarm(bench.SwarmOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Ledger: ledger, Dial: s.Dial(), NoAcks: true})
 	defer swarm.Close()
 	require.NoError(t, swarm.Join(ctx, visitors, 0))
 	for range rounds {

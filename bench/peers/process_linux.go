@@ -1,8 +1,11 @@
 package peers
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,4 +43,27 @@ func Cores() []int {
 		}
 	}
 	return cores
+}
+
+// PinSelf lets every thread of this process, and those it makes later, use only
+// those cores.
+func PinSelf(cores []int) error {
+	var set unix.CPUSet
+	for _, c := range cores {
+		set.Set(c)
+	}
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		if err := unix.SchedSetaffinity(tid, &set); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("pin to cores %v: %w", cores, err)
+		}
+	}
+	return nil
 }

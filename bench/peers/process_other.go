@@ -19,3 +19,6 @@ func pinThread(cores []int) error {
 
 // Cores returns the numbers of the cores this process may use, rising.
 func Cores() []int { return numbers(runtime.NumCPU()) }
+
+// PinSelf lets this process use only those cores.
+func PinSelf(cores []int) error { return pinThread(cores) }

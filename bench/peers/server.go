@@ -26,8 +26,10 @@ type Server struct {
 	URL       string // of its WebSocket
 	Domain    string // visitors log in at
 	Room      string // bare JID
-	// Dial reaches the URL; nil: by TCP.
-	Dial bench.DialFunc
+	// Echoes says that speakers get what visitors get: they are in the room the
+	// server serves. A node's are on the main server.
+	Echoes bool
+	Socket string // path of the unix socket that serves the URL; empty: TCP
 
 	dir     string
 	proc    *process
@@ -211,9 +213,22 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// unixDialer dials that socket, whatever address is asked for.
-func unixDialer(path string) bench.DialFunc {
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+// Dial returns what reaches the URL; nil: any TCP dialer.
+func (s *Server) Dial() bench.DialFunc {
+	if s.Socket == "" {
+		return nil
 	}
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", s.Socket)
+	}
+}
+
+// CrowdURL is the URL as [vnode/bench/crowd] understands it.
+func (s *Server) CrowdURL() string {
+	if s.Socket == "" {
+		return s.URL
+	}
+	_, rest, _ := strings.Cut(s.URL, "://")
+	_, path, _ := strings.Cut(rest, "/")
+	return "ws+unix://" + s.Socket + ":/" + path
 }

@@ -67,7 +67,7 @@ func (s *Server) runNode(ctx context.Context, o Options, side *nodeSide) error {
 	if s.Transport == "unix" {
 		network, addr = "unix", filepath.Join(s.dir, "node.sock")
 		http = "unix:" + addr
-		s.URL, s.Dial = "ws://"+nodeDomain+wsPath+"?room="+roomName, unixDialer(addr)
+		s.URL, s.Socket = "ws://"+nodeDomain+wsPath+"?room="+roomName, addr
 	}
 	secret := filepath.Join(s.dir, "focus-password")
 	if err := os.WriteFile(secret, []byte(side.password+"\n"), 0o600); err != nil {

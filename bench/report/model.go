@@ -12,6 +12,8 @@ type File struct {
 	Version string        `json:"version"` // of the load test
 	Machine Machine       `json:"machine"`
 	Runs    []Run         `json:"runs"`
+	// Servers are the versions of the servers under test, by name.
+	Servers map[string]string `json:"servers,omitempty"`
 	// Notes tell the reader what the figures cannot: what was cut short, which
 	// server was missing.
 	Notes []string `json:"notes,omitempty"`

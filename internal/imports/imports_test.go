@@ -63,6 +63,8 @@ var rules = []rule{
 		"it drives a node from outside, and knows it by its program and its ports"},
 	{"vnode/bench/report", nil,
 		"figures are figures, whoever took them"},
+	{"vnode/bench/compare", []string{"vnode/bench", "vnode/bench/crowd", "vnode/bench/peers", "vnode/bench/report"},
+		"it measures servers from outside"},
 	{"vnode/bench/peers/floor", []string{"vnode/internal/wire"},
 		"the floor must not lean on what is measured against it"},
 	{"vnode/bench/peers", []string{"vnode/bench", "vnode/bench/peers/floor"},
