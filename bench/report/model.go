@@ -88,7 +88,13 @@ const (
 	Lost                = "lost"                     // must be 0, as the next two
 	Duplicated          = "duplicated"
 	Disordered          = "disordered"
-	RelayBytesPerSecond = "relay_bytes_per_second"     // signalling, focus to visitors
-	ResumedPerSecond    = "resumed_per_second"         // of a reconnect storm
-	OthersP99           = "others_latency_p99_seconds" // of those not stalled, or inside
+	RelayBytesPerSecond = "relay_bytes_per_second"       // signalling, focus to visitors
+	ResumedPerSecond    = "resumed_per_second"           // of a reconnect storm
+	ResumedPerCPUSecond = "resumed_per_cpu_second"       // of the server
+	Superseded          = "superseded"                   // presences left out for a newer one, as the server counts
+	BaselineP99         = "baseline_latency_p99_seconds" // of the same visitors before they were disturbed
+	StalledEnded        = "stalled_ended"                // stalled sessions the server gave up
+	RelayPerCPUSecond   = "relay_bytes_per_cpu_second"   // of the server
+	ProfileKernelShare  = "profile_kernel_share"         // of the CPU profile's samples, in [0, 1]
+	OthersP99           = "others_latency_p99_seconds"   // of those not stalled, or inside
 )
