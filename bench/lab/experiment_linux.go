@@ -58,7 +58,7 @@ func Experiments() []Experiment {
 	return []Experiment{
 		{"idle", "memory of visitors that are in the room and hear nothing", with(func(p *Params) { p.Rate = 0 }), idle},
 		{"steady", "presence and chat at random times: latency, loss, CPU per delivery", base, steady},
-		{"join-storm", "all visitors come at once while others listen", with(func(p *Params) { p.Rate = 5 }), joinStorm},
+		{"join-storm", "all visitors come at once while others listen", with(func(p *Params) { p.Rate = 40 }), joinStorm},
 		{"reconnect-storm", "all visitors lose their network at once and resume", with(func(p *Params) { p.Rate = 10 }), reconnectStorm},
 		{"stalled", "every tenth visitor stops to read", with(func(p *Params) { p.Rate, p.Duration = 100, 60*time.Second }), stalled},
 		{"relay", "the focus signals to one visitor after another: IQs of 20 KB", with(func(p *Params) { p.Visitors, p.Bytes, p.Rate = 500, 20_000, 0 }), relay},

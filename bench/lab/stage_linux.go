@@ -56,7 +56,9 @@ type stage struct {
 	closers []func(context.Context) error // in order of opening
 
 	// Owned by the caller.
-	turn int // speaker whose turn it is
+	turn  int       // speaker whose turn it is
+	told  crowd.Sum // what earlier windows have reported
+	first sample    // of the node without visitors
 }
 
 const closeTime = 10 * time.Second
@@ -131,7 +133,11 @@ func (s *stage) set(ctx context.Context) error {
 	if err := s.focus.createRoom(ctx, s.roomJID); err != nil {
 		return err
 	}
-	return s.room.ConnectVNode(ctx)
+	if err := s.room.ConnectVNode(ctx); err != nil {
+		return err
+	}
+	s.first, err = s.probe.take(ctx)
+	return err
 }
 
 // reach starts the node, or takes the one that runs, and returns where a
@@ -344,15 +350,25 @@ func (w *window) run(scenario string, rate float64) report.Run {
 
 // judge adds what was lost, and why the figures may not be the node's.
 func (w *window) judge(r *report.Run, own float64) {
-	sum := w.s.crowd.Sum()
-	lost := sum.Tally.Lost
+	s := w.s
+	sum := s.crowd.Sum()
 	// A presence that was never sent because a newer one followed is no loss,
 	// if the node says that it left so many out.
-	if left, ok := grew(w.before, w.after, conflated); !ok || float64(sum.Superseded) > left {
-		lost += sum.Superseded - uint64(max(left, 0))
-	} else if sum.Superseded > 0 {
-		r.Metrics[report.Superseded] = float64(sum.Superseded)
+	left, _ := grew(s.first, w.after, conflated)
+	if undeclared := float64(sum.Superseded) - left; undeclared > 0 {
+		sum.Superseded -= uint64(undeclared)
+		sum.Tally.Lost += uint64(undeclared)
 	}
+	told := s.told
+	s.told = sum
+	lost := since(sum.Tally.Lost, told.Tally.Lost)
+	if n := since(sum.Superseded, told.Superseded); n > 0 {
+		r.Metrics[report.Superseded] = float64(n)
+	}
+	sum.Tally.Duplicate = since(sum.Tally.Duplicate, told.Tally.Duplicate)
+	sum.Tally.OutOfOrder = since(sum.Tally.OutOfOrder, told.Tally.OutOfOrder)
+	sum.Tally.Unexpected = since(sum.Tally.Unexpected, told.Tally.Unexpected)
+	sum.Tally.Errors = since(sum.Tally.Errors, told.Tally.Errors)
 	r.Metrics[report.Lost] = float64(lost)
 	r.Metrics[report.Duplicated] = float64(sum.Tally.Duplicate)
 	r.Metrics[report.Disordered] = float64(sum.Tally.OutOfOrder)
@@ -370,7 +386,7 @@ func (w *window) judge(r *report.Run, own float64) {
 	if sum.Ended > 0 {
 		r.Problems = append(r.Problems, fmt.Sprintf("%d visitors' sessions broke, the first: %s", sum.Ended, sum.First))
 	}
-	cores := float64(max(1, len(w.s.lab.Cores.Load)))
+	cores := float64(max(1, len(s.lab.Cores.Load)))
 	switch {
 	case own > loadLimit*cores:
 		r.Saturated = fmt.Sprintf("the load test used %.2f of its %.0f cores: its own limit, not the node's", own, cores)
@@ -379,4 +395,13 @@ func (w *window) judge(r *report.Run, own float64) {
 	case w.drained > drainLimit:
 		r.Saturated = fmt.Sprintf("more was offered than delivered: queues took %s to empty", w.drained.Round(10*time.Millisecond))
 	}
+}
+
+// since returns how much a count grew; it can also shrink, when what looked
+// lost came after all.
+func since(now, before uint64) uint64 {
+	if now < before {
+		return 0
+	}
+	return now - before
 }
