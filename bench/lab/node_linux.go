@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,8 +25,9 @@ type Target struct {
 	S2S    string // host:port where main finds it
 	Main   string // main's domain
 	Focus  Focus
-	Admin  string // host:port of the admin listener; "": none
-	PID    int    // of its process; 0: not on this machine
+	Admin  string      // host:port of the admin listener; "": none
+	PID    int         // of its process; 0: not on this machine
+	TLS    *tls.Config // for visitors by wss: or https:
 }
 
 // Names an embedded node has: node 3 of the default main domain.

@@ -110,7 +110,7 @@ func (s *stage) set(ctx context.Context) error {
 		return fmt.Errorf("transport %q: the node's address for it is not known", s.p.Transport)
 	}
 	s.crowd, err = crowd.New(crowd.Options{
-		URL: url, Domain: t.Domain, Room: s.roomJID, Ledger: s.ledger, NoAcks: s.p.NoAcks, Loops: len(s.lab.Cores.Load),
+		URL: url, Domain: t.Domain, Room: s.roomJID, Ledger: s.ledger, NoAcks: s.p.NoAcks, TLS: t.TLS, Loops: len(s.lab.Cores.Load),
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vnode/bench/lab"
+	"vnode/bench/report"
+)
+
+// settings are the flags of every command that measures a node of its own.
+type settings struct {
+	vnode   string
+	cores   int
+	seed    uint64
+	json    string
+	gobench string
+	quiet   bool
+}
+
+func (s *settings) declare(f *flag.FlagSet) {
+	f.StringVar(&s.vnode, "vnode", "", "the node's program; empty: the one beside bench, else built from ./cmd/vnode")
+	f.IntVar(&s.cores, "cores", 1, "cores the node is pinned to; the load test gets the others. 0: nothing is pinned")
+	f.Uint64Var(&s.seed, "seed", 1, "of the random arrivals; equal seeds are equal loads")
+	f.StringVar(&s.json, "json", "", "also write the result to this file, as JSON")
+	f.StringVar(&s.gobench, "gobench", "", "also write the result to this file in the format of Go benchmarks, for benchstat")
+	f.BoolVar(&s.quiet, "quiet", false, "no progress bar")
+}
+
+// session is one invocation that measures.
+type session struct {
+	settings
+	lab      *lab.Lab
+	dir      string
+	file     *report.File
+	progress *progress
+	out      io.Writer
+}
+
+// begin prepares a measurement; close the session. The node's program is not
+// looked for when one that runs is measured.
+func (s *settings) begin(ctx context.Context, out, progress io.Writer, target *lab.Target) (*session, error) {
+	dir, err := os.MkdirTemp("", "vnode-bench-")
+	if err != nil {
+		return nil, err
+	}
+	v := &session{settings: *s, dir: dir, out: out}
+	cores := lab.SplitCores(s.cores)
+	if target != nil {
+		cores = lab.Cores{} // where a node that runs is pinned is its operator's choice
+	}
+	v.lab = &lab.Lab{Target: target, Cores: cores, Seed: s.seed}
+	if target == nil {
+		if v.lab.Program, err = lab.FindNode(ctx, s.vnode, dir); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	// Behind the build, which may use every core.
+	if err := cores.Apply(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	v.progress = newProgress(progress, s.quiet)
+	v.lab.Doing = v.progress.doing
+	v.file = &report.File{Began: time.Now(), Command: command0(), Version: version(), Machine: lab.Machine(cores)}
+	return v, nil
+}
+
+// command0 is the command as typed, without the path of the program.
+func command0() []string {
+	return append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)
+}
+
+// step is one experiment of a plan.
+type step struct {
+	experiment lab.Experiment
+	params     lab.Params
+}
+
+func (s *step) takes() time.Duration { return s.experiment.Takes(s.params) }
+
+// measure runs the steps in order. What fails is noted, and the others go on;
+// an interruption ends the session early.
+func (v *session) measure(ctx context.Context, steps []step) []report.Run {
+	var total time.Duration
+	for i := range steps {
+		total += steps[i].takes()
+	}
+	v.progress.plan(total)
+	var all []report.Run
+	for i := range steps {
+		if ctx.Err() != nil {
+			v.note("interrupted: %d of %d scenarios were not run", len(steps)-i, len(steps))
+			break
+		}
+		st := &steps[i]
+		v.progress.step(st.takes())
+		runs, err := v.lab.Run(ctx, st.experiment, st.params)
+		all = append(all, runs...)
+		if err != nil {
+			v.note("%v", err)
+		}
+	}
+	v.progress.end()
+	v.file.Runs = append(v.file.Runs, all...)
+	return all
+}
+
+func (v *session) note(format string, args ...any) {
+	v.file.Notes = append(v.file.Notes, fmt.Sprintf(format, args...))
+}
+
+// errNotClean is a run that was wrong: the table says how.
+var errNotClean = errors.New("something went wrong, see the notes and the lines that begin with an exclamation mark")
+
+// finish prints the result, writes the files that were asked for and says
+// whether all was well.
+func (v *session) finish(ctx context.Context) error {
+	v.file.Took = time.Since(v.file.Began)
+	if err := v.file.WriteTable(v.out); err != nil {
+		return err
+	}
+	for _, w := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{v.json, v.file.WriteJSON},
+		{v.gobench, func(w io.Writer) error { return writeGoBench(w, v.file) }},
+	} {
+		if w.path == "" {
+			continue
+		}
+		if err := writeFile(w.path, w.write); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	bad := len(v.file.Notes) > 0
+	for i := range v.file.Runs {
+		bad = bad || len(v.file.Runs[i].Problems) > 0
+	}
+	if bad {
+		return errNotClean
+	}
+	return nil
+}
+
+func (v *session) close() error { return os.RemoveAll(v.dir) }
+
+func writeFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(filepath.Clean(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
