@@ -215,12 +215,7 @@ func (v *client) connectTLS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conf := v.crowd.opt.TLS
-	if conf == nil {
-		host, _, _ := net.SplitHostPort(a.host)
-		conf = &tls.Config{ServerName: host}
-	}
-	conn := tls.Client(plain, conf)
+	conn := tls.Client(plain, v.crowd.tlsConfig())
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = plain.Close()
 		return err
@@ -241,6 +236,18 @@ func (v *client) connectTLS(ctx context.Context) error {
 	v.readers.Go(func() { v.readTLS(conn) })
 	v.established()
 	return nil
+}
+
+// tlsConfig is the one given, completed by the server's name.
+func (c *Crowd) tlsConfig() *tls.Config {
+	conf := &tls.Config{}
+	if c.opt.TLS != nil {
+		conf = c.opt.TLS.Clone()
+	}
+	if conf.ServerName == "" {
+		conf.ServerName, _, _ = net.SplitHostPort(c.addr.host)
+	}
+	return conf
 }
 
 func (v *client) readTLS(conn net.Conn) {

@@ -109,7 +109,7 @@ func (s *seen) missing(i int, from, to uint64) (never, superseded uint64) {
 	if v.first == 0 {
 		return to - from + 1, 0
 	}
-	if first := uint64(v.first); from < first {
+	if first := min(uint64(v.first), to+1); from < first {
 		superseded += first - from
 	}
 	for _, g := range s.gaps {
