@@ -24,14 +24,16 @@ type measurement struct {
 
 	stage *peers.Stage
 	crowd *crowd.Crowd
-	turn  int // speaker whose turn it is
+	turn  int     // speaker whose turn it is
+	good  float64 // highest rate the server could follow
 }
 
 // Scenarios of a comparison.
 const (
 	scenarioJoin   = "join-storm"
 	scenarioSteady = "steady"
-	scenarioSearch = "saturation"
+	scenarioSearch = "ceiling"
+	scenarioStep   = "ceiling-step"
 )
 
 func (m *measurement) run(ctx context.Context) (err error) {
@@ -56,13 +58,17 @@ func (m *measurement) run(ctx context.Context) (err error) {
 	if err := m.join(ctx); err != nil {
 		return err
 	}
-	for _, rate := range m.Rates {
+	for i, rate := range m.Rates {
+		m.part = float64(1+i) / float64(2+len(m.Rates))
 		m.say("%s, repeat %d of %d: %d visitors, %g stanzas/s", m.server.Name, m.repeat, m.Repeats, m.visitors, rate)
 		r, err := m.talk(ctx, rate, m.Talk)
 		if err != nil {
 			return err
 		}
-		m.runs = append(m.runs, r)
+		m.Runs = append(m.Runs, r)
+		if r.Saturated == "" {
+			m.good = max(m.good, rate)
+		}
 	}
 	if !m.Search {
 		return nil
@@ -154,7 +160,7 @@ func (m *measurement) join(ctx context.Context) error {
 		r.Metrics[report.RSSPerSession] = max(0, float64(idle.server.RSS-before.server.RSS)/float64(joined))
 	}
 	kernelMemory(&r)
-	m.runs = append(m.runs, r)
+	m.Runs = append(m.Runs, r)
 	if joined < m.visitors*9/10 {
 		return fmt.Errorf("only %d of %d visitors joined within %v, so nothing else was measured: %w", joined, m.visitors, m.JoinLimit, joinErr)
 	}
@@ -210,7 +216,7 @@ func (m *measurement) talk(ctx context.Context, rate float64, d time.Duration) (
 	count := m.crowd.Count()
 	m.deliveries(&r, count, cpu, said, took)
 	r.Latency = m.crowd.Delivery(crowd.Steady)
-	m.verify(&r, faults)
+	m.verify(&r, faults, undelivered)
 	m.judge(&r, d, drained, late, undelivered)
 	return r, nil
 }
@@ -249,10 +255,15 @@ func (m *measurement) speak(ctx context.Context, rate float64, d time.Duration) 
 		if err := m.stage.Speakers[m.turn%len(m.stage.Speakers)].Say(ctx, kind, due, m.Size); err != nil {
 			return said, 0, fmt.Errorf("%s: a speaker: %w", m.server.Name, err)
 		}
-		late = time.Duration(bench.Now() - due)
+		if late = time.Duration(bench.Now() - due); late > hopeless {
+			return said, late, nil
+		}
 	}
 	return said, late, sleep(ctx, time.Duration(begin+int64(d)-bench.Now()))
 }
+
+// hopeless is how late the load gives up: it cannot catch up any more.
+const hopeless = 2 * time.Second
 
 // drainLimit is how long after the last word everything must have arrived to be
 // counted.
@@ -266,10 +277,12 @@ func (m *measurement) drain(ctx context.Context) (took time.Duration, err error)
 	return time.Since(begin), err
 }
 
-// verify reports what must not be.
-func (m *measurement) verify(r *report.Run, before bench.Tally) {
+// verify reports what must not be. What is still on its way is not lost.
+func (m *measurement) verify(r *report.Run, before bench.Tally, undelivered error) {
 	now := m.faults()
-	r.Metrics[report.Lost] = float64(now.Lost - min(now.Lost, before.Lost))
+	if undelivered == nil {
+		r.Metrics[report.Lost] = float64(now.Lost - min(now.Lost, before.Lost))
+	}
 	r.Metrics[report.Duplicated] = float64(now.Duplicate - before.Duplicate)
 	r.Metrics[report.Disordered] = float64(now.OutOfOrder - before.OutOfOrder)
 	for _, f := range []struct {

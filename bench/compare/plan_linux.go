@@ -60,32 +60,39 @@ func (p *Plan) defaults() {
 // comparison is a plan under way.
 type comparison struct {
 	Plan
-	runs    []report.Run
-	notes   []string
+	Result
 	missing map[string]bool // kinds that are not installed
 	done    int             // servers
+	part    float64         // of the one under way
+}
+
+// Result is what came of a comparison.
+type Result struct {
+	Runs     []report.Run
+	Notes    []string          // what could not be measured, and why
+	Versions map[string]string // of the servers, by name
 }
 
 // Run carries the plan out. It returns what was measured also when ctx ends
 // early, with a note that says so; what could not be measured is in the notes
 // and in the runs' problems. No server is left running.
-func (p Plan) Run(ctx context.Context) ([]report.Run, []string) {
+func (p Plan) Run(ctx context.Context) Result {
 	p.defaults()
-	c := &comparison{Plan: p, missing: make(map[string]bool)}
+	c := &comparison{Plan: p, missing: make(map[string]bool), Result: Result{Versions: make(map[string]string)}}
 	for repeat := 1; repeat <= c.Repeats; repeat++ {
 		for _, n := range c.Visitors {
 			for _, k := range rotated(c.Kinds, repeat) {
 				if ctx.Err() == nil && !c.missing[k.Name] {
 					c.measure(ctx, k, n, repeat)
 				}
-				c.done++
+				c.done, c.part = c.done+1, 0
 			}
 		}
 	}
 	if ctx.Err() != nil {
-		c.notes = append(c.notes, fmt.Sprintf("Cut short: %v. Only what had been measured until then is reported.", context.Cause(ctx)))
+		c.Notes = append(c.Notes, fmt.Sprintf("Cut short: %v. Only what had been measured until then is reported.", context.Cause(ctx)))
 	}
-	return c.runs, c.notes
+	return c.Result
 }
 
 // rotated lets another one begin in each repeat: who comes first finds a
@@ -105,12 +112,13 @@ func (c *comparison) measure(ctx context.Context, k peers.Kind, visitors, repeat
 	switch {
 	case errors.Is(err, peers.ErrNotInstalled):
 		c.missing[k.Name] = true
-		c.notes = append(c.notes, fmt.Sprintf("%s was left out: %v.", k.Title, err))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s was left out: %v.", k.Title, err))
 		return
 	case err != nil:
 		c.failed(ctx, k, err)
 		return
 	}
+	c.Versions[s.Name] = s.Version
 	m := &measurement{comparison: c, server: s, visitors: visitors, repeat: repeat}
 	err = m.run(ctx)
 	// Also when it was cut short nothing may stay.
@@ -122,12 +130,12 @@ func (c *comparison) measure(ctx context.Context, k peers.Kind, visitors, repeat
 
 func (c *comparison) failed(ctx context.Context, k peers.Kind, err error) {
 	if ctx.Err() == nil {
-		c.notes = append(c.notes, fmt.Sprintf("%s: %s", k.Title, strings.TrimSpace(err.Error())))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: %s", k.Title, strings.TrimSpace(err.Error())))
 	}
 }
 
 func (c *comparison) say(format string, args ...any) {
 	if c.Say != nil {
-		c.Say(fmt.Sprintf(format, args...), float64(c.done)/float64(c.Repeats*len(c.Visitors)*max(len(c.Kinds), 1)))
+		c.Say(fmt.Sprintf(format, args...), (float64(c.done)+c.part)/float64(c.Repeats*len(c.Visitors)*max(len(c.Kinds), 1)))
 	}
 }

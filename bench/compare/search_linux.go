@@ -9,57 +9,49 @@ import (
 )
 
 const (
-	searchFrom  = 1.0   // stanzas per second
-	searchTo    = 16384 // no room is that lively
-	searchStep  = 4     // times the rate before
-	searchFiner = 3     // halvings, of the logarithm, between the last good rate and the first bad one
+	searchFrom  = 1     // stanzas per second, when no rate is known to be low enough
+	searchTo    = 50000 // no room is that lively
+	searchStep  = 2     // times the rate before: more would leave a backlog that takes longer than the search
+	searchFiner = 2     // halvings, of the logarithm, between the last good rate and the first bad one
 )
 
-// search raises the rate until the server is behind and reports the highest
-// throughput it reached, backlog included: past its limit a server shows it
-// best. When the load test gives up first that is said in its place.
+// search raises the rate, from the highest that was no trouble, until the
+// server is behind, and reports the highest throughput it reached, backlog
+// included: past its limit a server shows it best. When the load test gives up
+// first that is said in its place.
 func (m *measurement) search(ctx context.Context) error {
 	best := m.begin(scenarioSearch, 0)
-	try := func(rate float64) (bool, error) {
+	try := func(rate float64) (report.Run, error) {
 		m.say("%s, repeat %d of %d: %d visitors, looking for the limit at %.4g stanzas/s", m.server.Name, m.repeat, m.Repeats, m.visitors, rate)
 		r, err := m.talk(ctx, rate, m.Step)
-		if err != nil {
-			return false, err
-		}
-		r.Scenario = scenarioSearch
-		if r.Metrics[report.DeliveriesPerSecond] > best.Metrics[report.DeliveriesPerSecond] {
-			limit := best.Saturated
-			best = r
-			best.Saturated = limit
-		}
-		best.Problems = append(best.Problems, r.Problems...)
+		best = better(best, r)
 		if r.Saturated != "" && r.Metrics[report.LoadCPU] > loadLimit*float64(m.LoadCores) {
 			best.Saturated = "at least that: " + r.Saturated
 		}
-		return r.Saturated == "", nil
+		return r, err
 	}
 	good, bad := 0.0, 0.0
-	for rate := searchFrom; rate <= searchTo && bad == 0; rate *= searchStep {
-		ok, err := try(rate)
+	for rate := max(searchFrom, m.good*searchStep); rate <= searchTo && bad == 0; rate *= searchStep {
+		r, err := try(rate)
 		if err != nil {
 			return err
 		}
-		if ok {
-			good = rate
-		} else {
-			bad = rate
+		if good = rate; r.Saturated != "" {
+			good, bad = good/searchStep, rate
 		}
+		r.Scenario = scenarioStep
+		m.Runs = append(m.Runs, r)
 	}
 	for range searchFiner {
-		if bad == 0 || good == 0 {
+		if bad == 0 {
 			break
 		}
 		middle := math.Sqrt(good * bad)
-		ok, err := try(middle)
+		r, err := try(middle)
 		if err != nil {
 			return err
 		}
-		if ok {
+		if r.Saturated == "" {
 			good = middle
 		} else {
 			bad = middle
@@ -68,6 +60,17 @@ func (m *measurement) search(ctx context.Context) error {
 	if bad == 0 {
 		best.Saturated = fmt.Sprintf("at least that: the search ended at %d stanzas/s", searchTo)
 	}
-	m.runs = append(m.runs, best)
+	m.Runs = append(m.Runs, best)
 	return nil
+}
+
+// better returns the run with the higher throughput, as the result of a search.
+// What went wrong in either stays said.
+func better(best, r report.Run) report.Run {
+	problems, limit := append(best.Problems, r.Problems...), best.Saturated
+	if r.Metrics[report.DeliveriesPerSecond] > best.Metrics[report.DeliveriesPerSecond] {
+		best = r
+	}
+	best.Scenario, best.Problems, best.Saturated = scenarioSearch, problems, limit
+	return best
 }

@@ -3,9 +3,11 @@ package peers
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -23,9 +25,22 @@ const selfFloor = "peers-test-floor"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == selfFloor {
-		os.Exit(floor.Main(os.Args[2:], os.Stdout, os.Stderr))
+		os.Exit(runFloor(os.Args[2:]))
 	}
 	goleak.VerifyTestMain(m)
+}
+
+func runFloor(args []string) int {
+	flags := flag.NewFlagSet("floor", flag.ExitOnError)
+	run := floor.Command(flags)
+	_ = flags.Parse(args) // which exits
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // options are good for every kind.
@@ -184,11 +199,14 @@ func TestPinning(t *testing.T) {
 }
 
 func TestUsageSince(t *testing.T) {
-	before := Usage{User: time.Second, System: 3 * time.Second}
-	after := Usage{User: 2 * time.Second, System: 6 * time.Second}
+	before := Usage{Total: 4 * time.Second, User: time.Second, System: 3 * time.Second}
+	after := Usage{Total: 8 * time.Second, User: 2 * time.Second, System: 6 * time.Second}
 	cpu, kernel := after.Since(before)
 	require.Equal(t, 4*time.Second, cpu)
 	require.InDelta(t, 0.75, kernel, 1e-9)
 	_, kernel = before.Since(before)
 	require.Zero(t, kernel)
+	own, err := OwnUsage()
+	require.NoError(t, err)
+	require.InDelta(t, own.User+own.System, own.Total, float64(5*time.Second), "both clocks tell the same")
 }

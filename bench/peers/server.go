@@ -52,8 +52,8 @@ type Options struct {
 	Cores []int // the server may use; empty: all
 	// VNode is the program of our node, cmd/vnode as built.
 	VNode string
-	// Self is the program and first arguments that run [floor.Main]; the floor
-	// needs it.
+	// Self is the program and first arguments that run [floor.Command]; the
+	// floor needs it.
 	Self []string
 	// Speakers that will join the floor, before anybody else.
 	Speakers int

@@ -12,21 +12,19 @@ import (
 // Usage is what processes have used, at one moment.
 type Usage struct {
 	At           time.Time
-	User, System time.Duration // of all threads since their start
+	Total        time.Duration // on a processor, of all threads since their start
+	User, System time.Duration // the same, to a hundredth of a second
 	RSS          int64         // resident memory in bytes
 }
-
-// CPU is all the time on a processor.
-func (u Usage) CPU() time.Duration { return u.User + u.System }
 
 // Since returns the CPU time used since before, and the kernel's share of it
 // in [0, 1].
 func (u Usage) Since(before Usage) (cpu time.Duration, kernel float64) {
-	cpu = u.CPU() - before.CPU()
-	if cpu > 0 {
-		kernel = float64(u.System-before.System) / float64(cpu)
+	user, system := u.User-before.User, u.System-before.System
+	if user+system > 0 {
+		kernel = float64(system) / float64(user+system)
 	}
-	return cpu, kernel
+	return u.Total - before.Total, kernel
 }
 
 // OwnUsage returns the usage of this process, from /proc.
@@ -40,18 +38,34 @@ const ticks = 100
 func usageOf(pids []int) (Usage, error) {
 	u := Usage{At: time.Now()}
 	for i, pid := range pids {
-		p, err := procfs.NewProc(pid)
-		if err == nil {
-			var s procfs.ProcStat
-			if s, err = p.Stat(); err == nil {
-				u.User += time.Duration(s.UTime) * time.Second / ticks
-				u.System += time.Duration(s.STime) * time.Second / ticks
-				u.RSS += int64(s.ResidentMemory())
-			}
-		}
+		one, err := usageOfOne(pid)
 		if err != nil && i == 0 {
 			return Usage{}, fmt.Errorf("process %d: %w", pid, err)
 		}
+		u.Total += one.Total
+		u.User += one.User
+		u.System += one.System
+		u.RSS += one.RSS
+	}
+	return u, nil
+}
+
+func usageOfOne(pid int) (Usage, error) {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return Usage{}, err
+	}
+	s, err := p.Stat()
+	if err != nil {
+		return Usage{}, err
+	}
+	u := Usage{
+		User: time.Duration(s.UTime) * time.Second / ticks, System: time.Duration(s.STime) * time.Second / ticks,
+		RSS: int64(s.ResidentMemory()),
+	}
+	var ok bool
+	if u.Total, ok = processClock(pid); !ok {
+		u.Total = u.User + u.System
 	}
 	return u, nil
 }

@@ -61,7 +61,7 @@ func (c *charts) best(m Metric) *group {
 	var found *group
 	most := [3]float64{-1}
 	for _, g := range c.groups {
-		if m.Name == DeliveriesPerSecond && !searched[g.Scenario] || m.Name != DeliveriesPerSecond && searched[g.Scenario] {
+		if (m.Name == DeliveriesPerSecond) != (g.Scenario == ceiling) || g.Scenario == ceilingStep {
 			continue
 		}
 		if s, _ := g.spread(c.reference, m); s.N == 0 {
@@ -134,7 +134,7 @@ func direction(m Metric) string {
 func (c *charts) latencies() []figure {
 	var all []figure
 	for _, g := range c.groups {
-		if searched[g.Scenario] {
+		if g.Scenario == ceiling || g.Scenario == ceilingStep {
 			continue
 		}
 		if f, ok := c.latency(g); ok {
@@ -195,7 +195,7 @@ func (c *charts) againstRate() []figure {
 		func(s Setting) (float64, string) {
 			return s.Rate, scenarioTitle(s.Scenario) + " · " + plural(s.Visitors, "visitor")
 		},
-		func(v float64) string { return digitsShort(v) + "/s" })
+		func(v float64) string { return fmt.Sprintf("%.4g/s", v) })
 }
 
 // againstVisitors draws the cost for each rate with several numbers of
@@ -203,7 +203,7 @@ func (c *charts) againstRate() []figure {
 func (c *charts) againstVisitors() []figure {
 	return c.lines(Describe(CPUPerDelivery), "visitors",
 		func(s Setting) (float64, string) {
-			return float64(s.Visitors), fmt.Sprintf("%s · %s stanzas/s", scenarioTitle(s.Scenario), digits3(s.Rate))
+			return float64(s.Visitors), fmt.Sprintf("%s · %.4g stanzas/s", scenarioTitle(s.Scenario), s.Rate)
 		},
 		func(v float64) string { return grouped(int(v)) })
 }
@@ -222,7 +222,7 @@ func (c *charts) lines(m Metric, xLabel string, along func(Setting) (float64, st
 	sets := make(map[string][]*group)
 	for _, g := range c.groups {
 		x, name := along(g.Setting)
-		if searched[g.Scenario] || x <= 0 || !g.has(m.Name) {
+		if g.Scenario == ceiling || x <= 0 || !g.has(m.Name) {
 			continue
 		}
 		if sets[name] == nil {
@@ -301,5 +301,3 @@ func lineKey(subject string) key {
 		`<svg viewBox="0 0 28 12" aria-hidden="true"><line class="line %s" x1="1" y1="6" x2="27" y2="6"/><path class="mark %s" d="%s"/></svg>`,
 		s.class, s.class, shapePath(s.shape, 14, 6)))}
 }
-
-func digitsShort(v float64) string { return fmt.Sprintf("%.4g", v) }

@@ -21,15 +21,17 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // page is what the template shows.
 type page struct {
-	Style    template.CSS
-	Title    string
-	Lede     string
-	Facts    []fact
-	Warnings []string
-	Tiles    []tile
-	Sections []section
-	Tables   []tableView
-	Glossary []Metric
+	Style template.CSS
+	Title string
+	Lede  string
+	// Reference is the subject the tiles are about.
+	Reference string
+	Facts     []fact
+	Warnings  []string
+	Tiles     []tile
+	Sections  []section
+	Tables    []tableView
+	Glossary  []Metric
 }
 
 type fact struct {
@@ -88,8 +90,11 @@ func (f *File) page() *page {
 		Style: template.CSS(pageStyle), Title: "Load test", Lede: f.lede(), Facts: f.facts(), Warnings: f.warnings(c.groups),
 		Tiles: c.tiles(), Glossary: slices.Concat(metrics, quantiles),
 	}
-	if all := f.subjects(); len(all) > 0 {
-		p.Title = "Load test of " + list(all)
+	if servers := f.servers(); len(servers) > 0 {
+		p.Title, p.Reference = "Load test of "+servers[0], c.reference
+		if len(servers) > 1 {
+			p.Title = capital(servers[0]) + " beside " + list(servers[1:])
+		}
 	}
 	for _, s := range []section{
 		{"servers", "Server beside server", "Each server did the same work, in turns. Points and bars are medians of the repeats; the thin lines reach from the lowest to the highest. “Times worse” compares with " + c.reference + " within the same repeat.", c.comparisons()},
@@ -98,14 +103,34 @@ func (f *File) page() *page {
 		{"visitors", "Cost against the number of visitors", "What one delivery costs when more listen. Flat or falling lines grow with the room.", c.againstVisitors()},
 		{"memory", "Memory for each session", "Growth of the server's resident memory for a client that has joined and is idle.", c.memory()},
 	} {
+		s.Figures = slices.DeleteFunc(s.Figures, func(f figure) bool { return f.SVG == "" })
 		if len(s.Figures) > 0 {
 			p.Sections = append(p.Sections, s)
 		}
 	}
 	for i, g := range c.groups {
+		if g.Scenario == ceilingStep {
+			continue
+		}
 		p.Tables = append(p.Tables, g.view(fmt.Sprintf("all-%d", i+1), c.reference))
 	}
 	return p
+}
+
+// servers are the servers of a file whatever the transport, in order of their
+// subjects.
+func (f *File) servers() []string {
+	var all []string
+	for _, s := range f.subjects() {
+		name, _, _ := strings.Cut(s, "/")
+		if name == "floor" {
+			name = "the floor"
+		}
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // lede says in a sentence what was done.
@@ -114,13 +139,14 @@ func (f *File) lede() string {
 	if len(all) == 0 {
 		return "Nothing was measured."
 	}
+	servers := f.servers()
 	visitors, repeats := 0, 0
 	for i := range f.Runs {
 		visitors, repeats = max(visitors, f.Runs[i].Visitors), max(repeats, f.Runs[i].Repeat)
 	}
 	text := fmt.Sprintf("One room with up to %s, who get what a few participants say and do.", plural(visitors, "visitor"))
-	if len(all) > 1 {
-		text += fmt.Sprintf(" %s did this one after the other", capital(list(all)))
+	if len(servers) > 1 {
+		text += fmt.Sprintf(" %s did this one after the other", capital(list(servers)))
 		if repeats > 1 {
 			text += fmt.Sprintf(", %d times", repeats)
 		}
@@ -136,9 +162,9 @@ func (f *File) facts() []fact {
 		{Name: "Taken", Value: f.Began.UTC().Format("2 January 2006, 15:04 MST") + ", in " + f.Took.Round(time.Second).String()},
 	}
 	var versions []string
-	for _, s := range f.subjects() {
+	for _, s := range f.servers() {
 		if v := f.Servers[s]; v != "" {
-			versions = append(versions, s+" "+v)
+			versions = append(versions, strings.TrimSpace(s+" "+strings.TrimPrefix(v, s+" ")))
 		}
 	}
 	facts = append(facts, fact{Name: "Servers", Value: strings.Join(versions, "; ")},
@@ -151,7 +177,7 @@ func (f *File) warnings(groups []*group) []string {
 	warnings := slices.Clone(f.Notes)
 	saturated, wrong := 0, 0
 	for i := range f.Runs {
-		if f.Runs[i].Saturated != "" {
+		if r := &f.Runs[i]; r.Saturated != "" && r.Scenario != ceiling && r.Scenario != ceilingStep {
 			saturated++
 		}
 		if len(f.Runs[i].Problems) > 0 {

@@ -26,7 +26,7 @@ const (
 	Bytes          Unit = "B"
 	Cores          Unit = "cores"
 	Share          Unit = "%"
-	Stanzas        Unit = "stanzas"
+	Count          Unit = "" // of stanzas or sessions
 	PerSecond      Unit = "/s"
 	BytesPerSecond Unit = "B/s"
 )
@@ -63,23 +63,35 @@ var metrics = []Metric{
 		"what all TCP sockets of the machine hold, both ends", false},
 	{ResumedPerSecond, "resumptions", PerSecond, Higher,
 		"sessions that went on over a new connection", false},
+	{ResumedPerCPUSecond, "resumptions per CPU second", PerSecond, Higher,
+		"sessions that went on over a new connection, for one second of the server's processor time", true},
 	{RelayBytesPerSecond, "signalling relayed", BytesPerSecond, Higher,
 		"large IQs from the focus to visitors", false},
-	{BatchStanzas, "stanzas per batch", Stanzas, Neither,
+	{RelayPerCPUSecond, "signalling per CPU second", BytesPerSecond, Higher,
+		"large IQs from the focus to visitors, for one second of the server's processor time", true},
+	{BatchStanzas, "stanzas per batch", Count, Neither,
 		"how many stanzas leave with one system call, on average", false},
+	{BaselineP99, "latency p99 before", Seconds, Neither,
+		"of 99 in 100 deliveries to the same clients before they were disturbed", false},
 	{OthersP99, "others' latency p99", Seconds, Lower,
 		"of 99 in 100 deliveries to clients that were not themselves disturbed", false},
 	{ServerCPU, "server CPU", Cores, Neither,
 		"processor cores the server used while the scenario ran", false},
 	{KernelShare, "of it in the kernel", Share, Neither,
 		"part of the server's processor time that was the kernel's", false},
+	{ProfileKernelShare, "of its profile in the kernel", Share, Neither,
+		"part of the samples of the server's processor profile that were in the kernel", false},
+	{StalledEnded, "stalled sessions ended", Count, Neither,
+		"clients that did not read and were given up by the server", false},
+	{Superseded, "left out", Count, Neither,
+		"presences a client that lagged was spared because a newer one of the same sender followed", false},
 	{LoadCPU, "load test CPU", Cores, Neither,
 		"processor cores the load test used itself", false},
-	{Lost, "lost", Stanzas, Lower,
+	{Lost, "lost", Count, Lower,
 		"stanzas that never arrived; must be 0", false},
-	{Duplicated, "duplicated", Stanzas, Lower,
+	{Duplicated, "duplicated", Count, Lower,
 		"stanzas that arrived twice; must be 0", false},
-	{Disordered, "out of order", Stanzas, Lower,
+	{Disordered, "out of order", Count, Lower,
 		"stanzas that arrived behind a later one of the same sender; must be 0", false},
 }
 

@@ -12,23 +12,33 @@ type Setting struct {
 	Scenario string
 	Visitors int
 	Rate     float64 // 0 where each server has its own
+	Batch    int     // 0 where it is not given
 }
 
 // String names the setting for people.
 func (s Setting) String() string {
 	text := fmt.Sprintf("%s · %s", scenarioTitle(s.Scenario), plural(s.Visitors, "visitor"))
 	if s.Rate > 0 {
-		text += fmt.Sprintf(" · %s stanzas/s", digits3(s.Rate))
+		text += fmt.Sprintf(" · %.4g stanzas/s", s.Rate)
+	}
+	if s.Batch > 0 {
+		text += fmt.Sprintf(" · batches of %d", s.Batch)
 	}
 	return text
 }
 
-// searched are the scenarios whose rate is a result.
-var searched = map[string]bool{"saturation": true}
+// Scenarios whose rate is a result: it differs between servers.
+const (
+	ceiling = "ceiling" // and who is measured is saturated, on purpose
+	relay   = "relay"
+)
+
+// ceilingStep is the search for the ceiling: charts show it, tables do not.
+const ceilingStep = "ceiling-step"
 
 func (r *Run) setting() Setting {
-	s := Setting{r.Scenario, r.Visitors, r.Rate}
-	if searched[r.Scenario] {
+	s := Setting{r.Scenario, r.Visitors, r.Rate, r.Batch}
+	if r.Scenario == ceiling || r.Scenario == relay {
 		s.Rate = 0
 	}
 	return s
@@ -164,7 +174,7 @@ var quantiles = []Metric{
 
 // costs are the metrics a saturated run says nothing about.
 func cost(m Metric, scenario string) bool {
-	return m.Better != Neither && !(searched[scenario] && m.Name == DeliveriesPerSecond) &&
+	return m.Better != Neither && !(scenario == ceiling && m.Name == DeliveriesPerSecond) &&
 		m.Name != Lost && m.Name != Duplicated && m.Name != Disordered
 }
 
@@ -176,7 +186,7 @@ func (g *group) spread(subject string, m Metric) (s Spread, saturated bool) {
 		v, ok := r.value(m.Name)
 		switch {
 		case !ok:
-		case r.Saturated != "" && !searched[g.Scenario] && cost(m, g.Scenario):
+		case r.Saturated != "" && g.Scenario != ceiling && cost(m, g.Scenario):
 			saturated = true
 		default:
 			values = append(values, v)
@@ -209,7 +219,7 @@ func (g *group) worse(subject, reference string, m Metric) Spread {
 }
 
 // unfit runs are in no ratio.
-func (g *group) unfit(r *Run) bool { return r.Saturated != "" && !searched[g.Scenario] }
+func (g *group) unfit(r *Run) bool { return r.Saturated != "" && g.Scenario != ceiling }
 
 // present lists the metrics that some run of the group has.
 func (g *group) present() []Metric {
@@ -229,7 +239,7 @@ func (g *group) present() []Metric {
 
 // headline reports whether servers are compared by the metric in the scenario.
 func headline(m Metric, scenario string) bool {
-	if searched[scenario] {
+	if scenario == ceiling {
 		return m.Name == DeliveriesPerSecond
 	}
 	return m.Headline
@@ -316,8 +326,8 @@ func counted(lines []string) []string {
 // scenarioTitles name the scenarios for people.
 var scenarioTitles = map[string]string{
 	"steady": "Steady talk", "join-storm": "Everybody joins at once", "reconnect-storm": "Everybody reconnects at once",
-	"saturation": "As much as it can", "stalled": "Some clients are stuck", "relay": "Signalling relay", "chat-flood": "Chat flood",
-	"soak": "Soak", "closed-loop": "Send loop alone",
+	ceiling: "As much as it can", ceilingStep: "Rate raised step by step", "stalled": "Every tenth visitor is stuck",
+	relay: "Signalling from the focus", "flood": "Visitors chat", "soak": "Steady for long", "idle": "Visitors listen", "closed-loop": "Send loop alone",
 }
 
 func scenarioTitle(name string) string {

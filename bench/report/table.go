@@ -16,6 +16,9 @@ func (f *File) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "%s, took %s: %s\n", f.Began.UTC().Format(time.RFC3339), f.Took.Round(time.Second), strings.Join(f.Command, " "))
 	reference := f.reference()
 	for _, g := range f.groups() {
+		if g.Scenario == ceilingStep {
+			continue
+		}
 		b.WriteByte('\n')
 		g.table(&b, reference)
 	}
@@ -124,7 +127,12 @@ func fromTo(s Spread, format func(float64) string) string {
 	if i := strings.LastIndexByte(hi, ' '); i >= 0 && strings.HasSuffix(lo, hi[i:]) {
 		lo = strings.TrimSuffix(lo, hi[i:])
 	}
-	return strings.TrimSuffix(lo, "×") + "–" + hi
+	for _, unit := range []string{"×", "/s"} {
+		if strings.HasSuffix(hi, unit) {
+			lo = strings.TrimSuffix(lo, unit)
+		}
+	}
+	return lo + "–" + hi
 }
 
 // align writes rows in columns, the first to the left, others to the right.

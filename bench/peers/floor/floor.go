@@ -2,15 +2,12 @@ package floor
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -69,11 +66,10 @@ func (o Options) address(number int) string {
 	return "visitors@" + o.Domain + "/floor"
 }
 
-// Main is the command: it serves until SIGINT or SIGTERM, or measures a closed
-// loop. It is started by the load test itself.
-func Main(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("floor", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+// Command declares the floor's flags and returns what runs once they are
+// parsed: it serves until ctx ends, or measures a closed loop and writes its
+// result to out. It is started by the load test itself.
+func Command(flags *flag.FlagSet) func(ctx context.Context, out io.Writer) error {
 	listen := flags.String("listen", "tcp:127.0.0.1:0", "`network:address` to listen on")
 	var o Options
 	flags.StringVar(&o.Domain, "domain", "peers.test", "`domain` visitors log in at")
@@ -84,27 +80,17 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&closed.Size, "size", 900, "`bytes` of a stanza, with -closed")
 	flags.DurationVar(&closed.For, "for", 4*time.Second, "how `long`, with -closed")
 	progress := flags.String("progress", "", "`file` in which the receiver counts, with -closed")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
+	return func(ctx context.Context, out io.Writer) error {
+		network, addr, _ := strings.Cut(*listen, ":")
+		l, err := (&net.ListenConfig{}).Listen(ctx, network, addr)
+		if err != nil {
+			return fmt.Errorf("floor: %w", err)
 		}
-		return 2
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	network, addr, _ := strings.Cut(*listen, ":")
-	l, err := (&net.ListenConfig{}).Listen(ctx, network, addr)
-	switch {
-	case err != nil:
-	case closed.Sockets > 0:
+		if closed.Sockets == 0 {
+			return Serve(ctx, l, o)
+		}
+		defer func() { _ = l.Close() }() // the process ends next
 		closed.Batch = max(o.Batch, 1)
-		err = runClosed(l, *progress, closed, stdout)
-	default:
-		err = Serve(ctx, l, o)
+		return runClosed(l, *progress, closed, out)
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 1
-	}
-	return 0
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"flag"
+	"io"
 	"net"
 	"testing"
 
@@ -101,10 +103,12 @@ func TestFrames(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
-	var out bytes.Buffer
-	require.Equal(t, 2, Main([]string{"-batch", "many"}, nil, &out))
-	require.Contains(t, out.String(), "parse error")
-	require.Equal(t, 0, Main([]string{"-help"}, nil, &out))
-	require.Contains(t, out.String(), "one system call")
-	require.Equal(t, 1, Main([]string{"-listen", "tcp:256.0.0.1:1"}, nil, &out))
+	flags := flag.NewFlagSet("floor", flag.ContinueOnError)
+	run := Command(flags)
+	require.NoError(t, flags.Parse([]string{"-listen", "tcp:256.0.0.1:1"}))
+	require.ErrorContains(t, run(t.Context(), io.Discard), "floor: listen")
+	require.NoError(t, flags.Parse([]string{"-listen", "tcp:127.0.0.1:0"}))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, run(ctx, io.Discard), context.Canceled)
 }
