@@ -57,7 +57,6 @@ type comparing struct {
 	visitors string
 	rates    string
 	closed   bool
-	html     string
 }
 
 func setupCompare(f *flag.FlagSet) func(context.Context, io.Writer, io.Writer, []string) error {
@@ -78,7 +77,6 @@ func setupCompare(f *flag.FlagSet) func(context.Context, io.Writer, io.Writer, [
 	f.DurationVar(&c.plan.Step, "step", 4*time.Second, "how long each rate of the search is held")
 	f.BoolVar(&c.closed, "closed", false, "also measure the floor's send loop alone, in batches of 1, 4 and 16")
 	f.IntVar(&c.plan.Options.Batch, "floor-batch", 1, "stanzas the floor sends with one system call")
-	f.StringVar(&c.html, "html", "", "also write the result to this file, as a page")
 	return func(ctx context.Context, out, progress io.Writer, args []string) error {
 		if len(args) > 0 {
 			return fmt.Errorf("%q is no flag (%w)", args[0], errUsage)
@@ -175,16 +173,8 @@ func (c *comparing) finish(ctx context.Context, file *report.File, out io.Writer
 	if err := file.WriteTable(out); err != nil {
 		return err
 	}
-	for _, w := range []struct {
-		path  string
-		write func(io.Writer) error
-	}{{c.json, file.WriteJSON}, {c.html, file.WriteHTML}, {c.gobench, func(w io.Writer) error { return writeGoBench(w, file) }}} {
-		if w.path == "" {
-			continue
-		}
-		if err := writeFile(w.path, w.write); err != nil {
-			return err
-		}
+	if err := c.write(file); err != nil {
+		return err
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -29,7 +29,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{suiteCommand, runCommand, growthCommand, profileCommand, compareCommand, reportCommand, floorCommand}
+	return []command{suiteCommand, runCommand, growthCommand, tableCommand, profileCommand, compareCommand, reportCommand, floorCommand}
 }
 
 const overview = `bench loads a visitor node and measures it: cost and time of every delivery, with

@@ -93,10 +93,29 @@ func (p *progress) end() {
 	if bar == nil {
 		return
 	}
-	close(stop)
-	<-ended
+	if stop != nil {
+		close(stop)
+		<-ended
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_ = bar.Finish()
-	p.bar = nil
+	p.bar, p.stop = nil, nil
+}
+
+// compared is told how far a comparison is: as a plan of its own, in parts of
+// its work.
+func (p *progress) compared(doing string, done float64) {
+	const parts = 1000
+	if !p.visible {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar == nil {
+		p.bar = progressbar.NewOptions(parts, progressbar.OptionSetWriter(p.out), progressbar.OptionSetWidth(20),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(progressUnit), progressbar.OptionClearOnFinish())
+	}
+	p.bar.Describe(fmt.Sprintf("%-48.48s", doing))
+	_ = p.bar.Set(int(done * parts)) // a bar that cannot be drawn must not stop the test
 }

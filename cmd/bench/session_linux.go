@@ -20,6 +20,7 @@ type settings struct {
 	cores   int
 	seed    uint64
 	json    string
+	html    string
 	gobench string
 	quiet   bool
 }
@@ -29,6 +30,7 @@ func (s *settings) declare(f *flag.FlagSet) {
 	f.IntVar(&s.cores, "cores", 1, "cores the node is pinned to; the load test gets the others. 0: nothing is pinned")
 	f.Uint64Var(&s.seed, "seed", 1, "of the random arrivals; equal seeds are equal loads")
 	f.StringVar(&s.json, "json", "", "also write the result to this file, as JSON")
+	f.StringVar(&s.html, "html", "", "also write the result to this file, as a page")
 	f.StringVar(&s.gobench, "gobench", "", "also write the result to this file in the format of Go benchmarks, for benchstat")
 	f.BoolVar(&s.quiet, "quiet", false, "no progress bar")
 }
@@ -125,19 +127,8 @@ func (v *session) finish(ctx context.Context) error {
 	if err := v.file.WriteTable(v.out); err != nil {
 		return err
 	}
-	for _, w := range []struct {
-		path  string
-		write func(io.Writer) error
-	}{
-		{v.json, v.file.WriteJSON},
-		{v.gobench, func(w io.Writer) error { return writeGoBench(w, v.file) }},
-	} {
-		if w.path == "" {
-			continue
-		}
-		if err := writeFile(w.path, w.write); err != nil {
-			return err
-		}
+	if err := v.write(v.file); err != nil {
+		return err
 	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
@@ -148,6 +139,26 @@ func (v *session) finish(ctx context.Context) error {
 	}
 	if bad {
 		return errNotClean
+	}
+	return nil
+}
+
+// write writes the files that were asked for.
+func (s *settings) write(file *report.File) error {
+	for _, w := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{s.json, file.WriteJSON},
+		{s.html, file.WriteHTML},
+		{s.gobench, func(w io.Writer) error { return writeGoBench(w, file) }},
+	} {
+		if w.path == "" {
+			continue
+		}
+		if err := writeFile(w.path, w.write); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -48,8 +48,10 @@ func (s *settings) steps(ctx context.Context, out, progress io.Writer, target *l
 // repeated measures the steps several times, in turn: what the machine does
 // besides then falls on all of them.
 func (v *session) repeated(ctx context.Context, steps []step, repeat int) {
-	for i := range max(1, repeat) {
-		if ctx.Err() != nil {
+	repeat = max(1, repeat)
+	for i := range repeat {
+		if i > 0 && ctx.Err() != nil {
+			v.note("interrupted: %d of %d repeats were not begun", repeat-i, repeat)
 			return
 		}
 		before := len(v.file.Runs)

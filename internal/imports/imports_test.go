@@ -91,6 +91,8 @@ var rules = []rule{
 		"composition: it makes every part, and knows no protocol"},
 	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/node", "vnode/visitor/sasl"},
 		"a command is thin: logic lives where it can be tested"},
+	{"vnode/cmd/bench", []string{"vnode/bench/..."},
+		"a load test sees a server from outside, as its users do"},
 	{"vnode/cmd/demo", []string{"vnode/bench", "vnode/internal/child", "vnode/internal/xmpptest/prosody"},
 		"the demonstration drives the built command from outside, as an operator would"},
 }
