@@ -110,6 +110,10 @@ func logRange(lo, hi float64) (float64, float64) {
 
 // tickFormat formats values of a metric on an axis: shorter than in tables.
 func tickFormat(m Metric) func(float64) string {
+	gap, after := "", Unit("")
+	if m.Unit == Bytes || m.Unit == BytesPerSecond {
+		gap, after = " ", m.Unit
+	}
 	return func(v float64) string {
 		switch m.Unit {
 		case Seconds:
@@ -125,18 +129,16 @@ func tickFormat(m Metric) func(float64) string {
 				return "0"
 			}
 			return short(v/1e-9) + " ns"
-		case Bytes:
-			return m.Format(v)
 		}
 		for _, u := range []struct {
 			least float64
 			unit  string
 		}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
 			if v >= u.least*(1-1e-9) {
-				return short(v/u.least) + u.unit
+				return short(v/u.least) + gap + u.unit + string(after)
 			}
 		}
-		return short(v)
+		return short(v) + gap + string(after)
 	}
 }
 

@@ -69,13 +69,10 @@ func (c *lineChart) grid(d *drawing, x, y axis, measured []float64) {
 		d.line("grid", marginLeft, y.at(t.value), chartWidth-marginRight, y.at(t.value))
 		d.text("tick", "end", marginLeft-7, y.at(t.value)+4, t.label)
 	}
-	free := -math.MaxFloat64
+	row := tickRow{d: d, y: y.from + 16}
 	for _, v := range measured {
 		d.line("grid", x.at(v), y.to, x.at(v), y.from)
-		if x.at(v) >= free {
-			d.text("tick", "middle", x.at(v), y.from+16, x.format(v))
-			free = x.at(v) + 36
-		}
+		row.label(x.at(v), x.format(v))
 	}
 	d.line("axis", marginLeft, y.from, chartWidth-marginRight, y.from)
 	d.text("label", "start", 2, 13, c.yLabel)
@@ -136,13 +133,10 @@ func (c *cdfChart) draw() string {
 		d.line("grid", x.from, y.at(part), chartWidth-marginRight, y.at(part))
 		d.text("tick", "end", x.from-7, y.at(part)+4, fmt.Sprintf("%.0f %%", 100*part))
 	}
-	free := -math.MaxFloat64
+	row := tickRow{d: d, y: y.from + 16}
 	for _, t := range x.ticks() {
 		d.line("grid", x.at(t.value), y.to, x.at(t.value), y.from)
-		if x.at(t.value) >= free {
-			d.text("tick", "middle", x.at(t.value), y.from+16, t.label)
-			free = x.at(t.value) + 46
-		}
+		row.label(x.at(t.value), t.label)
 	}
 	d.line("axis", x.from, y.from, chartWidth-marginRight, y.from)
 	d.text("label", "start", 2, 13, "delivered within that time")
@@ -203,21 +197,10 @@ func (c *barChart) draw() string {
 }
 
 func (c *barChart) scale(d *drawing, x axis, h float64) {
-	free := -math.MaxFloat64
+	row := tickRow{d: d, y: h - 6}
 	for _, t := range x.ticks() {
-		at := x.at(t.value)
-		d.line("grid", at, barHead, at, h-barFoot)
-		anchor := "middle"
-		if at < 20 {
-			anchor = "start"
-		}
-		if at > chartWidth-30 {
-			anchor = "end"
-		}
-		if at >= free {
-			d.text("tick", anchor, at, h-6, t.label)
-			free = at + 56
-		}
+		d.line("grid", x.at(t.value), barHead, x.at(t.value), h-barFoot)
+		row.label(x.at(t.value), t.label)
 	}
 }
 

@@ -195,7 +195,7 @@ func (c *charts) againstRate() []figure {
 		func(s Setting) (float64, string) {
 			return s.Rate, scenarioTitle(s.Scenario) + " · " + plural(s.Visitors, "visitor")
 		},
-		func(v float64) string { return fmt.Sprintf("%.4g/s", v) })
+		func(v float64) string { return rate(v) + "/s" })
 }
 
 // againstVisitors draws the cost for each rate with several numbers of
@@ -203,7 +203,7 @@ func (c *charts) againstRate() []figure {
 func (c *charts) againstVisitors() []figure {
 	return c.lines(Describe(CPUPerDelivery), "visitors",
 		func(s Setting) (float64, string) {
-			return float64(s.Visitors), fmt.Sprintf("%s · %.4g stanzas/s", scenarioTitle(s.Scenario), s.Rate)
+			return float64(s.Visitors), fmt.Sprintf("%s · %s stanzas/s", scenarioTitle(s.Scenario), rate(s.Rate))
 		},
 		func(v float64) string { return grouped(int(v)) })
 }
@@ -300,4 +300,12 @@ func lineKey(subject string) key {
 	return key{subject, template.HTML(fmt.Sprintf(
 		`<svg viewBox="0 0 28 12" aria-hidden="true"><line class="line %s" x1="1" y1="6" x2="27" y2="6"/><path class="mark %s" d="%s"/></svg>`,
 		s.class, s.class, shapePath(s.shape, 14, 6)))}
+}
+
+// rate writes a number of stanzas per second, whole where it is large.
+func rate(v float64) string {
+	if v < 100 {
+		return fmt.Sprintf("%.3g", v)
+	}
+	return grouped(int(v + 0.5))
 }

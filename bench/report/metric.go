@@ -112,17 +112,17 @@ func (m Metric) Format(v float64) string {
 	case Seconds:
 		return formatSeconds(v)
 	case Bytes:
-		return formatSI(v, " ", "B", 1024)
+		return formatSI(v, " ", "B")
 	case BytesPerSecond:
-		return formatSI(v, " ", "B/s", 1000)
+		return formatSI(v, " ", "B/s")
 	case Share:
 		return fmt.Sprintf("%.0f %%", 100*v)
 	case Cores:
 		return fmt.Sprintf("%.2f", v)
 	case PerSecond:
-		return formatSI(v, "", "/s", 1000)
+		return formatSI(v, "", "/s")
 	}
-	return formatSI(v, "", "", 1000)
+	return formatSI(v, "", "")
 }
 
 // digits3 rounds to three significant digits and leaves thousands whole.
@@ -130,32 +130,30 @@ func digits3(v float64) string {
 	switch a := math.Abs(v); {
 	case v == 0:
 		return "0"
-	case a >= 100:
+	case a >= 99.95:
 		return strconv.FormatFloat(v, 'f', 0, 64)
-	case a >= 10:
+	case a >= 9.995:
 		return strconv.FormatFloat(v, 'f', 1, 64)
-	case a >= 1:
+	case a >= 0.9995:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-func formatSI(v float64, gap, unit string, step float64) string {
+func formatSI(v float64, gap, unit string) string {
 	prefixes := []string{"", "k", "M", "G", "T"}
-	if step == 1024 {
-		prefixes = []string{"", "K", "M", "G", "T"}
-	}
 	i := 0
-	for ; math.Abs(v) >= step && i+1 < len(prefixes); i++ {
-		v /= step
+	for ; math.Abs(v) >= 999.5 && i+1 < len(prefixes); i++ {
+		v /= 1000
 	}
-	if i == 0 && v == math.Trunc(v) {
-		return strconv.FormatFloat(v, 'f', 0, 64) + gap + unit
-	}
-	if gap == "" && prefixes[i] != "" {
+	if i > 0 {
 		gap = " "
 	}
-	return strings.TrimSuffix(digits3(v)+gap+prefixes[i]+unit, " ")
+	text := digits3(v)
+	if i == 0 && v == math.Trunc(v) {
+		text = strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strings.TrimSuffix(text+gap+prefixes[i]+unit, " ")
 }
 
 func formatSeconds(v float64) string {

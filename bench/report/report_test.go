@@ -214,7 +214,7 @@ func TestFormats(t *testing.T) {
 	}{
 		{CPUPerDelivery, 9.1234e-6, "9.12 µs"}, {CPUPerDelivery, 0.000151, "151 µs"}, {CPUPerDelivery, 4e-7, "400 ns"},
 		{OthersP99, 0.0301, "30.1 ms"}, {OthersP99, 3.3, "3.30 s"}, {OthersP99, 0, "0 s"},
-		{RSSPerSession, 2400, "2.34 KB"}, {RSSPerSession, 217 * 1024, "217 KB"}, {RSSPerSession, 12, "12 B"},
+		{RSSPerSession, 2400, "2.40 kB"}, {RSSPerSession, 217_000, "217 kB"}, {RSSPerSession, 999_600, "1.00 MB"}, {RSSPerSession, 12, "12 B"},
 		{DeliveriesPerSecond, 2_100_000, "2.10 M/s"}, {DeliveriesPerSecond, 7200, "7.20 k/s"}, {DeliveriesPerSecond, 90, "90/s"},
 		{RelayBytesPerSecond, 4.2e8, "420 MB/s"}, {KernelShare, 0.94, "94 %"}, {ServerCPU, 0.5, "0.50"}, {Lost, 0, "0"}, {Lost, 1200, "1.20 k"},
 		{"not_known", 3, "3"},

@@ -19,7 +19,7 @@ type Setting struct {
 func (s Setting) String() string {
 	text := fmt.Sprintf("%s · %s", scenarioTitle(s.Scenario), plural(s.Visitors, "visitor"))
 	if s.Rate > 0 {
-		text += fmt.Sprintf(" · %.4g stanzas/s", s.Rate)
+		text += fmt.Sprintf(" · %s stanzas/s", rate(s.Rate))
 	}
 	if s.Batch > 0 {
 		text += fmt.Sprintf(" · batches of %d", s.Batch)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"strings"
+	"unicode/utf8"
 )
 
 // drawing is one SVG under way. Colours are classes, which the page's style
@@ -74,6 +75,34 @@ func (d *drawing) marker(shape int, class string, p point) {
 		class += " open"
 	}
 	fmt.Fprintf(&d.b, `<path class="mark %s" d="%s"><title>%s</title></path>`, class, shapePath(shape, p.x, p.y), html.EscapeString(p.title))
+}
+
+// tickRow writes labels side by side and leaves out what would touch the one
+// before.
+type tickRow struct {
+	d    *drawing
+	y    float64
+	free float64 // where the next may begin
+}
+
+// tickWidth is what a character takes at most: on a narrow screen the style
+// sheet enlarges them.
+const tickWidth = 8.4
+
+func (r *tickRow) label(at float64, text string) {
+	width := tickWidth * float64(utf8.RuneCountInString(text))
+	anchor, begin := "middle", at-width/2
+	if begin < 0 {
+		anchor, begin = "start", at
+	}
+	if begin+width > r.d.w {
+		anchor, begin = "end", at-width
+	}
+	if begin < r.free {
+		return
+	}
+	r.d.text("tick", anchor, at, r.y, text)
+	r.free = begin + width + tickWidth/2
 }
 
 // shapes are circle, square, triangle, diamond and the triangle upside down.

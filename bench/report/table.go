@@ -35,7 +35,7 @@ func (m Machine) describe() string {
 		text += fmt.Sprintf(" (%d cores)", m.Cores)
 	}
 	if m.Memory > 0 {
-		text += ", " + formatSI(float64(m.Memory), " ", "B", 1024)
+		text += fmt.Sprintf(", %.0f GiB", float64(m.Memory)/(1<<30))
 	}
 	for _, more := range []string{m.OS, m.Go} {
 		if more != "" {
