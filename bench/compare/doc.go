@@ -6,4 +6,6 @@
 // what is reported is the spread over repeats. A server that could not keep up
 // is reported as saturated, never as cheap or dear; and when the load test
 // itself had no CPU left the server is not blamed.
+//
+// It needs Linux.
 package compare

@@ -52,9 +52,9 @@ func Calibrate(ctx context.Context, opt Options, unixSocket bool, o floor.Closed
 	}
 	defer func() { err = errors.Join(err, p.stop(context.WithoutCancel(ctx))) }()
 	if err := sink(ctx, p, addr, o.Sockets, progress.Taken()); err != nil {
-		return c, fmt.Errorf("floor: %w\n%s", err, p.tail())
+		return c, fmt.Errorf("floor: %w\n%s", err, p.LogTail())
 	}
-	if err := json.Unmarshal([]byte(p.tail()), &c); err != nil {
+	if err := json.Unmarshal([]byte(p.LogTail()), &c); err != nil {
 		return c, fmt.Errorf("floor: %w", p.ended())
 	}
 	return c, nil
@@ -107,7 +107,7 @@ func drop(ctx context.Context, p *process, ep, flags int, taken *atomic.Uint64) 
 			taken.Add(uint64(receive(e.Fd, buf, flags)))
 		}
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return
 		default:
 		}
@@ -139,7 +139,7 @@ func connect(ctx context.Context, p *process, addr unix.Sockaddr) (int, error) {
 		}
 		_ = unix.Close(fd)
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return 0, p.ended()
 		case <-ctx.Done():
 			return 0, ctx.Err()

@@ -10,4 +10,6 @@
 // All serve the same room to the same clients: anonymous WebSocket (RFC 7395)
 // sessions, a moderated room whose visitors' presence is told to nobody, no
 // history, nothing logged, no shaping.
+//
+// It needs Linux.
 package peers

@@ -1,81 +1,69 @@
 package peers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
-	"strconv"
+	"path/filepath"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"vnode/internal/child"
 )
 
-func groupAttr() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// process is one child and what it starts itself.
+type process struct{ *child.Process }
+
+// command is what a process is started with.
+type command struct {
+	program string
+	args    []string
+	env     []string // beside PATH
+	dir     string   // its working directory, home, and place of its log
+	cores   []int    // it may use; empty: all
 }
 
-// pinThread lets the calling thread, and what it starts, use only those cores.
-func pinThread(cores []int) error {
-	if len(cores) == 0 {
+func start(c command) (*process, error) {
+	p, err := child.Start(child.Command{
+		Program: c.program, Args: c.args, Dir: c.dir, Log: filepath.Join(c.dir, "output.log"), Cores: c.cores,
+		Env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "LC_ALL=C"}, c.env...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &process{p}, nil
+}
+
+// killAfter is how long a child has to end by itself.
+const killAfter = 5 * time.Second
+
+// stop ends the child and all it started: SIGTERM, and SIGKILL when that is not
+// enough in killAfter or until ctx ends. It blocks until nothing is left.
+func (p *process) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, killAfter)
+	defer cancel()
+	family := descendants(p.PID())
+	_ = p.signal(syscall.SIGTERM)
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+	}
+	if err := p.signal(syscall.SIGKILL); err != nil {
+		return fmt.Errorf("end process group %d: %w", p.PID(), err)
+	}
+	<-p.Done()
+	return family.end()
+}
+
+// signal reaches the whole process group; one that is gone is no error.
+func (p *process) signal(sig syscall.Signal) error {
+	err := syscall.Kill(-p.PID(), sig)
+	if errors.Is(err, syscall.ESRCH) {
 		return nil
 	}
-	var set unix.CPUSet
-	for _, c := range cores {
-		set.Set(c)
-	}
-	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin to cores %v: %w", cores, err)
-	}
-	return nil
+	return err
 }
 
-// Cores returns the numbers of the cores this process may use, rising.
-func Cores() []int {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return numbers(runtime.NumCPU())
-	}
-	var cores []int
-	for c := range len(set) * 64 {
-		if set.IsSet(c) {
-			cores = append(cores, c)
-		}
-	}
-	return cores
-}
-
-// PinSelf lets every thread of this process, and those it makes later, use only
-// those cores.
-func PinSelf(cores []int) error {
-	var set unix.CPUSet
-	for _, c := range cores {
-		set.Set(c)
-	}
-	tasks, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return err
-	}
-	for _, t := range tasks {
-		tid, err := strconv.Atoi(t.Name())
-		if err != nil {
-			continue
-		}
-		if err := unix.SchedSetaffinity(tid, &set); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("pin to cores %v: %w", cores, err)
-		}
-	}
-	return nil
-}
-
-// processClock reads another process's CPU clock, to the nanosecond: /proc
-// counts in hundredths of a second, which a few deliveries do not fill.
-func processClock(pid int) (time.Duration, bool) {
-	const sched = 2 // CPUCLOCK_SCHED: how clock_getcpuclockid(3) makes the clock's id
-	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|sched), &t); err != nil {
-		return 0, false
-	}
-	return time.Duration(t.Nano()), true
-}
+// ended tells how the child ended, with the last lines it wrote.
+func (p *process) ended() error { return fmt.Errorf("it has ended: %w\n%s", p.Ended(), p.LogTail()) }

@@ -30,8 +30,10 @@ type Process struct {
 type Command struct {
 	Program string
 	Args    []string
-	Log     string // file for what it writes
-	Cores   []int  // it may use, from its first instruction; empty: all
+	Dir     string   // its working directory; empty: ours
+	Env     []string // its environment; nil: ours
+	Log     string   // file for what it writes
+	Cores   []int    // it may use, from its first instruction; empty: all
 }
 
 // Start runs a program in a process group of its own, so that Ctrl-C reaches
@@ -43,6 +45,7 @@ func Start(c Command) (*Process, error) {
 	}
 	defer func() { _ = out.Close() }() // the child has its own
 	cmd := exec.Command(c.Program, c.Args...)
+	cmd.Dir, cmd.Env = c.Dir, c.Env
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = attr()
 	p := &Process{cmd: cmd, log: c.Log, done: make(chan struct{})}
@@ -106,6 +109,9 @@ func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.done
 }
+
+// Ended tells how the process ended, once Done is closed.
+func (p *Process) Ended() error { return p.ended() }
 
 func (p *Process) ended() error {
 	if p.err == nil {

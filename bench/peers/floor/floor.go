@@ -82,7 +82,7 @@ func Command(flags *flag.FlagSet) func(ctx context.Context, out io.Writer) error
 	progress := flags.String("progress", "", "`file` in which the receiver counts, with -closed")
 	return func(ctx context.Context, out io.Writer) error {
 		network, addr, _ := strings.Cut(*listen, ":")
-		l, err := (&net.ListenConfig{}).Listen(ctx, network, addr)
+		l, err := net.Listen(network, addr)
 		if err != nil {
 			return fmt.Errorf("floor: %w", err)
 		}

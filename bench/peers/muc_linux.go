@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"text/template"
@@ -111,9 +112,9 @@ func startEjabberd(ctx context.Context, s *Server, o Options) error {
 	}
 	s.Version = packageVersion(ctx, "ejabberd")
 	return startMUC(ctx, s, "ejabberd.yml", o, func(config string) command {
-		cores := max(len(o.Cores), 1)
-		if len(o.Cores) == 0 {
-			cores = len(Cores())
+		cores := len(o.Cores)
+		if cores == 0 {
+			cores = runtime.NumCPU()
 		}
 		return command{
 			program: program,

@@ -128,7 +128,7 @@ func (k Kind) attempt(ctx context.Context, o Options) (*Server, error) {
 	if err := k.start(ctx, s, o); err != nil {
 		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 	}
-	s.helpers = descendants(s.proc.pid())
+	s.helpers = descendants(s.proc.PID())
 	return s, nil
 }
 
@@ -137,7 +137,7 @@ func (k Kind) attempt(ctx context.Context, o Options) (*Server, error) {
 func (s *Server) Open(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error) {
 	st, err := s.open(ctx, speakers, l)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", s.Name, err, s.proc.tail())
+		return nil, fmt.Errorf("%s: %w\n%s", s.Name, err, s.proc.LogTail())
 	}
 	return st, nil
 }
@@ -146,10 +146,10 @@ func (s *Server) Open(ctx context.Context, speakers int, l *bench.Ledger) (*Stag
 // server is gone.
 func (s *Server) Usage() (Usage, error) {
 	select {
-	case <-s.proc.done:
+	case <-s.proc.Done():
 		return Usage{}, s.proc.ended()
 	default:
-		return usageOf(s.helpers.pids(s.proc.pid()))
+		return usageOf(s.helpers.pids(s.proc.PID()))
 	}
 }
 
@@ -196,10 +196,10 @@ func (p *process) listens(ctx context.Context, network, addr string) error {
 		}
 		select {
 		case <-tick.C:
-		case <-p.done:
+		case <-p.Done():
 			return fmt.Errorf("%w: %w", errNotListening, p.ended())
 		case <-ctx.Done():
-			return fmt.Errorf("%w on %s: %w\n%s", errNotListening, addr, err, p.tail())
+			return fmt.Errorf("%w on %s: %w\n%s", errNotListening, addr, err, p.LogTail())
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // Usage is what processes have used, at one moment.
@@ -63,11 +64,21 @@ func usageOfOne(pid int) (Usage, error) {
 		User: time.Duration(s.UTime) * time.Second / ticks, System: time.Duration(s.STime) * time.Second / ticks,
 		RSS: int64(s.ResidentMemory()),
 	}
-	var ok bool
-	if u.Total, ok = processClock(pid); !ok {
-		u.Total = u.User + u.System
+	if u.Total, err = processClock(pid); err != nil {
+		return Usage{}, err
 	}
 	return u, nil
+}
+
+// processClock reads a process's CPU clock, to the nanosecond: /proc counts in
+// hundredths of a second, which a few deliveries do not fill.
+func processClock(pid int) (time.Duration, error) {
+	const sched = 2 // CPUCLOCK_SCHED: how clock_getcpuclockid(3) makes the clock's id
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &t); err != nil {
+		return 0, os.NewSyscallError("clock_gettime", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // family is a process's descendants, told apart from those that get their ids
@@ -137,12 +148,4 @@ func (r relative) alive() bool {
 	}
 	s, err := p.Stat()
 	return err == nil && s.Starttime == r.birth && s.State != "Z" && s.State != "X"
-}
-
-func numbers(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return all
 }
