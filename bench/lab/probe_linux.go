@@ -21,6 +21,7 @@ type sample struct {
 	user, system time.Duration // as the kernel samples them
 	rss          int64
 	own          time.Duration      // CPU of the load test
+	busy         time.Duration      // of all cores, whoever used them
 	tcp          int64              // kernel memory of all TCP sockets
 	metrics      map[string]float64 // of the node; empty without its admin listener
 }
@@ -48,6 +49,7 @@ func (p *probe) take(ctx context.Context) (sample, error) {
 		}
 	}
 	s.own = cpuOf(os.Getpid())
+	s.busy = busyTime()
 	s.tcp = tcpMemory()
 	s.metrics = p.scrape(ctx)
 	return s, nil
@@ -81,6 +83,21 @@ func cpuOf(pid int) time.Duration {
 		return 0
 	}
 	return time.Duration(t.Nano())
+}
+
+// busyTime is the CPU time of the whole machine, what a hypervisor took away
+// included.
+func busyTime() time.Duration {
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0
+	}
+	st, err := fs.Stat()
+	if err != nil {
+		return 0
+	}
+	c := st.CPUTotal
+	return time.Duration((c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal) * float64(time.Second))
 }
 
 // tcpMemory is what /proc/net/sockstat tells: pages of all TCP buffers.

@@ -328,6 +328,10 @@ func (w *window) run(scenario string, rate float64) report.Run {
 	}
 	own := (w.after.own - w.before.own).Seconds() / took.Seconds()
 	r.Metrics[report.LoadCPU] = own
+	others := w.after.busy - w.before.busy - (w.after.own - w.before.own) - (w.after.cpu - w.before.cpu)
+	if s.probe.pid != 0 {
+		r.Metrics[report.OthersCPU] = max(0, others.Seconds()/took.Seconds())
+	}
 	if s.probe.pid != 0 {
 		cpu := (w.after.cpu - w.before.cpu).Seconds()
 		r.Metrics[report.ServerCPU] = cpu / took.Seconds()

@@ -43,6 +43,7 @@ type session struct {
 	file     *report.File
 	progress *progress
 	out      io.Writer
+	failed   bool // something could not be measured
 }
 
 // begin prepares a measurement; close the session. The node's program is not
@@ -105,6 +106,7 @@ func (v *session) measure(ctx context.Context, steps []step) []report.Run {
 		runs, err := v.lab.Run(ctx, st.experiment, st.params)
 		all = append(all, runs...)
 		if err != nil {
+			v.failed = true
 			v.note("%v", err)
 		}
 	}
@@ -117,6 +119,22 @@ func (v *session) note(format string, args ...any) {
 	v.file.Notes = append(v.file.Notes, fmt.Sprintf(format, args...))
 }
 
+// quietLimit is how much of a core others may use before it shows.
+const quietLimit = 0.15
+
+// disturbed notes that the machine was not quiet, which no figure shows by
+// itself.
+func (v *session) disturbed() {
+	most := 0.0
+	for i := range v.file.Runs {
+		most = max(most, v.file.Runs[i].Metrics[report.OthersCPU])
+	}
+	if most > quietLimit {
+		v.note("Other processes used up to %.1f of this machine's %d cores meanwhile. Times and costs would be better on a quiet machine; compare only ratios.",
+			most, v.file.Machine.Cores)
+	}
+}
+
 // errNotClean is a run that was wrong: the table says how.
 var errNotClean = errors.New("something went wrong, see the notes and the lines that begin with an exclamation mark")
 
@@ -124,6 +142,7 @@ var errNotClean = errors.New("something went wrong, see the notes and the lines 
 // whether all was well.
 func (v *session) finish(ctx context.Context) error {
 	v.file.Took = time.Since(v.file.Began)
+	v.disturbed()
 	if err := v.file.WriteTable(v.out); err != nil {
 		return err
 	}
@@ -133,7 +152,7 @@ func (v *session) finish(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	bad := len(v.file.Notes) > 0
+	bad := v.failed
 	for i := range v.file.Runs {
 		bad = bad || len(v.file.Runs[i].Problems) > 0
 	}

@@ -78,6 +78,7 @@ func (s *settings) table(ctx context.Context, out, progress io.Writer, rows []ro
 		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | `%s` |\n", r.number, r.what, r.bar, vd.measured, vd, r.command)
 	}
 	v.file.Took = time.Since(v.file.Began)
+	v.disturbed()
 	fmt.Fprintf(out, "%s, %d cores, %s, %s, %s; %s. %s.\n\n%s", v.file.Machine.CPU, v.file.Machine.Cores, v.file.Machine.OS, v.file.Machine.Go,
 		v.file.Version, v.file.Machine.Pinning, v.file.Began.UTC().Format(time.DateOnly), b.String())
 	for _, n := range v.file.Notes {
