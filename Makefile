@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: help demo test build lint fuzz bench clean
+.PHONY: help demo test build lint fuzz bench baseline table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,7 @@ test: ## set up and run all tests, race detector on, a real Prosody included
 	$(GO) vet ./...
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these files'; exit 1; }
 	$(GO) test -race -timeout 8m ./...
-	$(GO) test -run Alloc ./internal/wire ./fanout ./s2s ./muc ./visitor/...
+	$(GO) test -run Alloc ./internal/wire ./fanout ./s2s ./muc ./visitor/... ./bench/crowd
 
 build: ## build bin/vnode
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/vnode ./cmd/vnode
@@ -32,8 +32,26 @@ fuzz: ## fuzz every parser for 30 s each
 	  done; \
 	done
 
-bench: ## benchmarks of every hot path
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/wire ./fanout ./s2s ./muc ./visitor/...
+# Times each benchmark and the short suite are run: benchstat needs 4.
+COUNT ?= 4
+
+bench: build ## the short load test and all Go benchmarks, against the last committed result
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime 200ms -count $(COUNT) \
+	  ./internal/wire ./fanout ./s2s ./muc ./visitor/... ./bench/crowd >bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	bin/bench -short -transports tcp -repeat $(COUNT) -json bin/bench.json -gobench bin/suite.txt >/dev/null
+	cat bin/suite.txt >>bin/bench.txt
+	$(GO) tool benchstat $(wildcard docs/bench/bench.txt) bin/bench.txt
+
+baseline: bench ## make what `make bench` has just measured the committed result
+	mkdir -p docs/bench
+	cp bin/bench.txt bin/bench.json docs/bench/
+
+table: build ## measure every promise of docs/BENCHMARKS.md: half an hour on a quiet machine
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	mkdir -p docs/bench
+	bin/bench table -repeat 3 -json docs/bench/table.json -html docs/bench/table.html >docs/bench/table.md; \
+	  status=$$?; cat docs/bench/table.md; exit $$status
 
 clean: ## remove what build made
 	rm -rf bin

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,6 +196,18 @@ func TestRowsHaveCommands(t *testing.T) {
 			found = found || c.name == words[1]
 		}
 		require.True(t, found, r.command)
+	}
+}
+
+// The document promises what the command judges.
+func TestTheDocumentHasTheRows(t *testing.T) {
+	b, err := os.ReadFile("../../docs/BENCHMARKS.md")
+	require.NoError(t, err)
+	for _, r := range rows() {
+		require.Contains(t, string(b), fmt.Sprintf("| %d | %s | %s | `%s` |\n", r.number, r.what, r.bar, r.command))
+	}
+	for _, e := range lab.Experiments() {
+		require.Contains(t, string(b), "| `"+e.Name+"` |")
 	}
 }
 
