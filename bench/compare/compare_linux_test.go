@@ -160,12 +160,12 @@ func TestJudge(t *testing.T) {
 	}{
 		"kept up":             {10 * time.Second, 900 * time.Millisecond, 0, nil, ""},
 		"a long talk's rest":  {time.Minute, 5 * time.Second, 0, nil, ""},
-		"behind":              {10 * time.Second, 2 * time.Second, 0, nil, "the server was behind: the rest took 2s"},
+		"behind":              {10 * time.Second, 2 * time.Second, 0, nil, "the server was behind: the rest took 2s to arrive, while it used 0.50 cores"},
 		"never arrived":       {10 * time.Second, drainLimit, 0, context.DeadlineExceeded, "not everything had arrived 30s after the last word"},
 		"the load was behind": {10 * time.Second, 0, time.Second, nil, "the load test was 1s late"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var r report.Run
+			r := report.Run{Metrics: map[string]float64{report.ServerCPU: 0.5}}
 			m.judge(&r, c.talk, c.drained, c.late, c.undelivered)
 			if c.want == "" {
 				require.Empty(t, r.Saturated)

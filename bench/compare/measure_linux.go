@@ -139,6 +139,7 @@ func (m *measurement) join(ctx context.Context) error {
 		return errors.Join(joinErr, err)
 	}
 	cpu := m.fill(&r, before, after)
+	r.Saturated = "" // all come at once: somebody has no CPU left, and a join costs the server the same
 	joined := m.crowd.Sum().Joined
 	if joined > 0 && cpu > 0 {
 		r.Metrics[report.CPUPerJoin] = cpu.Seconds() / float64(joined)
@@ -311,7 +312,7 @@ func (m *measurement) judge(r *report.Run, talk, drained, late time.Duration, un
 	case late > lateLimit:
 		r.Saturated = fmt.Sprintf("the load test was %v late with its last word: it, or the server's reading, is the limit", late.Round(time.Millisecond))
 	case drained > max(talk/10, backlogLimit):
-		r.Saturated = fmt.Sprintf("the server was behind: the rest took %v to arrive", drained.Round(10*time.Millisecond))
+		r.Saturated = fmt.Sprintf("the server was behind: the rest took %v to arrive, while it used %.2f cores", drained.Round(10*time.Millisecond), r.Metrics[report.ServerCPU])
 	}
 }
 

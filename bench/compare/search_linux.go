@@ -15,6 +15,9 @@ const (
 	searchFiner = 2     // halvings, of the logarithm, between the last good rate and the first bad one
 )
 
+// busy is the part of its cores a server uses that is at its limit.
+const busy = 0.75
+
 // search raises the rate, from the highest that was no trouble, until the
 // server is behind, and reports the highest throughput it reached, backlog
 // included: past its limit a server shows it best. When the load test gives up
@@ -25,8 +28,12 @@ func (m *measurement) search(ctx context.Context) error {
 		m.say("%s, repeat %d of %d: %d visitors, looking for the limit at %.4g stanzas/s", m.server.Name, m.repeat, m.Repeats, m.visitors, rate)
 		r, err := m.talk(ctx, rate, m.Step)
 		best = better(best, r)
-		if r.Saturated != "" && r.Metrics[report.LoadCPU] > loadLimit*float64(m.LoadCores) {
+		switch cores := float64(max(len(m.Options.Cores), 1)); {
+		case r.Saturated == "":
+		case r.Metrics[report.LoadCPU] > loadLimit*float64(m.LoadCores):
 			best.Saturated = "at least that: " + r.Saturated
+		case r.Metrics[report.ServerCPU] < busy*cores:
+			best.Saturated = fmt.Sprintf("at least that: the server was behind though it used %.2f of its %.0f cores; other work had the machine", r.Metrics[report.ServerCPU], cores)
 		}
 		return r, err
 	}

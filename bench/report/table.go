@@ -85,18 +85,14 @@ func (g *group) rows(m Metric, reference string) [][]string {
 		worse = append(worse, single(ratio, times))
 		worseBetween = append(worseBetween, fromTo(ratio, times))
 	}
-	if !headline(m, g.Scenario) {
-		return [][]string{value}
-	}
 	rows := [][]string{value}
-	if g.repeats() > 1 {
-		rows = append(rows, between)
-	}
-	if len(g.subjects) < 2 || g.runs[reference] == nil {
+	if !headline(m, g.Scenario) {
 		return rows
 	}
-	if rows = append(rows, worse); g.repeats() > 1 {
-		rows = append(rows, worseBetween)
+	for _, more := range [][]string{between, worse, worseBetween} {
+		if strings.Join(more[1:], "") != "" {
+			rows = append(rows, more)
+		}
 	}
 	return rows
 }
