@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -220,19 +219,4 @@ func capital(s string) string {
 		return s // a name that is written small
 	}
 	return strings.ToUpper(s[:1]) + s[1:]
-}
-
-// Version is this program's as the toolchain stamped it, for [File.Version].
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			v += " " + s.Value[:12]
-		}
-	}
-	return strings.TrimPrefix(v, "(devel) ")
 }
