@@ -29,7 +29,7 @@ func (s *Service) find(name string) *box {
 	local := name // a localpart reads as a domain
 	if j.Local != "" {
 		var ok bool
-		if local, ok = s.domains.realLocal(j.Local, j.Domain); !ok {
+		if local, ok = s.domains.Real(j.Local, j.Domain); !ok {
 			return nil
 		}
 	}

@@ -160,7 +160,7 @@ func (r *room) say(by speaking, m *said, content []byte) {
 func (r *room) remoteMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
 	typ := string(h.Type)
 	switch {
-	case to.Domain == r.domains.host:
+	case to.Domain == r.domains.Host:
 		r.systemMessage(from, to, h, stanza)
 	case to.Local == "":
 		r.historyMessage(from, h, stanza)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"vnode/muc/address"
 )
 
 // Config of a [Service]. Zero limits mean the defaults below.
@@ -131,49 +133,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// domains are the addresses that follow from a Config.
-type domains struct {
-	prefix    string // conference
-	rooms     string // conference.v3.meet.jitsi
-	host      string // v3.meet.jitsi
-	main      string // meet.jitsi
-	mainRooms string // conference.meet.jitsi
-	visitors  string // visitors.meet.jitsi
-	extra     map[string]bool
-}
-
-func newDomains(c *Config) domains {
-	lower := strings.ToLower
-	main := lower(c.MainDomain)
-	d := domains{
-		prefix:    lower(c.RoomPrefix),
-		rooms:     lower(c.Domain),
-		host:      strings.TrimPrefix(lower(c.Domain), lower(c.RoomPrefix)+"."),
-		main:      main,
-		mainRooms: lower(c.RoomPrefix) + "." + main,
-		visitors:  "visitors." + main,
-		extra:     make(map[string]bool, len(c.ParticipantDomains)),
-	}
-	for _, e := range c.ParticipantDomains {
-		d.extra[lower(e)] = true
-	}
-	return d
-}
-
-// ofParticipants reports whether users of domain may be mirrored. This node's
-// own domains never are, although they lie below the main domain in Docker's
-// default set-up.
-func (d *domains) ofParticipants(domain string) bool {
-	switch domain {
-	case d.main:
-		return true
-	case d.mainRooms, d.visitors:
-		return false
-	}
-	return !d.own(domain) && (d.extra[domain] || strings.HasSuffix(domain, "."+d.main))
-}
-
-// own reports whether domain is the node's or below it.
-func (d *domains) own(domain string) bool {
-	return domain == d.host || strings.HasSuffix(domain, "."+d.host)
+// domains are those that follow from a Config.
+func (c *Config) domains() *address.Domains {
+	return address.NewDomains(c.Domain, c.RoomPrefix, c.MainDomain, c.ParticipantDomains)
 }

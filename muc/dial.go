@@ -97,7 +97,7 @@ func (r *room) rewriteDial(h *wire.Header, stanza []byte, d *wire.Child, passwor
 	if id.UserID != "" {
 		header(headerGroup, id.GroupID)
 	}
-	header(headerRoom, r.domains.addressOnMain(r.addr.Local).String())
+	header(headerRoom, r.domains.OnMain(r.addr.Local).String())
 	header(headerPassword, password)
 	return withContent(h, stanza, withContent(&d.Header, d.Raw, b.Bytes()))
 }

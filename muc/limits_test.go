@@ -124,31 +124,6 @@ func TestLiftedJoinLimitIsNoticed(t *testing.T) {
 	require.NotEmpty(t, v.got)
 }
 
-func TestComponentsOnTheNode(t *testing.T) {
-	for _, c := range []struct{ main, domain, want string }{
-		{"meet.jitsi", "meet.jitsi", "v3.meet.jitsi"},
-		{"meet.jitsi", "polls.meet.jitsi", "polls.v3.meet.jitsi"},
-		{"meet.jitsi", "conference.meet.jitsi", ""},
-		{"meet.jitsi", "v3.meet.jitsi", ""},
-		{"meet.jitsi", "polls.v3.meet.jitsi", ""},
-		{"meet.jitsi", "polls.v1.meet.jitsi", ""},
-		{"meet.jitsi", ".meet.jitsi", ""},
-		{"meet.jitsi", "xmeet.jitsi", ""},
-		{"jitmeet.example.com", "jitmeet.example.com", "v3.meet.jitsi"},
-		{"jitmeet.example.com", "metadata.jitmeet.example.com", "metadata.v3.meet.jitsi"},
-		{"jitmeet.example.com", "meet.jitsi", ""},
-		{"v3.meet.jitsi.example", "polls.v3.meet.jitsi.example", "polls.v3.meet.jitsi"},
-		{"jitsi", "meet.jitsi", "meet.v3.meet.jitsi"},
-	} {
-		cfg := testConfig().withDefaults()
-		cfg.MainDomain = c.main
-		d := newDomains(&cfg)
-		got, ok := d.componentOnNode(c.domain)
-		require.Equal(t, c.want != "", ok, c.domain)
-		require.Equal(t, c.want, got, c.domain)
-	}
-}
-
 func TestLostRoomsAreBounded(t *testing.T) {
 	focus := wire.JID{Local: "focus", Domain: "auth.meet.jitsi"}
 	l, now := make(lostRooms), time.Unix(1000, 0)

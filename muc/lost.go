@@ -95,7 +95,7 @@ func (s *Service) noteLost(b *box, left []event) {
 		ended: time.Now(), told: r.ended != endFocusLost,
 	}
 	if again := s.remember(b.local, room); again != nil {
-		reply(again, s.domains.destroyed(b.local, room, again.JID()))
+		reply(again, destroyed(s.domains.Public(b.local), room, again.JID()))
 	}
 }
 
@@ -127,14 +127,14 @@ func (s *Service) SessionOpened(session Session) {
 	locals, rooms := s.lost.take(jid.Bare(), time.Now())
 	s.mu.Unlock()
 	for i, local := range locals {
-		reply(session, s.domains.destroyed(local, rooms[i], jid))
+		reply(session, destroyed(s.domains.Public(local), rooms[i], jid))
 	}
 }
 
 // destroyed is the end of a lost room as its focus is told of it.
-func (d *domains) destroyed(local string, lost lostRoom, focus wire.JID) []byte {
+func destroyed(room wire.JID, lost lostRoom, focus wire.JID) []byte {
 	o := &occupant{
-		from:    escaped(d.publicAddress(local).WithResource(lost.nick).String()),
+		from:    escaped(room.WithResource(lost.nick).String()),
 		jidText: focus.String(), affiliation: affiliationOwner,
 	}
 	s := status{gone: true, self: true, destroy: lost.reason}

@@ -153,7 +153,7 @@ func (r *room) bid(o *occupant, p *packet) {
 
 // remotePresence handles presence that main forwards for a participant.
 func (r *room) remotePresence(from wire.JID, h *wire.Header, nick string, stanza []byte) {
-	if from.Resource == "" || !r.domains.ofParticipants(from.Domain) {
+	if from.Resource == "" || !r.domains.OfParticipants(from.Domain) {
 		r.log.Debug("presence of a stranger ignored", "peer", from.Domain)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vnode/internal/wire"
+	"vnode/muc/address"
 )
 
 // Children of a visitor's presence that ask something of main.
@@ -94,7 +95,7 @@ func (r *room) claims(o *occupant) (user, group string, force bool) {
 	if id == nil {
 		return "", "", false
 	}
-	tenant := tenantOf(r.addr.Local)
+	tenant := address.Tenant(r.addr.Local)
 	if strings.HasPrefix(tenant, customerTenant) {
 		return "", "", id.Moderator
 	}
@@ -111,16 +112,16 @@ func (r *room) toVisitorsComponent(content func(*wire.Builder)) {
 		return // it has no such component
 	}
 	d := r.domains
-	b := wire.NewBuilder(nil).Start("iq", "type", "set", "from", d.host, "to", d.visitors, "id", r.newID())
+	b := wire.NewBuilder(nil).Start("iq", "type", "set", "from", d.Host, "to", d.Visitors, "id", r.newID())
 	b.Start("visitors", "xmlns", wire.NSVisitors, "room", r.main.String())
 	content(b)
-	r.out.send(d.host, d.visitors, b.Bytes())
+	r.out.send(d.Host, d.Visitors, b.Bytes())
 }
 
 // promotion forwards main's answer to a raised hand, from the room. The
 // client sends no result: the node has answered for it.
 func (r *room) promotion(from wire.JID, h *wire.Header, q *visitorsIQ, stanza []byte) {
-	if (from != wire.JID{Domain: r.domains.visitors}) {
+	if (from != wire.JID{Domain: r.domains.Visitors}) {
 		r.log.Warn("promotion refused", "peer", from.String())
 		r.refuseRemote(from, h, errNotFromMain)
 		return

@@ -32,18 +32,18 @@ func (s *Service) FromRemote(stanza []byte) {
 // is about: the one it is sent to, or for those to the node's own domains the
 // one it names.
 func (s *Service) concerned(from, to wire.JID, h *wire.Header, stanza []byte) (local string, ok bool) {
-	if to.Domain == s.domains.rooms && to.Local != "" {
+	if to.Domain == s.domains.Rooms && to.Local != "" {
 		return to.Local, true
 	}
-	if to.Domain != s.domains.rooms && to.Domain != s.domains.host {
+	if to.Domain != s.domains.Rooms && to.Domain != s.domains.Host {
 		return "", false
 	}
 	switch string(h.Name) {
 	case "message": // history, or a system message to one visitor
-		if from.Domain != s.domains.mainRooms {
+		if from.Domain != s.domains.MainRooms {
 			return "", false
 		}
-		if from.Local == "" && to.Domain == s.domains.rooms {
+		if from.Local == "" && to.Domain == s.domains.Rooms {
 			m := readMessage(h, stanza, func(*wire.Child) bool { return false })
 			from = speakerOf(from, &m)
 		}
@@ -60,7 +60,7 @@ func (s *Service) concerned(from, to wire.JID, h *wire.Header, stanza []byte) (l
 		if err != nil {
 			return "", false
 		}
-		local, ok = s.domains.realLocal(room.Local, room.Domain)
+		local, ok = s.domains.Real(room.Local, room.Domain)
 		return local, ok && local != ""
 	}
 	return "", false
@@ -82,11 +82,11 @@ func (s *Service) remoteWithoutRoom(from wire.JID, stanza []byte) {
 	if err != nil {
 		return
 	}
-	if q, ok := parseVisitorsIQ(stanza); ok && q.Disconnect != nil && (from == wire.JID{Domain: s.domains.main}) {
+	if q, ok := parseVisitorsIQ(stanza); ok && q.Disconnect != nil && (from == wire.JID{Domain: s.domains.Main}) {
 		sendResult(s, from, &h, nil)
 		return
 	}
-	sendError(s, from, &h, by(wire.ErrItemNotFound, s.domains.rooms))
+	sendError(s, from, &h, by(wire.ErrItemNotFound, s.domains.Rooms))
 }
 
 // remoteToComponent answers another server's request to the node's own
@@ -96,7 +96,7 @@ func (s *Service) remoteToComponent(from, to wire.JID, h *wire.Header, stanza []
 		sendError(s, from, h, wire.ErrBadRequest) // names no room of ours
 		return
 	}
-	if to.Domain != s.domains.rooms {
+	if to.Domain != s.domains.Rooms {
 		sendError(s, from, h, wire.ErrServiceUnavailable)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/muc/address"
 	"vnode/muc/history"
 	"vnode/muc/rate"
 )
@@ -87,7 +88,7 @@ type effects interface {
 type room struct {
 	// Static after construction.
 	cfg     *Config
-	domains *domains
+	domains *address.Domains
 	out     effects
 	metrics *metrics
 	unmet   *slog.Logger // names no meeting
@@ -137,7 +138,7 @@ type room struct {
 // roomParams is what a room is made of.
 type roomParams struct {
 	cfg       *Config
-	domains   *domains
+	domains   *address.Domains
 	out       effects
 	metrics   *metrics
 	log       *slog.Logger
@@ -155,10 +156,10 @@ func newRoom(p roomParams) *room {
 	r := &room{
 		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, newID: p.newID,
 		limits: p.limits, onNode: p.onNode, salt: p.salt, meetingID: p.meetingID,
-		addr:       wire.JID{Local: p.local, Domain: p.domains.rooms},
-		main:       wire.JID{Local: p.local, Domain: p.domains.mainRooms},
+		addr:       wire.JID{Local: p.local, Domain: p.domains.Rooms},
+		main:       wire.JID{Local: p.local, Domain: p.domains.MainRooms},
 		made:       p.now,
-		pub:        p.domains.publicAddress(p.local),
+		pub:        p.domains.Public(p.local),
 		nicks:      make(map[string]*occupant),
 		jids:       make(map[wire.JID]*occupant),
 		moderators: make(map[string]bool),

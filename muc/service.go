@@ -15,6 +15,7 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/muc/address"
 )
 
 // Service is the node's rooms. Its methods are safe for concurrent use.
@@ -24,7 +25,7 @@ import (
 type Service struct {
 	// Static after construction.
 	cfg     Config
-	domains domains
+	domains *address.Domains
 	remote  Remote
 	logs    Logs
 	log     *slog.Logger
@@ -51,7 +52,7 @@ type Service struct {
 func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.Registerer) *Service {
 	cfg = cfg.withDefaults()
 	s := &Service{
-		cfg: cfg, domains: newDomains(&cfg), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
+		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
 		rooms: make(map[string]*box), joined: make(map[Session][]*box), present: make(map[wire.JID]Session),
 		focuses: make(map[wire.JID]Session), lost: make(lostRooms),
 	}
@@ -72,7 +73,7 @@ func (s *Service) FromClient(from Session, stanza []byte) {
 		s.refuse(from, &h, wire.ErrJIDMalformed)
 		return
 	}
-	local, ok := s.domains.realLocal(to.Local, to.Domain)
+	local, ok := s.domains.Real(to.Local, to.Domain)
 	switch {
 	case !ok:
 		s.refuse(from, &h, wire.ErrServiceUnavailable)
@@ -126,7 +127,7 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 		if b := s.rooms[local]; b != nil {
 			return b, nil
 		}
-		return nil, by(wire.ErrItemNotFound, s.domains.rooms)
+		return nil, by(wire.ErrItemNotFound, s.domains.Rooms)
 	}
 	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
 	s.mu.Lock()
@@ -158,13 +159,13 @@ func (s *Service) mayCreate(from Session, h *wire.Header, joins bool) error {
 	case err != nil:
 		return wire.ErrJIDMalformed
 	case !joins:
-		return by(wire.ErrItemNotFound, s.domains.rooms)
+		return by(wire.ErrItemNotFound, s.domains.Rooms)
 	case !from.Admin() && isHealthRoom(to.Local):
 		s.metrics.refused(refusedHealth).Inc()
 		return wire.ErrServiceUnavailable
 	case !from.Admin():
 		s.metrics.refused(refusedNoRoom).Inc()
-		return by(errCreation, s.domains.rooms)
+		return by(errCreation, s.domains.Rooms)
 	case to.Resource == "":
 		return errNoNick
 	case len(to.Resource) > s.cfg.MaxNick:
@@ -186,7 +187,7 @@ func (s *Service) create(local string) *box {
 		sessions: make(map[Session]struct{}),
 	}
 	b.room = newRoom(roomParams{
-		cfg: &s.cfg, domains: &s.domains, out: b, metrics: s.metrics, log: s.log, newID: rand.Text,
+		cfg: &s.cfg, domains: s.domains, out: b, metrics: s.metrics, log: s.log, newID: rand.Text,
 		limits: &s.limits, onNode: &s.visitors, local: local, salt: salt, meetingID: newUUID(), change: s.change, now: time.Now(),
 	})
 	s.rooms[local] = b

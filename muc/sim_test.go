@@ -60,12 +60,11 @@ func (s *simSession) Unfollow(*fanout.Log, ...*fanout.Message)    { panic("not b
 
 func newSim(t testing.TB, cfg Config) *sim {
 	cfg = cfg.withDefaults()
-	d := newDomains(&cfg)
 	s := &sim{t: t, now: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
 	ids := 0
 	s.limits.Store(&cfg.Limits)
 	s.room = newRoom(roomParams{
-		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, domains: &d, out: s, metrics: newMetrics(prometheus.NewRegistry()),
+		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, domains: cfg.domains(), out: s, metrics: newMetrics(prometheus.NewRegistry()),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), local: "room", salt: make([]byte, 32), meetingID: "meeting",
 		newID: func() string { ids++; return fmt.Sprint("id", ids) },
 	})

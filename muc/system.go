@@ -1,10 +1,6 @@
 package muc
 
-import (
-	"strings"
-
-	"vnode/internal/wire"
-)
+import "vnode/internal/wire"
 
 // Main addresses some messages to one visitor by its real address. A client
 // knows the room, and the components, by the node's names only: messages from
@@ -26,28 +22,13 @@ func (r *room) systemMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
 	}))
 }
 
-// componentOnNode maps the domain of main, or of one of its components, to the
-// name visitors know it by. ok is false for all other domains: the rooms',
-// which send in a room's name, this node's own and other nodes', which lie below
-// main's in Docker's default set-up, and what is no component's.
-func (d *domains) componentOnNode(domain string) (local string, ok bool) {
-	if domain == d.main {
-		return d.host, true
-	}
-	label, ok := strings.CutSuffix(domain, "."+d.main)
-	if !ok || label == "" || strings.Contains(label, ".") || d.own(domain) || domain == d.mainRooms {
-		return "", false
-	}
-	return label + "." + d.host, true
-}
-
 // componentMessage passes on what main, or one of its components, sends to a
 // visitor in some room; ok is false when it is not that.
 func (s *Service) componentMessage(from, to wire.JID, h *wire.Header, stanza []byte) (ok bool) {
 	if string(h.Name) != "message" || string(h.Type) == "error" || from.Local != "" || to.Resource == "" {
 		return false
 	}
-	domain, ok := s.domains.componentOnNode(from.Domain)
+	domain, ok := s.domains.Component(from.Domain)
 	if !ok {
 		return false
 	}

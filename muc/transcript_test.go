@@ -312,11 +312,11 @@ func (p *player) people(name string) string {
 
 func (p *player) constant(name string) (string, bool) {
 	cfg := p.cfg.withDefaults()
-	d := newDomains(&cfg)
+	d := cfg.domains()
 	v, ok := map[string]string{
-		"room": p.room + "@" + d.rooms, "pub": d.publicAddress(p.room).String(),
-		"main": p.room + "@" + d.mainRooms, "cv": d.rooms, "v": d.host,
-		"m": d.main, "cm": d.mainRooms, "vm": d.visitors,
+		"room": p.room + "@" + d.Rooms, "pub": d.Public(p.room).String(),
+		"main": p.room + "@" + d.MainRooms, "cv": d.Rooms, "v": d.Host,
+		"m": d.Main, "cm": d.MainRooms, "vm": d.Visitors,
 		"correct": nsCorrect, "retract": nsRetract, "moderate": nsModerate, "fasten": nsFasten,
 		"reactions": nsReactions, "hints": nsHints, "rayo": nsRayo,
 		"muc": wire.NSMUC, "user": wire.NSMUCUser, "nick": wire.NSNick, "vis": wire.NSVisitors,

@@ -38,44 +38,6 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
-func TestTenantAddresses(t *testing.T) {
-	cfg := testConfig().withDefaults()
-	d := newDomains(&cfg)
-	for _, c := range []struct{ local, domain, real, public string }{
-		{"room", "conference.v3.meet.jitsi", "room", "room@conference.v3.meet.jitsi"},
-		{"room", "conference.acme.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi"},
-		{"room", "conference.my_tenant.v3.meet.jitsi", "[my_tenant]room", "room@conference.my_tenant.v3.meet.jitsi"},
-		{"room", "conference.a.b.v3.meet.jitsi", "[a.b]room", "room@conference.a.b.v3.meet.jitsi"},
-		{"[acme]room", "conference.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi"},
-		{"[]room", "conference.v3.meet.jitsi", "[]room", "[]room@conference.v3.meet.jitsi"},
-	} {
-		real, ok := d.realLocal(c.local, c.domain)
-		require.True(t, ok, c.domain)
-		require.Equal(t, c.real, real)
-		require.Equal(t, c.public, d.publicAddress(real).String())
-	}
-	for _, domain := range []string{"v3.meet.jitsi", "conference.meet.jitsi", "meet.jitsi", "conference.v4.meet.jitsi", "conference..v3.meet.jitsi", "polls.v3.meet.jitsi"} {
-		_, ok := d.realLocal("room", domain)
-		require.False(t, ok, domain)
-	}
-	local, ok := d.realLocal("", "conference.acme.v3.meet.jitsi")
-	require.True(t, ok)
-	require.Empty(t, local)
-}
-
-func TestParticipantDomains(t *testing.T) {
-	cfg := testConfig().withDefaults()
-	cfg.ParticipantDomains = []string{"Jigasi.example"}
-	d := newDomains(&cfg)
-	for domain, want := range map[string]bool{
-		"meet.jitsi": true, "guest.meet.jitsi": true, "jigasi.example": true,
-		"v3.meet.jitsi": false, "conference.v3.meet.jitsi": false, "conference.meet.jitsi": false,
-		"visitors.meet.jitsi": false, "xmeet.jitsi": false, "example.org": false,
-	} {
-		require.Equal(t, want, d.ofParticipants(domain), domain)
-	}
-}
-
 func TestQueueForgetsWhoWent(t *testing.T) {
 	q := queue{index: make(map[Session]*waiting)}
 	stay := &nullSession{}

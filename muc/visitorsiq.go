@@ -64,7 +64,7 @@ func (r *room) remoteIQ(from, to wire.JID, h *wire.Header, stanza []byte) {
 
 // govern carries out what main tells about its room.
 func (r *room) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
-	if (from != wire.JID{Domain: r.domains.main}) {
+	if (from != wire.JID{Domain: r.domains.Main}) {
 		r.log.Warn("visitors iq refused", "peer", from.String())
 		r.refuseRemote(from, h, errNotFromMain)
 		return
