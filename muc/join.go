@@ -107,7 +107,7 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	case r.password != "" && passwordOf(x) != r.password:
 		r.refuseJoin(from, h, refusedPassword, by(errPassword, r.pub.String()))
 		return
-	case r.authOnly && r.cfg.Tokens && from.Identity() == nil:
+	case r.authOnly && r.anonymous(from):
 		r.refuseJoin(from, h, refusedNoToken, errNoToken)
 		return
 	case r.visitors >= r.limits.Load().MaxVisitors:
@@ -133,6 +133,12 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	}
 	r.tellFocus(o)
 	r.noticeRequests(o, stanza)
+}
+
+// anonymous reports whether nothing is known of who a visitor is although the
+// node could know: no token, nor an account, which are of domains of their own.
+func (r *room) anonymous(s Session) bool {
+	return r.cfg.Tokens && s.Identity() == nil && s.JID().Domain == r.domains.Host
 }
 
 // seat takes one of the node's places for visitors. [room.remove], or the

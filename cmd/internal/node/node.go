@@ -171,7 +171,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),
 		MainGrace: time.Duration(c.MainGrace), MainWithoutConnect: c.MainWithoutConnect,
-		NoTokenPromotion: !c.TokenPromotion,
+		NoTokenPromotion: !c.TokenPromotion, Tokens: c.Tokens(),
 	}
 	if err := rooms.Validate(); err != nil {
 		return err
