@@ -57,7 +57,8 @@ func (r *room) tellsMain() bool {
 // mayShow decides whether a visitor's presence may be shown now: each goes to
 // the focus, and with a raised hand to main.
 func (r *room) mayShow(o *occupant) bool {
-	return o.flowing().presences.Take(r.limits.Load().Presences, r.now)
+	l := r.limits.Load().Presences
+	return l == (rate.Limit{}) || o.flowing().presences.Take(l, r.now)
 }
 
 // hold keeps a visitor's presence until it may be shown, in place of an earlier
@@ -68,7 +69,9 @@ func (r *room) hold(o *occupant, stanza []byte) {
 		r.held = append(r.held, o)
 	}
 	f.held = clone(stanza)
-	r.showHeld()
+	if !r.armed[alarmHeld] {
+		r.arm(alarmHeld, min(f.presences.Wait(r.limits.Load().Presences, r.now), time.Second))
+	}
 }
 
 // unhold forgets a presence that waits: there is a newer one.
