@@ -87,6 +87,8 @@ type Config struct {
 	MaxPerAddress      int     `toml:"max-connections-per-address"`
 	MaxJoinsPerSecond  int     `toml:"max-joins-per-second"`
 
+	HistoryMessages int `toml:"history-messages"`
+
 	ChatAudience  string   `toml:"chat-audience"`
 	ChatRate      float64  `toml:"chat-rate"`
 	ChatBurst     int      `toml:"chat-burst"`
@@ -261,6 +263,9 @@ func (c *Config) validateLimits(bad func(key, format string, args ...any)) {
 		if !(r >= 0 && r <= 1e9) {
 			bad(key, "%v is not a number a second, such as 2 or 0.5; 0 means no limit", r)
 		}
+	}
+	if c.HistoryMessages < 0 {
+		bad("history-messages", "%d is less than 0, which keeps none", c.HistoryMessages)
 	}
 	if c.ChatSlowMode < 0 {
 		bad("chat-slow-mode", "is less than nothing; 0s turns it off")

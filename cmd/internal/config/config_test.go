@@ -90,6 +90,7 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		"grace in the file":    {file: "main-grace = 'x'", want: "line 1, column"},
 		"visitors":             {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
 		"rooms":                {args: []string{"-max-rooms", "0"}, want: "max-rooms: 0 is less than 1"},
+		"history":              {args: []string{"-history-messages", "-1"}, want: "history-messages: -1 is less than 0"},
 		"burst":                {args: []string{"-chat-burst", "0"}, want: "chat-burst: 0 is less than 1"},
 		"rate":                 {args: []string{"-join-rate", "-1"}, want: "join-rate: -1 is not a number a second"},
 		"no rate":              {args: []string{"-chat-rate", "fast"}, want: `-chat-rate: "fast" is not a number`},

@@ -55,6 +55,7 @@ var usages = []struct{ key, usage string }{
 	{"leave-rate", "`number` of leaves of one room told to jicofo a second, 0 for no limit"},
 	{"presence-rate", "`number` of presences of one visitor a second, 0 for no limit"},
 	{"presence-burst", "`number` of presences of one visitor at once"},
+	{"history-messages", "`number` of messages kept of each room for those who join later"},
 	{"chat-audience", "who hears visitors: `all`, visitors or nobody"},
 	{"chat-rate", "`number` of messages of one visitor a second, 0 for no limit"},
 	{"chat-burst", "`number` of messages of one visitor at once"},

@@ -171,7 +171,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),
 		MainGrace: time.Duration(c.MainGrace), MainWithoutConnect: c.MainWithoutConnect,
-		NoTokenPromotion: !c.TokenPromotion, Tokens: c.Tokens(),
+		HistoryMessages: historyLength(c), NoTokenPromotion: !c.TokenPromotion, Tokens: c.Tokens(),
 	}
 	if err := rooms.Validate(); err != nil {
 		return err
@@ -202,6 +202,14 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	n.drain = newDrainer(n.rooms, n.health, n.log, time.Duration(c.DrainSpread))
 	n.metrics = newMetrics(n.registry, n)
 	return nil
+}
+
+// historyLength is the room's, for which 0 means its default.
+func historyLength(c *config.Config) int {
+	if c.HistoryMessages == 0 {
+		return -1
+	}
+	return c.HistoryMessages
 }
 
 // roomLimits are those of the rooms' limits that a reload changes.
