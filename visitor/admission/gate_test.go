@@ -127,7 +127,7 @@ func TestJoinStorm(t *testing.T) {
 		t.Run(fmt.Sprint(capacity, " a second"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := &node{t: t, g: NewGate(Limits{Connections: 1 << 20, PerAddress: 1, Rate: 2000}), capacity: capacity}
-				for range 8 {
+				for range 12 {
 					n.second(2500, 0) // it finds its rate
 				}
 				defer time.Sleep(5 * time.Second) // until those who wait have had their turn

@@ -15,7 +15,7 @@ const Interval = 100 * time.Millisecond
 // falls to seven tenths. A delay of 50 ms is one that nobody in a conference sees, and that a machine
 // with time to spare never has.
 const (
-	startRate = 200.0 // logins a second
+	startRate = 500.0 // logins a second
 	late      = 50 * time.Millisecond
 	growth    = 1.1
 	careful   = 1.02

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testConfig is node v3 on free loopback ports, with its state in a directory
 // of the test's.
-func testConfig(t *testing.T, mainS2S string) *config.Config {
+func testConfig(t testing.TB, mainS2S string) *config.Config {
 	t.Helper()
 	free := "127.0.0.1:0"
 	return &config.Config{
@@ -46,11 +46,11 @@ func testConfig(t *testing.T, mainS2S string) *config.Config {
 // running is a node that runs until the test ends or stop is called.
 type running struct {
 	*Node
-	t    *testing.T
+	t    testing.TB
 	stop func()
 }
 
-func start(t *testing.T, cfg *config.Config) *running {
+func start(t testing.TB, cfg *config.Config) *running {
 	t.Helper()
 	return startLogging(t, cfg, testWriter{t})
 }
@@ -89,7 +89,7 @@ func (r *running) up() map[string]bool {
 }
 
 // testWriter sends the node's log to the test's.
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(p)))

@@ -18,7 +18,7 @@ import (
 // who remembers all that happened.
 type person struct {
 	// Static after construction.
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	r    *wire.Reader
 	room string // bare JID
@@ -36,7 +36,7 @@ type person struct {
 }
 
 // enter logs in anonymously over TCP and joins the room.
-func enter(t *testing.T, addr, domain, room string) *person {
+func enter(t testing.TB, addr, domain, room string) *person {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
