@@ -56,7 +56,7 @@ func start(t testing.TB, cfg *config.Config) *running {
 }
 
 // startLogging is start with another place for the log.
-func startLogging(t *testing.T, cfg *config.Config, to io.Writer) *running {
+func startLogging(t testing.TB, cfg *config.Config, to io.Writer) *running {
 	t.Helper()
 	require.NoError(t, cfg.Validate())
 	level := new(slog.LevelVar)
