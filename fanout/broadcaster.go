@@ -27,8 +27,8 @@ type Config struct {
 	// MaxPrivate is how many bytes of private stanzas may wait for a session
 	// that does not say otherwise; default 1 MiB.
 	MaxPrivate int
-	// StallTimeout ends a session whose connection takes no byte for so
-	// long; default 30 s.
+	// StallTimeout ends a session whose connection, unless it is patient,
+	// takes no byte for so long; default 30 s.
 	StallTimeout time.Duration
 	// CloseTimeout bounds the flush of a closing session; default 5 s.
 	CloseTimeout time.Duration

@@ -6,6 +6,7 @@ type Link struct {
 	// Static after construction.
 	out       sender
 	framing   Framing
+	patient   bool   // it is not ended as stalled
 	onRelease func() // may be nil
 	done      signal
 
@@ -21,7 +22,7 @@ type Link struct {
 
 func newLink(c Conn, sendBuffer int) *Link {
 	return &Link{
-		out: newSender(c.Conn, sendBuffer), framing: c.Framing, onRelease: c.OnRelease,
+		out: newSender(c.Conn, sendBuffer), framing: c.Framing, patient: c.Patient, onRelease: c.OnRelease,
 		trailer: c.Trailer,
 	}
 }

@@ -15,6 +15,9 @@ type Conn struct {
 	Framing Framing
 	// Trailer is written last of all, unframed: a WebSocket close frame.
 	Trailer []byte
+	// Patient says that the connection itself ends a client that is away: it
+	// may take no byte for any time, as one of BOSH between two requests.
+	Patient bool
 	// OnRelease is called once, by the shard, right before the link's Done is
 	// closed. It must not block; it can make who reads the connection look
 	// up.

@@ -326,11 +326,14 @@ func (sh *shard) block(s *Session) {
 	l.blocked = true
 	sh.waiting++
 	sh.b.metrics.blocked.Inc()
-	timeout := sh.b.cfg.StallTimeout
-	if s.closing {
-		timeout = sh.b.cfg.CloseTimeout
+	switch {
+	case s.closing:
+		l.out.arm(time.Now().Add(sh.b.cfg.CloseTimeout))
+	case l.patient:
+		l.out.arm(time.Time{})
+	default:
+		l.out.arm(time.Now().Add(sh.b.cfg.StallTimeout))
 	}
-	l.out.arm(time.Now().Add(timeout))
 	l.out.await(sh.b.running.Go, func(err error) {
 		sh.post(command{op: opWritable, s: s, link: l, err: err})
 	})

@@ -101,5 +101,7 @@ func (t *boshTransport) appendElement(dst, elem []byte) []byte                { 
 func (t *boshTransport) appendEnd(dst []byte) []byte                          { return dst }
 func (t *boshTransport) output() *output                                      { return &boshOutput }
 
-// boshOutput has no end: the connection's CloseWrite says it.
-var boshOutput = output{framing: fanout.Raw, overflow: fanout.NewNonza(errSlow.Append(nil, false))}
+// boshOutput has no end: the connection's CloseWrite says it. A client between
+// two requests takes nothing: its session's inactivity bounds that, and the rest
+// waits in the room's log meanwhile.
+var boshOutput = output{framing: fanout.Raw, patient: true, overflow: fanout.NewNonza(errSlow.Append(nil, false))}

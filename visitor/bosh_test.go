@@ -281,22 +281,30 @@ func TestBOSHSessionsEnd(t *testing.T) {
 			require.Equal(t, http.StatusServiceUnavailable, c.rec.Code)
 		})
 	})
-	t.Run("when the client takes nothing", func(t *testing.T) {
+	t.Run("not while a room says more than is kept for it", func(t *testing.T) {
 		inBubble(t, nil, func(t *testing.T, h *house) {
 			p := h.bosh().visitor()
 			jid, err := wire.ParseJID(p.jid)
 			require.NoError(t, err)
 			room := h.fan.NewLog()
 			require.True(t, h.srv.session(jid).Follow(room))
-			for range 10 {
-				room.Append(fanout.NewMessage(fanout.Plain, "", []byte(`<message to='`), []byte(`'>`+strings.Repeat("x", 100<<10)+`</message>`)))
+			say := func() {
+				for range 10 {
+					room.Append(fanout.NewMessage(fanout.Plain, "", []byte(`<message to='`), []byte(`'>`+strings.Repeat("x", 100<<10)+`</message>`)))
+				}
 			}
-			time.Sleep(35 * time.Second)
+			say()
+			time.Sleep(55 * time.Second)
+			for got := 0; got < 10; {
+				got += strings.Count(p.send("", "").body(), "</message>")
+				synctest.Wait()
+			}
+			require.Empty(t, h.ended())
+			say()
+			time.Sleep(61 * time.Second)
 			synctest.Wait()
-			require.Equal(t, []string{p.jid}, h.ended())
-			require.EqualValues(t, 1, testutil.ToFloat64(h.srv.metrics.closed[fanout.Stalled]))
-			got := p.send("", "").body()
-			require.Contains(t, got, " type='terminate' condition='undefined-condition'>")
+			require.Equal(t, []string{p.jid}, h.ended(), "unless it stays away")
+			require.EqualValues(t, 1, testutil.ToFloat64(h.srv.metrics.closed["connection_timeout"]))
 		})
 	})
 }

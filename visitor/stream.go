@@ -137,7 +137,7 @@ func (st *stream) linger() {
 // from then on.
 func (st *stream) output() fanout.Conn {
 	out := st.t.output()
-	return fanout.Conn{Conn: st.conn, Framing: out.framing, Trailer: out.trailer, OnRelease: st.outputEnded}
+	return fanout.Conn{Conn: st.conn, Framing: out.framing, Trailer: out.trailer, Patient: out.patient, OnRelease: st.outputEnded}
 }
 
 // outputEnded is told by fanout that it has let go of the connection: on its

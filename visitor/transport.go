@@ -46,6 +46,7 @@ type output struct {
 	trailer  []byte // what follows it, as bytes
 	declare  bool   // elements must declare the stream prefix
 	acks     bool   // stream management is to be had
+	patient  bool   // the transport itself ends clients that are away
 	overflow *fanout.Message
 }
 
