@@ -28,9 +28,9 @@ type drainer struct {
 	rooms  draining
 	health *admin.Health
 	log    *slog.Logger
-	window time.Duration // the ends of rooms are spread over
-	wake   chan struct{} // of capacity 1: something has changed
-	empty  chan struct{} // closed once a drain for good has emptied the node
+	window func() time.Duration // the ends of rooms are spread over
+	wake   chan struct{}        // of capacity 1: something has changed
+	empty  chan struct{}        // closed once a drain for good has emptied the node
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -40,7 +40,7 @@ type drainer struct {
 	why      string
 }
 
-func newDrainer(rooms draining, health *admin.Health, log *slog.Logger, window time.Duration) *drainer {
+func newDrainer(rooms draining, health *admin.Health, log *slog.Logger, window func() time.Duration) *drainer {
 	return &drainer{rooms: rooms, health: health, log: log, window: window, wake: make(chan struct{}, 1), empty: make(chan struct{})}
 }
 
@@ -139,7 +139,7 @@ func (d *drainer) step(ctx context.Context) bool {
 		return true
 	case len(rooms) > 0 && (due || forGood):
 		d.log.Info("ending the rooms that are left", "rooms", len(rooms), "visitors", people)
-		spread(ctx, d.window, perRoom, d.rooms.EndSome)
+		spread(ctx, d.window(), perRoom, d.rooms.EndSome)
 	}
 	d.health.Set(admin.Drained, why+"; no visitor is left")
 	if forGood {

@@ -81,7 +81,7 @@ func inDrain(t *testing.T, test func(t *testing.T, d *drainer, i *inn), guests .
 		i := &inn{guests: guests}
 		health := new(admin.Health)
 		health.Set(admin.Ready, "")
-		d := newDrainer(i, health, slog.New(slog.DiscardHandler), 10*time.Second)
+		d := newDrainer(i, health, slog.New(slog.DiscardHandler), func() time.Duration { return 10 * time.Second })
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go d.run(ctx)

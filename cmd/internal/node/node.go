@@ -199,7 +199,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms = n.rooms
-	n.drain = newDrainer(n.rooms, n.health, n.log, time.Duration(c.DrainSpread))
+	n.drain = newDrainer(n.rooms, n.health, n.log, n.spread)
 	n.metrics = newMetrics(n.registry, n)
 	return nil
 }

@@ -14,6 +14,7 @@ var reloadable = []string{
 	"certificate-file", "key-file", "s2s-trust", "s2s-trusted-addresses", "s2s-ca-file", "s2s-pins", "main-s2s", "log-level",
 	"max-visitors-per-room", "max-visitors", "max-rooms", "join-rate", "leave-rate", "presence-rate", "presence-burst",
 	"chat-audience", "chat-rate", "chat-burst", "room-chat-rate", "room-chat-burst", "chat-slow-mode",
+	"drain-timeout", "drain-spread",
 }
 
 // Reload applies a new, valid configuration as far as a running node can, and
@@ -32,6 +33,7 @@ func (n *Node) Reload(c *config.Config) (err error) {
 	next.S2STrust, next.S2STrustedAddresses = c.S2STrust, c.S2STrustedAddresses
 	next.S2SCAFile, next.S2SPins, next.MainS2S = c.S2SCAFile, c.S2SPins, c.MainS2S
 	next.LogLevel = c.LogLevel
+	next.DrainTimeout, next.DrainSpread = c.DrainTimeout, c.DrainSpread
 	takeRoomLimits(&next, c)
 	cert, err := n.state.certificate(&next)
 	if err != nil {
