@@ -2,7 +2,10 @@
 
 GO ?= go
 
-.PHONY: help demo test build lint fuzz bench baseline table clean
+GOARCH ?= $(shell $(GO) env GOARCH)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: help demo test build tarball lint fuzz bench baseline table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,6 +23,10 @@ test: ## set up and run all tests, race detector on, a real Prosody included
 
 build: ## build bin/vnode
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/vnode ./cmd/vnode
+
+tarball: ## pack the static binary, unit, default configuration, man page and docs into bin/
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '-s -w' -o bin/tarball/vnode ./cmd/vnode
+	@.ci/tarball bin/tarball/vnode $(VERSION) $(GOARCH) bin
 
 lint: ## vet and formatting alone
 	$(GO) vet ./...

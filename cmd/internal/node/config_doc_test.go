@@ -81,7 +81,7 @@ func configuration(text string) (page string, keys []string) {
 			names = append(names, "`"+key+"`")
 			notes = append(notes, note(key))
 		}
-		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n```toml\n%s\n```\n\n%s\n", strings.Join(names, ", "), strings.Join(p.text, "\n"), strings.Join(p.lines, "\n"), strings.Join(notes, "\n"))
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n```toml\n%s\n```\n\n%s\n", strings.Join(names, ", "), strings.ReplaceAll(strings.Join(p.text, "\n"), "<", "&lt;"), strings.Join(p.lines, "\n"), strings.Join(notes, "\n"))
 	}
 	return b.String(), keys
 }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vnode/cmd/internal/config"
+)
+
+var update = flag.Bool("update", false, "write docs/vnode.1 anew")
+
+const manPage = "../../docs/vnode.1"
+
+// roff escapes text for the manual page.
+func roff(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
+	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
+		s = `\&` + s
+	}
+	return s
+}
+
+// manual is docs/vnode.1, from the texts of -help and the default file.
+func manual(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString(`.\" Written by a test from the help texts: go test ./cmd/vnode -run TestManualPage -update
+.TH VNODE 1
+.SH NAME
+vnode \- visitor node for Jitsi Meet
+.SH SYNOPSIS
+.B vnode
+.RI [ flags ]
+.br
+.B vnode
+.I command
+.RI [ flags ]
+.SH DESCRIPTION
+Serves the visitors of Jitsi Meet conferences: a drop\-in for one visitor
+prosody. It needs no configuration beside the node's id. Every flag is also a
+key of the configuration file and, as VNODE_MAIN_DOMAIN, an environment
+variable; flags win over the environment, the environment over the file.
+.SH COMMANDS
+`)
+	for _, c := range commands {
+		fmt.Fprintf(&b, ".TP\n.B vnode %s\n%s\n", roff(c.name), roff(c.summary))
+	}
+	b.WriteString(".SH FLAGS\n")
+	flags, _, err := load([]string{"-id", "1"})
+	require.NoError(t, err)
+	flags.VisitAll(func(f *flag.Flag) {
+		value, usage := flag.UnquoteUsage(f)
+		fmt.Fprintf(&b, ".TP\n.BI \\-%s \" %s\"\n%s\n", roff(f.Name), roff(value), roff(usage))
+	})
+	b.WriteString(`.SH SIGNALS
+.TP
+.B SIGTERM
+Drains: no new conferences, those there are go on for drain\-timeout, then all
+ends, spread over drain\-spread.
+.TP
+.B SIGINT
+Ends at once, with a reason to everybody. So does a second SIGTERM.
+.TP
+.B SIGHUP
+Reads the configuration and certificates anew.
+.SH EXIT STATUS
+.TP
+.B 0
+It ended as it was told to.
+.TP
+.B 1
+It could not run, or could not end in time.
+.TP
+.B 2
+It was told something wrong: a flag, a key of the file, an environment variable.
+.SH FILES
+.TP
+.I /etc/vnode/NAME.toml
+Configuration of the unit vnode@NAME.
+.TP
+.I /var/lib/vnode
+Certificates, the focus password, the admin token, and what was learned of main.
+.SH EXAMPLES
+`)
+	for _, example := range examples(t) {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(example[0]), roff(example[1]))
+	}
+	b.WriteString(".SH SEE ALSO\n.BR prosody (8),\n.I /usr/share/doc/vnode\n")
+	return b.String()
+}
+
+// examples are those of -help: a command, and what it is for.
+func examples(t *testing.T) (list [][2]string) {
+	t.Helper()
+	var help bytes.Buffer
+	require.Zero(t, run([]string{"-help"}, &help, &help))
+	for _, m := range regexp.MustCompile(`(?m)^  (vnode .*)\n((?:        .*\n)+)`).FindAllStringSubmatch(help.String(), -1) {
+		list = append(list, [2]string{m[1], strings.Join(strings.Fields(m[2]), " ")})
+	}
+	require.Greater(t, len(list), 2)
+	return list
+}
+
+// The manual page has every flag and every command, as -help has them.
+func TestManualPage(t *testing.T) {
+	want := manual(t)
+	if *update {
+		require.NoError(t, os.WriteFile(manPage, []byte(want), 0o644))
+	}
+	have, err := os.ReadFile(manPage)
+	require.NoError(t, err)
+	require.Equal(t, want, string(have), "docs/vnode.1 is stale: run this test with -update")
+	for key := range strings.SplitSeq(config.Default, "\n") {
+		if key, _, ok := strings.Cut(key, " = "); ok && !strings.HasPrefix(key, "#") {
+			require.Contains(t, want, `.BI \-`+roff(key)+` "`)
+		}
+	}
+}
