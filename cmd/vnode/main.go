@@ -16,6 +16,7 @@ import (
 
 	"vnode/cmd/internal/config"
 	"vnode/cmd/internal/node"
+	"vnode/cmd/internal/systemd"
 )
 
 // Exit codes: 1 when it cannot run, 2 when it was told something wrong.
@@ -66,6 +67,11 @@ func load(args []string) (*flag.FlagSet, *config.Config, error) {
 // conferences go on for drain-timeout, SIGINT does not; a second signal waits
 // for nobody, and a third kills the process. SIGHUP reloads the configuration.
 func serve(cfg *config.Config, args []string, stdout, stderr io.Writer) error {
+	removePID, err := systemd.WritePID()
+	if err != nil {
+		return err
+	}
+	defer removePID()
 	level := new(slog.LevelVar)
 	log := newLogger(cfg, level, stderr)
 	n, err := node.New(cfg, version(), log, level)

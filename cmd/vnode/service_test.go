@@ -61,7 +61,7 @@ func (m *manager) service(state string, sockets map[string]net.Listener, args ..
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		names = append(names, name)
 	}
-	cmd.Env = append(os.Environ(), asCommand+"=1", "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=300000", "STATE_DIRECTORY="+state,
+	cmd.Env = append(os.Environ(), asCommand+"=1", "NOTIFY_SOCKET="+m.path, "WATCHDOG_USEC=300000", "STATE_DIRECTORY="+state, "RUNTIME_DIRECTORY="+state,
 		"LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	pipe, err := cmd.StderrPipe()
 	require.NoError(m.t, err)
@@ -95,6 +95,9 @@ func TestMannersOfAService(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 	require.FileExists(t, filepath.Join(state, "v3", "focus-password"))
+	pid, err := os.ReadFile(filepath.Join(state, "vnode.pid"))
+	require.NoError(t, err)
+	require.Equal(t, strconv.Itoa(cmd.Process.Pid)+"\n", string(pid))
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
 	reloading := m.hear("RELOADING=1")
@@ -105,9 +108,10 @@ func TestMannersOfAService(t *testing.T) {
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.Contains(t, m.hear("STOPPING=1"), "EXTEND_TIMEOUT_USEC=45000000", "15 s, twice 5 s, and 20 s")
-	_, err := io.Copy(io.Discard, stderr)
+	_, err = io.Copy(io.Discard, stderr)
 	require.NoError(t, err)
 	require.NoError(t, cmd.Wait())
+	require.NoFileExists(t, filepath.Join(state, "vnode.pid"))
 }
 
 func TestSocketsWithUnknownNames(t *testing.T) {

@@ -91,7 +91,7 @@ var rules = []rule{
 		"vnode/cmd/internal/systemd", "vnode/internal/wire",
 		"vnode/fanout", "vnode/s2s", "vnode/muc", "vnode/muc/rate", "vnode/visitor", "vnode/visitor/..."},
 		"composition: it makes every part, and knows no protocol"},
-	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/node", "vnode/visitor/sasl"},
+	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/node", "vnode/cmd/internal/systemd", "vnode/visitor/sasl"},
 		"a command is thin: logic lives where it can be tested"},
 	{"vnode/cmd/bench", []string{"vnode/bench/..."},
 		"a load test sees a server from outside, as its users do"},

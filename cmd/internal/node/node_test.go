@@ -253,6 +253,10 @@ func TestAdmin(t *testing.T) {
 	require.True(t, health.Ready)
 	require.Len(t, health.Links, 4)
 	require.Contains(t, health.Links, "conference.v3.meet.jitsi -> conference.meet.jitsi")
+	require.Eventually(t, func() bool {
+		_, body := get("/readyz")
+		return strings.Contains(body, "no stream to meet.jitsi: unreachable: ") && strings.Contains(body, "is main-s2s right?")
+	}, 20*time.Second, 20*time.Millisecond)
 	_, body = get("/metrics")
 	for _, name := range []string{"vnode_fanout_deliveries_total", "vnode_muc_rooms", "vnode_s2s_streams", "vnode_visitor_sessions", "go_goroutines"} {
 		require.Contains(t, body, name)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -101,6 +103,21 @@ func CloseAll(all map[string][]net.Listener) {
 			ln.Close()
 		}
 	}
+}
+
+// WritePID writes the process's id to vnode.pid in the unit's RuntimeDirectory=,
+// for tools that look for one; systemd itself needs none. remove takes it away
+// again. Without such a directory nothing is written.
+func WritePID() (remove func(), err error) {
+	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
+	if dir == "" {
+		return func() {}, nil
+	}
+	path := filepath.Join(dir, "vnode.pid")
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+		return nil, fmt.Errorf("pid file: %w", err)
+	}
+	return func() { _ = os.Remove(path) }, nil // systemd removes the directory itself
 }
 
 // Active reports whether a service manager listens.
