@@ -11,6 +11,7 @@ const (
 	alarmQueue                // who waits may go on
 	alarmHeld                 // presences that wait may be shown
 	alarmConnect              // main has sent participants and no connect
+	alarmVotes                // more votes may be told
 	alarms
 )
 
@@ -42,5 +43,8 @@ func (r *room) timeout(now time.Time, a alarm, turn uint64) {
 		r.showHeld()
 	case alarmConnect:
 		r.log.Warn("main has sent participants and no connect: visitors wait; a main of 2022 needs main-without-connect", "visitors", r.queue.joins())
+	case alarmVotes:
+		r.told = 0
+		r.tellVotes()
 	}
 }

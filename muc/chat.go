@@ -160,6 +160,8 @@ func (r *room) say(by speaking, m *said, content []byte) {
 func (r *room) remoteMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
 	typ := string(h.Type)
 	switch {
+	case from.Domain == r.domains.MainPolls:
+		r.voteReturned(h)
 	case to.Domain == r.domains.Host:
 		r.systemMessage(from, to, h, stanza)
 	case to.Local == "":

@@ -37,6 +37,11 @@ var (
 	errSubject      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Visitors may not change the subject"}
 	errNoRecipient  = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: "Recipient not in room"}
 	errVisitorPM    = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Private messaging between visitors is disabled on visitor nodes"}
+	errPollCreation = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "Poll cannot be created by visitor node"}
+	errBigVote      = wire.StanzaError{Type: stanza.Modify, Condition: stanza.PolicyViolation, Text: "The vote is too large"}
+	errVoteRate     = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation, Text: "Votes come too fast"}
+	errPollFull     = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "The poll has too many voters"}
+	errFilesVisitor = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Visitors may not share files"}
 	errOwnersOnly   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only owners can configure rooms"}
 	errNoSuchNick   = wire.StanzaError{Type: stanza.Modify, Condition: stanza.ItemNotFound}
 	errNotFromMain  = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only the main server governs rooms"}

@@ -13,6 +13,7 @@ type flow struct {
 	writes    rate.Bucket
 	wrote     time.Time // when it did last
 	presences rate.Bucket
+	votes     rate.Bucket
 	held      []byte // its latest presence, which waits
 }
 

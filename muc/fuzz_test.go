@@ -46,6 +46,8 @@ func FuzzClient(f *testing.F) {
 		"<iq type='get' id='1' to='%s'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>",
 		"<iq type='set' id='1' to='%s'><query xmlns='http://jabber.org/protocol/muc#owner'><destroy><reason>x</reason></destroy></query></iq>",
 		"<iq type='set' id='1' to='%s'><query xmlns='http://jabber.org/protocol/muc#admin'><item nick='aaaaaaa2' role='none'><reason>&#9;</reason></item></query></iq>",
+		"<message to='polls.v3.meet.jitsi' id='%s'><json-message xmlns='http://jitsi.org/jitmeet'>{\"type\":\"polls\",\"command\":\"answer-poll\",\"pollId\":\"p\",\"answers\":[true]}</json-message></message>",
+		"<message to='filesharing.v3.meet.jitsi'><file-sharing xmlns='http://jitsi.org/jitmeet'>%s</file-sharing></message>",
 	} {
 		for who := range 3 {
 			f.Add(fmt.Appendf(nil, seed, simRoom), who)
@@ -90,6 +92,8 @@ func FuzzRemote(f *testing.F) {
 		"<iq type='set' id='1' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='jitsi:visitors' room='%s'><update password='x' lobby='true' createdTimestamp='12x'><moderators><item epId='bbbbbbb1'/></moderators></update></visitors></iq>",
 		"<iq type='set' id='1' from='visitors.meet.jitsi' to='v3.meet.jitsi'><visitors xmlns='jitsi:visitors' room='%s'><promotion-response jid='a@@' allow='true'/></visitors></iq>",
 		"<message type='error' from='room@conference.meet.jitsi' to='%s/aaaaaaa1'/>",
+		"<message type='error' from='polls.meet.jitsi' to='conference.v3.meet.jitsi' id='1@%s'/>",
+		"<iq type='set' id='1' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='jitsi:visitors' room='%s'><update><polls>{\"command\":\"old-polls\",\"polls\":[{\"pollId\":\"\\uffff\",\"question\":\"&lt;\",\"answers\":[{\"name\":\"]]&gt;\",\"voters\":[{\"id\":\"a\"}]}]}]}</polls><files><file id='a'>{\"fileId\":\"a\",\"x\":\"\\u0000\"}</file></files></update></visitors></iq>",
 		"<message type='error' from='room@conference.meet.jitsi' to='%s/aaaaaaa1'><error><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>x</gone></error></message>",
 	} {
 		f.Add(fmt.Appendf(nil, seed, simRoom))

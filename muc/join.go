@@ -165,9 +165,9 @@ func passwordOf(x *wire.Child) string {
 }
 
 // snapshot is what a visitor gets on joining, XEP-0045 §7.1 and §7.2: who is
-// here, its own presence, what was said, the subject.
+// here, its own presence, polls and files, what was said, the subject.
 func (r *room) snapshot(o *occupant, x *wire.Child) []*packet {
-	ps := make([]*packet, 0, len(r.participants)+r.history.Len()+4)
+	ps := make([]*packet, 0, len(r.participants)+r.history.Len()+6)
 	if r.focus != nil {
 		ps = append(ps, r.focus.shown)
 	}
@@ -175,6 +175,7 @@ func (r *room) snapshot(o *occupant, x *wire.Child) []*packet {
 		ps = append(ps, p.shown)
 	}
 	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"100"}, self: true}))
+	ps = append(ps, r.shared()...)
 	ps = append(ps, r.history.Since(askedHistory(x), r.now)...)
 	return append(ps, r.subjectPacket())
 }

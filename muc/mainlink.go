@@ -49,6 +49,8 @@ func (r *room) mainLink(now time.Time, change uint64) {
 	case up:
 		r.disarm(alarmMain)
 		r.askMain()
+		r.polls.Retry()
+		r.tellVotes()
 	default:
 		r.log.Info("main is lost, visitors wait for it", "grace", r.cfg.MainGrace)
 		r.arm(alarmMain, r.cfg.MainGrace)

@@ -32,6 +32,7 @@ type metrics struct {
 	chatFromMain     prometheus.Counter
 	chatFromNodes    prometheus.Counter
 	chatRefused      prometheus.Counter
+	votes            prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -57,6 +58,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		chatRefused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vnode_muc_chat_messages_refused_total", Help: "Messages of visitors refused because of flood control.",
 		}),
+		votes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_votes_total", Help: "Votes of visitors in polls that were taken.",
+		}),
 		byRole:           make(map[role]prometheus.Gauge),
 		byRefusal:        make(map[refusal]prometheus.Counter),
 		byEnd:            make(map[endReason]prometheus.Counter),
@@ -73,7 +77,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, e := range endReasons {
 		m.byEnd[e] = ended.WithLabelValues(string(e))
 	}
-	reg.MustRegister(m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat)
+	reg.MustRegister(m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat, m.votes)
 	return m
 }
 

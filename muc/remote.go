@@ -39,7 +39,10 @@ func (s *Service) concerned(from, to wire.JID, h *wire.Header, stanza []byte) (l
 		return "", false
 	}
 	switch string(h.Name) {
-	case "message": // history, or a system message to one visitor
+	case "message": // history, a system message to one visitor, or a vote that came back
+		if (from == wire.JID{Domain: s.domains.MainPolls}) {
+			return roomOfVote(h)
+		}
 		if from.Domain != s.domains.MainRooms {
 			return "", false
 		}

@@ -7,7 +7,9 @@ import (
 
 	"vnode/internal/wire"
 	"vnode/muc/address"
+	"vnode/muc/files"
 	"vnode/muc/history"
+	"vnode/muc/polls"
 	"vnode/muc/rate"
 )
 
@@ -130,6 +132,11 @@ type room struct {
 	dials        rate.Bucket // of transcribers
 	held         []*occupant // whose latest presence waits
 	languages    transcription
+	polls        *polls.Board
+	told         int // news of polls since alarmVotes was set
+	files        *files.List
+	sharedPolls  cachedPacket
+	sharedFiles  cachedPacket
 	link         link
 	turns        [alarms]uint64 // of each timer's latest setting; older ones are stale
 	armed        [alarms]bool
@@ -169,6 +176,8 @@ func newRoom(p roomParams) *room {
 		link:       link{change: p.change},
 	}
 	r.pubFrom = escaped(r.pub.String())
+	r.polls = polls.NewBoard(r.pub.String(), r.main.String(), polls.Limits{})
+	r.files = files.NewList(files.Limits{})
 	r.unmet = p.log.With("room", r.addr.String())
 	r.log = r.unmet
 	return r
@@ -277,6 +286,10 @@ func (r *room) fromClient(now time.Time, from Session, stanza []byte) (taken boo
 		return false
 	}
 	r.now = now
+	if to.Domain == r.domains.Polls || to.Domain == r.domains.Files {
+		r.toComponent(from, &h, to, stanza)
+		return true
+	}
 	switch string(h.Name) {
 	case "presence":
 		return r.clientPresence(from, &h, to.Resource, stanza)

@@ -39,7 +39,7 @@ type Service struct {
 	mu sync.RWMutex
 	// Guarded by mu.
 	rooms   map[string]*box      // by localpart between servers
-	joined  map[Session][]*box   // where each session has sent a join; it stays, empty, until the session closes
+	joined  map[Session][]*box   // where each session has sent a join, the latest last; it stays, empty, until the session closes
 	present map[wire.JID]Session // those in joined, by address
 	closed  bool
 	drains  bool                 // no new rooms, see Drain
@@ -75,6 +75,8 @@ func (s *Service) FromClient(from Session, stanza []byte) {
 	}
 	local, ok := s.domains.Real(to.Local, to.Domain)
 	switch {
+	case to.Domain == s.domains.Polls || to.Domain == s.domains.Files:
+		s.clientToShared(from, &h, to, stanza)
 	case !ok:
 		s.refuse(from, &h, wire.ErrServiceUnavailable)
 	case local == "":
@@ -147,6 +149,10 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 		b.sessions[from] = struct{}{}
 		s.joined[from] = append(boxes, b)
 		s.present[from.JID()] = from
+	} else if last := len(boxes) - 1; joins && boxes[last] != b {
+		i := slices.Index(boxes, b)
+		copy(boxes[i:], boxes[i+1:])
+		boxes[last] = b
 	}
 	return b, nil
 }
@@ -243,10 +249,15 @@ func (s *Service) clientToComponent(from Session, h *wire.Header, stanza []byte)
 		s.refuse(from, h, wire.ErrServiceUnavailable)
 		return
 	}
+	s.answerIQ(from, h, func() ([]byte, error) { return componentIQ(h, stanza) })
+}
+
+// answerIQ answers a request, if it is one, with what answer says.
+func (s *Service) answerIQ(from Session, h *wire.Header, answer func() ([]byte, error)) {
 	if !wire.Answerable(h) {
 		return
 	}
-	payload, err := componentIQ(h, stanza)
+	payload, err := answer()
 	if err != nil {
 		s.refuse(from, h, asStanzaError(err))
 		return

@@ -33,6 +33,7 @@ type RoomInfo struct {
 	Participants int // of the main room
 	Moderators   int // among them
 	RaisedHands  int // of visitors
+	Polls, Files int
 
 	// Stanzas is how many the room has published to its visitors so far.
 	Stanzas uint64
@@ -124,6 +125,7 @@ func (r *room) summary() RoomInfo {
 		Made: r.made, Created: createdTime(r.created),
 		Connected: r.connected, MainLost: r.armed[alarmMain], Lobby: r.lobby, Password: r.password != "",
 		Visitors: r.visitors, Queued: r.queue.joins(), Participants: len(r.participants),
+		Polls: r.polls.Len(), Files: r.files.Len(),
 	}
 	for _, p := range r.participants {
 		if p.role == roleModerator {

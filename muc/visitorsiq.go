@@ -28,6 +28,17 @@ type control struct {
 	Moderators []struct {
 		Nick string `xml:"epId,attr"`
 	} `xml:"jitsi:visitors moderators>item"`
+
+	// Of update only.
+	Polls *struct {
+		JSON string `xml:",chardata"`
+	} `xml:"jitsi:visitors polls"`
+	Files *struct {
+		File []struct {
+			ID   string `xml:"id,attr"`
+			JSON string `xml:",chardata"`
+		} `xml:"jitsi:visitors file"`
+	} `xml:"jitsi:visitors files"`
 }
 
 // maxModerators bounds the nicks a room remembers as moderators'; main tells
@@ -81,6 +92,7 @@ func (r *room) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
 	case q.Update != nil:
 		r.answerRemote(from, h)
 		r.apply(q.Update)
+		r.share(q.Update)
 		r.link.updated = r.now
 	default:
 		r.refuseRemote(from, h, wire.ErrBadRequest)

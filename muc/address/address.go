@@ -18,6 +18,9 @@ type Domains struct {
 	Main      string // meet.jitsi
 	MainRooms string // conference.meet.jitsi
 	Visitors  string // visitors.meet.jitsi
+	Polls     string // polls.v3.meet.jitsi
+	MainPolls string // polls.meet.jitsi
+	Files     string // filesharing.v3.meet.jitsi
 
 	extra map[string]bool
 }
@@ -29,9 +32,10 @@ func NewDomains(rooms, prefix, main string, participants []string) *Domains {
 	rooms, prefix, main = strings.ToLower(rooms), strings.ToLower(prefix), strings.ToLower(main)
 	d := &Domains{
 		Prefix: prefix, Rooms: rooms, Host: strings.TrimPrefix(rooms, prefix+"."),
-		Main: main, MainRooms: prefix + "." + main, Visitors: "visitors." + main,
+		Main: main, MainRooms: prefix + "." + main, Visitors: "visitors." + main, MainPolls: "polls." + main,
 		extra: make(map[string]bool, len(participants)),
 	}
+	d.Polls, d.Files = "polls."+d.Host, "filesharing."+d.Host
 	for _, p := range participants {
 		d.extra[strings.ToLower(p)] = true
 	}
@@ -45,7 +49,7 @@ func (d *Domains) OfParticipants(domain string) bool {
 	switch domain {
 	case d.Main:
 		return true
-	case d.MainRooms, d.Visitors:
+	case d.MainRooms, d.Visitors, d.MainPolls:
 		return false
 	}
 	return !d.own(domain) && (d.extra[domain] || strings.HasSuffix(domain, "."+d.Main))

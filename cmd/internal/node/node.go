@@ -112,8 +112,16 @@ func (n *Node) s2sConfig(c *config.Config) (s2s.Config, error) {
 		return s2s.Config{}, err
 	}
 	peers := append([]string{c.MainDomain, c.MainRooms(), "visitors." + c.MainDomain, "polls." + c.MainDomain}, c.ExtraDomains...)
-	return s2s.Config{Hosts: []string{c.Host(), c.Rooms()}, Peers: peers, Main: c.MainS2S, TLS: n.tlsConfig(), Trust: trust}, nil
+	return s2s.Config{
+		Hosts: []string{c.Host(), c.Rooms()}, Peers: peers, Main: c.MainS2S, TLS: n.tlsConfig(), Trust: trust,
+		MaxBytes: maxFromMain,
+	}, nil
 }
+
+// maxFromMain bounds a stanza of main. With each change of a poll it sends all
+// polls with all voters, some 100 bytes each: 5,000 votes would exceed the
+// default, and the end of the stream would be the end of the conference.
+const maxFromMain = 8 << 20
 
 func (n *Node) trust(c *config.Config) (s2s.Trust, error) {
 	addresses, err := c.TrustedAddresses()
@@ -175,6 +183,10 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	}
 	if err := rooms.Validate(); err != nil {
 		return err
+	}
+	for _, x := range muc.Components(rooms) {
+		clients.Items = append(clients.Items, x.Domain)
+		clients.Identities = append(clients.Identities, visitor.Identity{Category: "component", Type: x.Type, Name: x.Domain})
 	}
 	r := &router{main: c.MainDomain, log: n.log}
 	n.federation, err = s2s.New(federation, fromMain{r}, n.log, n.registry)
