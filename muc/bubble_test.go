@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -69,6 +70,7 @@ type client struct {
 	out       *fanout.Session
 	near, far net.Conn
 	read      chan struct{}
+	address   netip.Addr
 
 	mu       sync.Mutex
 	received [][]byte // guarded by mu
@@ -93,6 +95,7 @@ func (c *client) Admin() bool   { return c.admin }
 
 func (c *client) Identity() *Identity { return c.identity }
 func (c *client) Region() string      { return c.region }
+func (c *client) Address() netip.Addr { return c.address }
 func (c *client) Deliver(after *fanout.Log, ms ...*fanout.Message) {
 	c.out.Deliver(after, ms...)
 }

@@ -16,9 +16,10 @@ const (
 	endFocusLost endReason = "focus_lost" // its session ended, or a new one came
 	endDestroyed endReason = "destroyed"  // by the focus
 	endShutdown  endReason = "service_closed"
+	endOperator  endReason = "operator"
 )
 
-var endReasons = []endReason{endMain, endMainLost, endEmpty, endFocusLeft, endFocusLost, endDestroyed, endShutdown}
+var endReasons = []endReason{endMain, endMainLost, endEmpty, endFocusLeft, endFocusLost, endDestroyed, endShutdown, endOperator}
 
 // text is what clients show. jitsi-meet opens its dialog with it.
 func (e endReason) text() string {

@@ -101,6 +101,9 @@ func (r *room) admitWaiting(w *waiting) {
 // admit lets a visitor in if the room's rules allow it.
 func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, stanza []byte) {
 	switch {
+	case r.bans.hold(r.now, r.addr, from):
+		r.refuseJoin(from, h, refusedBanned, by(wire.ErrForbidden, r.pub.String())) // XEP-0045 §7.2.7
+		return
 	case r.lobby:
 		r.refuseJoin(from, h, refusedLobby, errLobby)
 		return

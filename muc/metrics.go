@@ -18,9 +18,10 @@ const (
 	refusedSize     refusal = "presence_size"
 	refusedHealth   refusal = "health_room"
 	refusedNoRoom   refusal = "no_room"
+	refusedBanned   refusal = "banned"
 )
 
-var refusals = []refusal{refusedLobby, refusedPassword, refusedFull, refusedNodeFull, refusedNoToken, refusedConflict, refusedQueue, refusedSize, refusedHealth, refusedNoRoom}
+var refusals = []refusal{refusedLobby, refusedPassword, refusedFull, refusedNodeFull, refusedNoToken, refusedConflict, refusedQueue, refusedSize, refusedHealth, refusedNoRoom, refusedBanned}
 
 type metrics struct {
 	rooms            prometheus.Gauge

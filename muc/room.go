@@ -94,6 +94,7 @@ type room struct {
 	out     effects
 	metrics *metrics
 	unmet   *slog.Logger // names no meeting
+	bans    *bans
 	newID   func() string
 	limits  *atomic.Pointer[Limits] // change at any time
 	onNode  *atomic.Int64           // visitors in all rooms
@@ -149,6 +150,7 @@ type roomParams struct {
 	out       effects
 	metrics   *metrics
 	log       *slog.Logger
+	bans      *bans
 	newID     func() string
 	limits    *atomic.Pointer[Limits]
 	onNode    *atomic.Int64
@@ -161,7 +163,7 @@ type roomParams struct {
 
 func newRoom(p roomParams) *room {
 	r := &room{
-		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, newID: p.newID,
+		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, bans: p.bans, newID: p.newID,
 		limits: p.limits, onNode: p.onNode, salt: p.salt, meetingID: p.meetingID,
 		addr:       wire.JID{Local: p.local, Domain: p.domains.Rooms},
 		main:       wire.JID{Local: p.local, Domain: p.domains.MainRooms},

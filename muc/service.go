@@ -30,6 +30,7 @@ type Service struct {
 	logs    Logs
 	log     *slog.Logger
 	metrics *metrics
+	bans    bans
 
 	limits   atomic.Pointer[Limits]
 	visitors atomic.Int64 // in all rooms
@@ -193,7 +194,7 @@ func (s *Service) create(local string) *box {
 		sessions: make(map[Session]struct{}),
 	}
 	b.room = newRoom(roomParams{
-		cfg: &s.cfg, domains: s.domains, out: b, metrics: s.metrics, log: s.log, newID: rand.Text,
+		cfg: &s.cfg, domains: s.domains, out: b, metrics: s.metrics, log: s.log, bans: &s.bans, newID: rand.Text,
 		limits: &s.limits, onNode: &s.visitors, local: local, salt: salt, meetingID: newUUID(), change: s.change, now: time.Now(),
 	})
 	s.rooms[local] = b

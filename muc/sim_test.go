@@ -64,7 +64,7 @@ func newSim(t testing.TB, cfg Config) *sim {
 	ids := 0
 	s.limits.Store(&cfg.Limits)
 	s.room = newRoom(roomParams{
-		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, domains: cfg.domains(), out: s, metrics: newMetrics(prometheus.NewRegistry()),
+		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, domains: cfg.domains(), out: s, metrics: newMetrics(prometheus.NewRegistry()), bans: new(bans),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), local: "room", salt: make([]byte, 32), meetingID: "meeting",
 		newID: func() string { ids++; return fmt.Sprint("id", ids) },
 	})
