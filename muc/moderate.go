@@ -121,6 +121,25 @@ func (s *Service) End(ctx context.Context, name, reason string) error {
 	})
 }
 
+// ChangeLimits is [Service.SetLimits] of what change makes of those in force. It
+// is called again when they were replaced meanwhile. Its error changes nothing.
+func (s *Service) ChangeLimits(change func(*Limits) error) (Limits, error) {
+	for {
+		old := s.limits.Load()
+		l := *old
+		if err := change(&l); err != nil {
+			return Limits{}, err
+		}
+		if err := l.Validate(); err != nil {
+			return Limits{}, err
+		}
+		l = l.withDefaults()
+		if s.limits.CompareAndSwap(old, &l) {
+			return l, nil
+		}
+	}
+}
+
 // visitorNamed returns the visitor with that nick, or nil.
 func (r *room) visitorNamed(nick string) *occupant {
 	if o := r.nicks[nick]; o != nil && o.kind == visitor {

@@ -180,3 +180,31 @@ func TestOperatorEndsARoom(t *testing.T) {
 		require.ErrorIs(t, p.svc.End(context.Background(), "room", ""), ErrNoRoom)
 	})
 }
+
+func TestLimitsChangeOneByOne(t *testing.T) {
+	inBubble(t, testConfig(), func(t *testing.T, p *player) {
+		before := p.svc.Limits()
+		calls := 0
+		got, err := p.svc.ChangeLimits(func(l *Limits) error {
+			if calls++; calls == 1 { // somebody else is quicker
+				other := before
+				other.MaxRooms = 7
+				require.NoError(t, p.svc.SetLimits(other))
+			}
+			l.MaxVisitors = 1
+			return nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, 2, calls)
+		require.Equal(t, 7, got.MaxRooms)
+		require.Equal(t, 1, got.MaxVisitors)
+		require.Equal(t, got, p.svc.Limits())
+		_, err = p.svc.ChangeLimits(func(l *Limits) error { l.MaxRooms = -1; return nil })
+		require.ErrorContains(t, err, "MaxRooms")
+		require.Equal(t, got, p.svc.Limits())
+		p.setup([]string{"main1"})
+		p.joinAs("vis1", "one")
+		p.joinAs("vis2", "two")
+		require.Contains(t, p.got("vis2"), "<service-unavailable")
+	})
+}

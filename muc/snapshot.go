@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -54,6 +55,10 @@ type OccupantInfo struct {
 	// RaisedHand and Language (it wants transcribed) are of visitors.
 	RaisedHand bool
 	Language   string
+	// UserID is what a visitor's token calls it, Address where it connects
+	// from; zero for who has none or is not known.
+	UserID  string
+	Address netip.Addr
 }
 
 // RoomDetail is a room with its occupants, but for the focus, oldest first.
@@ -167,8 +172,13 @@ func (r *room) detail() RoomDetail {
 }
 
 func (o *occupant) info() OccupantInfo {
-	return OccupantInfo{
+	i := OccupantInfo{
 		ID: o.nick, Name: o.name, JID: o.jidText, Role: string(o.role), Joined: o.joined,
 		RaisedHand: o.hand, Language: o.language,
 	}
+	if o.kind == visitor {
+		who := personOf(o.session)
+		i.UserID, i.Address = who.user, who.address
+	}
+	return i
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vnode/cmd/internal/admin"
+	"vnode/cmd/internal/admin/api"
 	"vnode/cmd/internal/config"
 	"vnode/cmd/internal/logging"
 	"vnode/cmd/internal/systemd"
@@ -322,7 +323,10 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group, operators http.Hand
 		start(n.web, tls.NewListener(ln, n.webTLS()))
 	}
 	if n.listeners.admin != nil {
-		start(operators, n.listeners.admin)
+		mux := http.NewServeMux()
+		mux.Handle("/", operators)
+		mux.Handle(api.Prefix, api.New(moderator{n.rooms}, n.adminToken, n.log))
+		start(mux, n.listeners.admin)
 	}
 	return web
 }

@@ -1,0 +1,107 @@
+package node
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vnode/bench"
+)
+
+// ask sends a request to the operator's API and returns the answer; token may
+// be empty.
+func (r *running) ask(method, path, token, body string) (status int, answer string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.Addresses().Admin+"/api/v1/"+path, strings.NewReader(body))
+	require.NoError(r.t, err)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(r.t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(r.t, err)
+	return resp.StatusCode, string(b)
+}
+
+// The operator looks at a conference, tells it something, kicks a visitor,
+// closes the door behind it and ends the room.
+func TestOperatorModeratesAConference(t *testing.T) {
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg := testConfig(t, ln.Addr().String())
+	node := start(t, cfg)
+	conference := node.simulatedMain(ln).Room("demo", bench.NewLedger())
+	_, err = conference.Join(t.Context())
+	require.NoError(t, err)
+	_, err = node.focus().CreateRoom(t.Context(), room, nil)
+	require.NoError(t, err)
+	require.NoError(t, conference.ConnectVNode(t.Context()))
+	visitors := []*person{enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", room), enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", room)}
+
+	file := filepath.Join(cfg.StateDir, "admin-token")
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	token := strings.TrimSpace(string(b))
+
+	status, body := node.ask("GET", "rooms", "", "")
+	require.Equal(t, 200, status)
+	require.Contains(t, body, `"visitors":2`)
+	status, body = node.ask("GET", "rooms/"+room, "", "")
+	require.Equal(t, 200, status)
+	require.NotContains(t, body, visitors[0].nick, "people are not for everybody on this machine")
+	status, body = node.ask("GET", "rooms/"+room, token, "")
+	require.Equal(t, 200, status)
+	var detail struct {
+		Participants []any                            `json:"participantList"`
+		Visitors     []struct{ ID, JID, Role string } `json:"visitorList"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &detail))
+	require.Len(t, detail.Participants, 1)
+	require.Len(t, detail.Visitors, 2)
+	require.Equal(t, visitors[0].nick, detail.Visitors[0].ID)
+	require.Equal(t, visitors[0].jid, detail.Visitors[0].JID)
+
+	status, body = node.ask("POST", "rooms/"+room+"/announcements", token, `{"text":"Five minutes"}`)
+	require.Equal(t, 200, status, body)
+	require.JSONEq(t, `{"visitors":2}`, body)
+
+	status, _ = node.ask("DELETE", "rooms/"+room+"/visitors/"+visitors[0].nick, "wrong", "")
+	require.Equal(t, 401, status)
+	visitors[0].stayed()
+	status, body = node.ask("DELETE", "rooms/"+room+"/visitors/"+visitors[0].nick, token, `{"reason":"Spam"}`)
+	require.Equal(t, 204, status, body)
+	visitors[0].eventually("is kicked", func() bool {
+		return !visitors[0].inside && strings.Contains(visitors[0].out, "307") && strings.Contains(visitors[0].out, "Spam")
+	})
+	visitors[1].stayed()
+	status, body = node.ask("POST", "bans", token, `{"room":"`+room+`","visitor":"`+visitors[1].nick+`"}`)
+	require.Equal(t, 409, status, "nothing tells who it is: %s", body)
+
+	status, body = node.ask("PATCH", "limits", token, `{"visitorsPerRoom":1}`)
+	require.Equal(t, 200, status, body)
+	require.Equal(t, 1, node.rooms.Limits().MaxVisitors)
+	status, body = node.ask("PATCH", "limits", token, `{"chat":{"audience":"cats"}}`)
+	require.Equal(t, 400, status)
+	require.Contains(t, body, "cats")
+
+	status, _ = node.ask("DELETE", "rooms/"+room, token, `{"reason":"Maintenance"}`)
+	require.Equal(t, 204, status)
+	visitors[1].eventually("is told", func() bool {
+		return !visitors[1].inside && strings.Contains(visitors[1].out, "<destroy><reason>Maintenance")
+	})
+	status, _ = node.ask("DELETE", "rooms/"+room, token, "")
+	require.Equal(t, 404, status)
+}
