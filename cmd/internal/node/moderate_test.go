@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,4 +107,58 @@ func TestOperatorModeratesAConference(t *testing.T) {
 	})
 	status, _ = node.ask("DELETE", "rooms/"+room, token, "")
 	require.Equal(t, 404, status)
+}
+
+// Behind a proxy on this machine a visitor without a token is known by the
+// address that the proxy tells.
+func TestOperatorBansAnAddressBehindAProxy(t *testing.T) {
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	node := start(t, testConfig(t, ln.Addr().String()))
+	ledger := bench.NewLedger()
+	conference := node.simulatedMain(ln).Room("demo", ledger)
+	_, err = conference.Join(t.Context())
+	require.NoError(t, err)
+	_, err = node.focus().CreateRoom(t.Context(), room, nil)
+	require.NoError(t, err)
+	require.NoError(t, conference.ConnectVNode(t.Context()))
+
+	behind := func(address string) *bench.Swarm {
+		proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: node.Addresses().HTTP[0]})
+			r.Out.Header.Set("X-Forwarded-For", address)
+		}})
+		t.Cleanup(proxy.Close)
+		s := bench.NewSwarm(bench.SwarmOptions{
+			URL:    "ws://" + proxy.Listener.Addr().String() + "/xmpp-websocket?room=demo&vnode=v3",
+			Domain: "v3.meet.jitsi", Room: room, Ledger: ledger,
+		})
+		t.Cleanup(s.Close)
+		return s
+	}
+	spammer, other := behind("198.51.100.7"), behind("198.51.100.8")
+	require.NoError(t, spammer.Join(t.Context(), 1, 0))
+	require.NoError(t, other.Join(t.Context(), 1, 0))
+	_, people, err := moderator{node.rooms}.Look(t.Context(), room)
+	require.NoError(t, err)
+	require.Len(t, people.Visitors, 2)
+	require.Equal(t, "198.51.100.7", people.Visitors[0].Address)
+
+	status, body := node.ask("POST", "bans", node.Node.adminToken, `{"room":"`+room+`","visitor":"`+people.Visitors[0].ID+`","for":"24h","reason":"Spam"}`)
+	require.Equal(t, 200, status, body)
+	require.Contains(t, body, `"address":"198.51.100.7"`)
+	t.Log(body)
+	_, people, err = moderator{node.rooms}.Look(t.Context(), room)
+	require.NoError(t, err)
+	require.Len(t, people.Visitors, 1)
+	require.Equal(t, "198.51.100.8", people.Visitors[0].Address)
+	require.Error(t, behind("198.51.100.7").Join(t.Context(), 1, 0))
+	require.NoError(t, behind("198.51.100.9").Join(t.Context(), 1, 0))
+	status, body = node.ask("GET", "bans", node.Node.adminToken, "")
+	require.Equal(t, 200, status)
+	t.Log(body)
+	status, _ = node.ask("DELETE", "bans/1", node.Node.adminToken, "")
+	require.Equal(t, 204, status)
+	require.NoError(t, behind("198.51.100.7").Join(t.Context(), 1, 0))
 }
