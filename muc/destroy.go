@@ -39,6 +39,7 @@ func (r *room) end(reason endReason, text string) {
 		return
 	}
 	r.ended = reason
+	r.tellEnded()
 	if text == "" {
 		text = reason.text()
 	}

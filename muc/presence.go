@@ -12,9 +12,14 @@ func (r *room) read(o *occupant, h *wire.Header, stanza []byte) {
 	o.last = readPayload(h, stanza, keepInPresence)
 	r.stampRegion(o)
 	o.last.children = clone(o.last.children) // kept for as long as it stays: to size
+	was := o.name
 	o.name = ""
 	if c, ok := wire.FindChild(stanza, wire.NSNick, "nick"); ok {
 		o.name = clip(c.Text(), r.cfg.MaxDisplayName)
+	}
+	if !o.listed || o.name != was {
+		o.listed = true
+		r.tellHere(o)
 	}
 }
 

@@ -57,6 +57,7 @@ type occupant struct {
 
 	// Of visitors.
 	name     string // display name, "" when it told none
+	listed   bool   // watchers were told of it
 	hand     bool   // raised
 	language string // it wants transcribed, "" for none
 	flow     *flow  // nil until it says something
@@ -138,6 +139,7 @@ type room struct {
 	files        *files.List
 	sharedPolls  cachedPacket
 	sharedFiles  cachedPacket
+	watchers     []Watcher
 	link         link
 	turns        [alarms]uint64 // of each timer's latest setting; older ones are stale
 	armed        [alarms]bool
@@ -232,6 +234,9 @@ func (r *room) remove(o *occupant) {
 		r.participants = without(r.participants, o)
 	case visitor:
 		r.visitors--
+		for _, w := range r.watchers {
+			w.Gone(o.nick)
+		}
 		r.onNode.Add(-1)
 		if !o.follows {
 			r.direct = without(r.direct, o)
