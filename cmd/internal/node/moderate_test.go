@@ -115,7 +115,9 @@ func TestOperatorBansAnAddressBehindAProxy(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	node := start(t, testConfig(t, ln.Addr().String()))
+	cfg := testConfig(t, ln.Addr().String())
+	cfg.TrustedProxies = []string{"127.0.0.1"}
+	node := start(t, cfg)
 	ledger := bench.NewLedger()
 	conference := node.simulatedMain(ln).Room("demo", ledger)
 	_, err = conference.Join(t.Context())

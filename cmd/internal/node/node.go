@@ -28,6 +28,7 @@ import (
 	"vnode/muc/rate"
 	"vnode/s2s"
 	"vnode/visitor"
+	"vnode/visitorlist"
 )
 
 // Node is a visitor node with all its parts.
@@ -45,7 +46,8 @@ type Node struct {
 	rooms        *muc.Service
 	federation   *s2s.Server
 	clients      *visitor.Server
-	web          http.Handler // what browsers reach
+	web          http.Handler        // what browsers reach
+	list         *visitorlist.Server // nil without tokens
 	health       *admin.Health
 	logs         *logging.Logs
 	metrics      *nodeMetrics
@@ -212,6 +214,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms = n.rooms
+	n.web = n.withList(n.web, clients.Tokens)
 	n.drain = newDrainer(n.rooms, n.health, n.log, n.spread)
 	n.metrics = newMetrics(n.registry, n)
 	return nil
@@ -354,6 +357,9 @@ func (n *Node) shutdown(web []*http.Server, operators *admin.Server, stop func()
 	unhurried := context.AfterFunc(n.hurry, func() { time.AfterFunc(hurriedTimeout, cancel) })
 	defer unhurried()
 	errs := []error{n.rooms.Close(ctx)}
+	if n.list != nil {
+		errs = append(errs, n.list.Close(ctx))
+	}
 	n.clients.Refuse()
 	spread(n.hurry, n.spread(), perSession, n.clients.EndSome)
 	errs = append(errs, n.clients.Close(ctx))

@@ -1,0 +1,95 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"vnode/muc"
+	"vnode/visitor/token"
+	"vnode/visitorlist"
+)
+
+// withList adds the list of visitors to what browsers reach. Without tokens
+// nobody could be told from anybody: there is none then.
+func (n *Node) withList(web http.Handler, tokens *token.Verifier) http.Handler {
+	if tokens == nil {
+		return web
+	}
+	n.list = visitorlist.New(visitorlist.Config{Rooms: watched{n.rooms}, Gate: gate{tokens}}, n.log, n.registry)
+	mux := http.NewServeMux()
+	mux.Handle("/", web)
+	mux.Handle("GET "+visitorlist.Path, n.list)
+	return mux
+}
+
+// watched is the rooms as the list of visitors sees them.
+type watched struct{ rooms *muc.Service }
+
+// RoomOfMeeting implements visitorlist.Rooms.
+func (w watched) RoomOfMeeting(ctx context.Context, meeting string) (string, error) {
+	room, err := w.rooms.RoomOfMeeting(ctx, meeting)
+	return room, listError(err)
+}
+
+// Watch implements visitorlist.Rooms.
+func (w watched) Watch(ctx context.Context, room string, to visitorlist.Watcher) ([]visitorlist.Visitor, error) {
+	names, err := w.rooms.Watch(ctx, room, watcher{to})
+	list := make([]visitorlist.Visitor, len(names))
+	for i, v := range names {
+		list[i] = visitorlist.Visitor(v)
+	}
+	return list, listError(err)
+}
+
+// Unwatch implements visitorlist.Rooms.
+func (w watched) Unwatch(room string, to visitorlist.Watcher) { w.rooms.Unwatch(room, watcher{to}) }
+
+func listError(err error) error {
+	if errors.Is(err, muc.ErrNoRoom) {
+		return fmt.Errorf("%w: %w", visitorlist.ErrNoMeeting, err)
+	}
+	return err
+}
+
+// watcher is a visitorlist.Watcher as rooms see it.
+type watcher struct{ visitorlist.Watcher }
+
+// Here implements muc.Watcher.
+func (w watcher) Here(v muc.VisitorName) { w.Watcher.Here(visitorlist.Visitor(v)) }
+
+// listFeature is what jitsi-meet looks for in the token before it asks for the
+// list.
+const listFeature = "list-visitors"
+
+// gate lets those see the list whose token has the feature, of the rooms that
+// the token is for.
+type gate struct{ tokens *token.Verifier }
+
+// Admit implements visitorlist.Gate.
+func (g gate) Admit(ctx context.Context, raw string) (visitorlist.Pass, error) {
+	grant, err := g.tokens.Verify(ctx, raw, "")
+	if err != nil {
+		return nil, err
+	}
+	if grant == nil || !grant.Identity().Features[listFeature] {
+		return nil, errors.New("a token with the feature " + listFeature + " is required")
+	}
+	return func(address string) bool {
+		room, tenant := tenantOf(address)
+		return grant.Covers(room, tenant)
+	}, nil
+}
+
+// tenantOf takes a room's address between servers apart.
+func tenantOf(address string) (room, tenant string) {
+	local, _, _ := strings.Cut(address, "@")
+	if rest, ok := strings.CutPrefix(local, "["); ok {
+		if tenant, room, ok := strings.Cut(rest, "]"); ok {
+			return room, tenant
+		}
+	}
+	return local, ""
+}
