@@ -47,7 +47,7 @@ type Node struct {
 	federation   *s2s.Server
 	clients      *visitor.Server
 	web          http.Handler        // what browsers reach
-	list         *visitorlist.Server // nil without tokens
+	list         *visitorlist.Server
 	health       *admin.Health
 	logs         *logging.Logs
 	metrics      *nodeMetrics
@@ -356,10 +356,7 @@ func (n *Node) shutdown(web []*http.Server, operators *admin.Server, stop func()
 	defer cancel()
 	unhurried := context.AfterFunc(n.hurry, func() { time.AfterFunc(hurriedTimeout, cancel) })
 	defer unhurried()
-	errs := []error{n.rooms.Close(ctx)}
-	if n.list != nil {
-		errs = append(errs, n.list.Close(ctx))
-	}
+	errs := []error{n.rooms.Close(ctx), n.list.Close(ctx)}
 	n.clients.Refuse()
 	spread(n.hurry, n.spread(), perSession, n.clients.EndSome)
 	errs = append(errs, n.clients.Close(ctx))

@@ -13,12 +13,12 @@ import (
 )
 
 // withList adds the list of visitors to what browsers reach. Without tokens
-// nobody could be told from anybody: there is none then.
+// nobody could be told from anybody: nothing leads to the list then.
 func (n *Node) withList(web http.Handler, tokens *token.Verifier) http.Handler {
+	n.list = visitorlist.New(visitorlist.Config{Rooms: watched{n.rooms}, Gate: gate{tokens}}, n.log, n.registry)
 	if tokens == nil {
 		return web
 	}
-	n.list = visitorlist.New(visitorlist.Config{Rooms: watched{n.rooms}, Gate: gate{tokens}}, n.log, n.registry)
 	mux := http.NewServeMux()
 	mux.Handle("/", web)
 	mux.Handle("GET "+visitorlist.Path, n.list)
