@@ -46,7 +46,7 @@ type Node struct {
 	rooms        *muc.Service
 	federation   *s2s.Server
 	clients      *visitor.Server
-	web          http.Handler        // what browsers reach
+	web          http.Handler // what browsers reach
 	list         *visitorlist.Server
 	health       *admin.Health
 	logs         *logging.Logs

@@ -18,7 +18,7 @@ import (
 
 // subscriber is a moderator's page that asks for the list of visitors.
 type subscriber struct {
-	t    *testing.T
+	t    testing.TB
 	ctx  context.Context
 	conn *websocket.Conn
 }
