@@ -309,7 +309,7 @@ func TestConformanceInPieces(t *testing.T) {
 		if len(c.in) <= 4<<10 {
 			require.Equal(t, c.want, upToClose(readAll(iotest.OneByteReader(bytes.NewReader(c.in)), conformanceMax)), c.id)
 		}
-		if len(c.in) <= 2<<20 {
+		if len(c.in) <= 4<<10 || c.id == "1.1.8" || c.id == "9.5.1" {
 			require.Equal(t, c.want, upToClose(readAllRetrying(&stutter{src: bytes.NewReader(c.in)}, conformanceMax)), c.id)
 		}
 	}
