@@ -3,14 +3,18 @@ package fanout
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/internal/socket"
 )
 
 // The oracle: every session has a simple queue of what it must be sent, in
@@ -61,15 +65,31 @@ func newModel(t *testing.T, seed uint64) *model {
 
 func (m *model) newClient(i int) *modelClient {
 	near, far := net.Pipe()
-	if i%2 == 0 { // half of them on sockets, for the raw sender
+	if i%3 > 0 { // on sockets, for the raw sender
 		near, far = socketPair(m.t)
 		require.NoError(m.t, far.(*net.TCPConn).SetReadBuffer(4096))
+	}
+	if i%3 > 1 {
+		near = polled(m.t, near)
 	}
 	c := &modelClient{counted: -1, got: make(chan []string, 1)}
 	c.s, _ = attachTo(m.t, m.b, Options{
 		To: fmt.Sprintf("c%d", i), AckRequest: NewNonza([]byte("<r/>")), AckEvery: 4,
 	}, near, far)
 	go c.read(far)
+	return c
+}
+
+// polled gives a connection to a poller of its own, if this system has one.
+func polled(t *testing.T, conn net.Conn) net.Conn {
+	p, err := socket.NewPoller(time.Millisecond)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return conn
+	}
+	require.NoError(t, err)
+	c, err := p.Take(conn)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close(); require.NoError(t, p.Close()) })
 	return c
 }
 

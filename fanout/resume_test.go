@@ -35,6 +35,7 @@ func cut(s *Session, c *client) {
 func reconnect(t *testing.T, s *Session, h uint32) (*client, error) {
 	t.Helper()
 	near, far := socketPair(t)
+	near = polled(t, near)
 	t.Cleanup(func() { near.Close(); far.Close() })
 	l, err := s.Resume(Conn{Conn: near}, h, NewNonza([]byte("<resumed/>")))
 	if err != nil {

@@ -74,12 +74,17 @@ type house struct {
 
 func newHouse(t testing.TB, change func(*Config)) *house {
 	t.Helper()
+	return newHouseOver(t, fanout.Config{Shards: 1}, change)
+}
+
+func newHouseOver(t testing.TB, fan fanout.Config, change func(*Config)) *house {
+	t.Helper()
 	cfg := testConfig()
 	if change != nil {
 		change(&cfg)
 	}
 	h := &house{t: t, log: new(bytes.Buffer), reg: prometheus.NewRegistry()}
-	h.fan = fanout.New(fanout.Config{Shards: 1}, h.reg)
+	h.fan = fanout.New(fan, h.reg)
 	var err error
 	log := slog.New(slog.NewTextHandler(&lockedWriter{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	h.srv, err = New(cfg, h.fan, h, log, h.reg)

@@ -174,13 +174,15 @@ func (p *Poller) run(raw syscall.RawConn) {
 	defer close(p.stopped)
 	var events [maxEvents]unix.EpollEvent
 	var conns [maxEvents]*Conn
+	n := 0
+	wait := func(fd uintptr) bool {
+		got, err := unix.EpollWait(int(fd), events[:], 0)
+		n = max(got, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	}
 	for !p.closing.Load() {
-		n := 0
-		err := raw.Read(func(fd uintptr) bool {
-			got, err := unix.EpollWait(int(fd), events[:], 0)
-			n = max(got, 0)
-			return n > 0 || err != nil && err != unix.EINTR
-		})
+		n = 0
+		err := raw.Read(wait)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			p.expire()
 			continue

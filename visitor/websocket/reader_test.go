@@ -130,14 +130,19 @@ func TestReaderGoesOnAfterTimeouts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			src := &stutter{src: bytes.NewReader(c.in)}
 			require.Equal(t, c.want, readAllRetrying(src, testMax))
+			src = &stutter{src: bytes.NewReader(c.in), scraps: true}
+			require.Equal(t, c.want, readAllResting(src, testMax))
 		})
 	}
 }
 
-// stutter times out before each small read.
+// stutter times out before each read: a small one or, of scraps, one that may end
+// in the midst of a header.
 type stutter struct {
-	src  io.Reader
-	late bool
+	src    io.Reader
+	late   bool
+	scraps bool
+	n      int
 }
 
 func (s *stutter) Read(p []byte) (int, error) {
@@ -145,16 +150,30 @@ func (s *stutter) Read(p []byte) (int, error) {
 	if s.late {
 		return 0, os.ErrDeadlineExceeded
 	}
-	return s.src.Read(p[:min(len(p), 700)])
+	most := 700
+	if s.scraps {
+		s.n = (5*s.n + 3) % 23
+		most = 1 + s.n
+	}
+	return s.src.Read(p[:min(len(p), most)])
 }
 
 func readAllRetrying(src io.Reader, max int) []string {
+	return readAllAgain(src, max, func(*Reader) {})
+}
+
+// readAllResting has the reader give its memory back whenever there is nothing
+// to read.
+func readAllResting(src io.Reader, max int) []string { return readAllAgain(src, max, (*Reader).Rest) }
+
+func readAllAgain(src io.Reader, max int, late func(*Reader)) []string {
 	retry := readerFunc(func(p []byte) (int, error) { return src.Read(p) })
 	var got []string
 	r := NewReader(retry, nil, max)
 	for {
 		m, err := r.Next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
+			late(r)
 			continue
 		}
 		var ce CloseError
@@ -206,6 +225,27 @@ func TestReaderIdleKeepsNoMessageBuffer(t *testing.T) {
 	require.Nil(t, r.borrowed)
 }
 
+func TestReaderRestsWithoutMemory(t *testing.T) {
+	in := join(frame(fin|text, "<a/>"), frame(fin|text, "<b/>")[:5])
+	r := NewReader(&stutter{src: bytes.NewReader(in)}, nil, testMax)
+	for range 2 {
+		_, err := r.Next()
+		require.True(t, err == nil || errors.Is(err, os.ErrDeadlineExceeded))
+	}
+	_, err := r.Next()
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	r.Rest()
+	require.Len(t, r.buf, 5, "what has come of a frame")
+	r = NewReader(&stutter{src: bytes.NewReader(in[:10])}, nil, testMax)
+	for range 3 {
+		_, err = r.Next()
+	}
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	r.Rest()
+	require.Nil(t, r.buf)
+	require.Nil(t, r.borrowed)
+}
+
 func TestReaderDoesNotAllocateForSmallMessages(t *testing.T) {
 	one := frame(fin|text, "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>")
 	src := bytes.NewReader(nil)
@@ -248,6 +288,7 @@ func FuzzReader(f *testing.F) {
 		whole := readAll(bytes.NewReader(in), 4096)
 		require.Equal(t, whole, readAll(iotest.OneByteReader(bytes.NewReader(in)), 4096))
 		require.Equal(t, whole, readAllRetrying(&stutter{src: bytes.NewReader(in)}, 4096))
+		require.Equal(t, whole, readAllResting(&stutter{src: bytes.NewReader(in), scraps: true}, 4096))
 	})
 }
 
