@@ -21,6 +21,15 @@ type Config struct {
 	LogMessages int
 	// LogBytes is how many bytes of messages a log keeps; default 8 MiB.
 	LogBytes int
+	// LogAge is how long a log keeps a message; default 3 minutes. It is
+	// looked at when the next one comes, and is to be longer than sessions
+	// may be without a connection.
+	LogAge time.Duration
+	// AckGap is the least time between two requests for an acknowledgement of
+	// one session, unless 256 stanzas have been sent since; default 5 s. Each
+	// answer costs as much as a third of a delivery, and what waits for it is
+	// a place in the log.
+	AckGap time.Duration
 	// ConflateLag is how many messages a session must be behind before
 	// superseded updates are left out for it; default 128.
 	ConflateLag int
@@ -50,6 +59,12 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxPrivate, 1<<20)
 	def(&c.SendBuffer, 128<<10)
 	c.LogMessages = 1 << bits.Len(uint(c.LogMessages-1))
+	if c.LogAge <= 0 {
+		c.LogAge = 3 * time.Minute
+	}
+	if c.AckGap <= 0 {
+		c.AckGap = 5 * time.Second
+	}
 	if c.StallTimeout <= 0 {
 		c.StallTimeout = 30 * time.Second
 	}

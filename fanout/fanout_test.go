@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -186,6 +187,48 @@ func TestAcks(t *testing.T) {
 	require.ErrorIs(t, s.Acked(4), ErrBadAck, "more than was sent")
 	require.ErrorIs(t, s.Acked(1), ErrBadAck, "less than before")
 	require.NoError(t, s.Acked(3))
+}
+
+// A fast room does not have every client acknowledge all the time.
+func TestAckRequestsKeepTheirDistance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroadcaster(t, Config{Shards: 1, AckGap: 2 * time.Second})
+		near, far := net.Pipe()
+		s, c := attachTo(t, b, Options{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3}, near, far)
+		s.EnableAcks(NewNonza([]byte("<enabled/>")), false)
+		c.expect("<enabled/>")
+		say := func(n int) {
+			for range n {
+				s.Deliver(nil, private("x"))
+				c.expect("<i n='x'/>")
+			}
+		}
+		say(3)
+		c.expect("<r/>")
+		say(10) // without one
+		time.Sleep(2 * time.Second)
+		say(1)
+		c.expect("<r/>")
+		say(mostUnrequested)
+		c.expect("<r/>")
+	})
+}
+
+func TestMessagesGrowTooOldForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroadcaster(t, Config{Shards: 1, LogAge: time.Minute})
+		l := b.NewLog()
+		for range 5 {
+			l.Append(public(Plain, "", "x"))
+			time.Sleep(20 * time.Second)
+		}
+		require.EqualValues(t, 5, l.Head())
+		require.EqualValues(t, 1, l.floor.Load(), "80 s ago")
+		time.Sleep(time.Hour)
+		l.Append(public(Plain, "", "x"))
+		require.EqualValues(t, 5, l.floor.Load())
+		require.Equal(t, l.at(5).size(0), l.bytes)
+	})
 }
 
 func TestCloseFlushesAndEndsTheStream(t *testing.T) {

@@ -7,14 +7,15 @@ import (
 
 // Log is a room's ordered sequence of messages. One goroutine, the room's,
 // appends; the shards read it through the cursors of their sessions. It keeps
-// the newest messages within a count and a byte budget: memory is bounded by
-// the log, not by followers times backlog.
+// the newest messages within budgets of count, bytes and age: memory is bounded
+// by the log, not by followers times backlog.
 type Log struct {
 	// Static after construction.
 	b        *Broadcaster
 	ring     []atomic.Pointer[Message] // message i is at i & mask
 	mask     uint64
 	maxBytes int
+	maxAge   time.Duration
 
 	// Shared by the appender and the shards.
 	head  atomic.Uint64 // messages appended so far
@@ -42,6 +43,7 @@ func (b *Broadcaster) NewLog() *Log {
 		ring:     make([]atomic.Pointer[Message], b.cfg.LogMessages),
 		mask:     uint64(b.cfg.LogMessages - 1),
 		maxBytes: b.cfg.LogBytes,
+		maxAge:   b.cfg.LogAge,
 		marks:    make([]mark, len(b.shards)),
 		latest:   make(map[string]*Message),
 	}
@@ -55,7 +57,7 @@ func (l *Log) Append(m *Message) {
 	l.supersede(m)
 	head := l.head.Load()
 	l.bytes += m.size(0)
-	l.trim(head)
+	l.trim(head, m.at.Add(-l.maxAge))
 	l.ring[head&l.mask].Store(m)
 	l.head.Store(head + 1)
 	for i := range l.marks {
@@ -79,12 +81,15 @@ func (l *Log) supersede(m *Message) {
 	}
 }
 
-// trim drops the oldest messages until one more fits the budgets. head is
-// where that one will be stored.
-func (l *Log) trim(head uint64) {
+// trim drops the oldest messages until one more fits the budgets, and those
+// from before oldest. head is where that one will be stored.
+func (l *Log) trim(head uint64, oldest time.Time) {
 	floor := l.floor.Load()
-	for floor < head && (l.bytes > l.maxBytes || head-floor > l.mask) {
+	for floor < head {
 		slot := &l.ring[floor&l.mask]
+		if l.bytes <= l.maxBytes && head-floor <= l.mask && !slot.Load().at.Before(oldest) {
+			return
+		}
 		l.bytes -= slot.Load().size(0)
 		floor++
 		// The floor moves before the slot empties: a shard that finds the

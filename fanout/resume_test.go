@@ -262,7 +262,7 @@ func TestRandomLossesAndResumptions(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 2))
-			b := newBroadcaster(t, Config{Shards: 1 + int(seed%2)})
+			b := newBroadcaster(t, Config{Shards: 1 + int(seed%2), AckGap: time.Nanosecond})
 			l := b.NewLog()
 			s, c := resumable(t, b, Options{To: "a", AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
 			s.Follow(l)

@@ -76,6 +76,7 @@ type Session struct {
 	unacked      *unacked // nil: nothing
 	replayed     uint32   // number of the next message to send again
 	unrequested  uint32   // stanzas sent since the last <r/>
+	requested    int64    // when that was, in ns since shard.began; 0: never
 	counting     bool     // acks are enabled
 	resumable    bool     // it outlives its connection
 	closing      bool     // Close was called

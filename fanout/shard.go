@@ -15,6 +15,7 @@ type shard struct {
 	b     *Broadcaster
 	index int
 	wake  chan struct{} // holds one token when there is something to do
+	began time.Time
 
 	stopped chan struct{} // closed when run has returned
 
@@ -78,7 +79,8 @@ const maxBatch = 64 << 10
 
 func newShard(b *Broadcaster, index int) *shard {
 	return &shard{
-		b: b, index: index, wake: make(chan struct{}, 1), stopped: make(chan struct{}), groups: make(map[*Log]*group),
+		b: b, index: index, wake: make(chan struct{}, 1), began: time.Now(),
+		stopped: make(chan struct{}), groups: make(map[*Log]*group),
 	}
 }
 

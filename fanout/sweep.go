@@ -287,12 +287,20 @@ func (sh *shard) frame(s *Session, m *Message, out []byte) []byte {
 	return m.append(out, s.to)
 }
 
+// mostUnrequested is how many stanzas are sent without asking for an
+// acknowledgement: a sixteenth of what a log keeps.
+const mostUnrequested = 256
+
 // requestAck appends <r/> when it is due: in the same write it costs nothing.
 func (sh *shard) requestAck(s *Session, out []byte) []byte {
 	if !s.counting || s.unrequested < s.ackEvery || s.ackRequest == nil || s.dead || s.finishing {
 		return out
 	}
-	s.unrequested = 0
+	now := max(1, int64(time.Since(sh.began)))
+	if s.requested != 0 && s.unrequested < mostUnrequested && now-s.requested < int64(sh.b.cfg.AckGap) {
+		return out
+	}
+	s.unrequested, s.requested = 0, now
 	out = s.link.framing.appendHeader(out, s.ackRequest.size(0))
 	return s.ackRequest.append(out, "")
 }

@@ -132,10 +132,17 @@ func (r *running) simulatedMain(ln net.Listener) *bench.Main {
 const room = "demo@conference.v3.meet.jitsi"
 
 func (r *running) swarm(l *bench.Ledger) *bench.Swarm {
-	s := bench.NewSwarm(bench.SwarmOptions{
+	o := bench.SwarmOptions{
 		URL:    "ws://" + r.Addresses().HTTP[0] + "/xmpp-websocket?room=demo&vnode=v3",
 		Domain: "v3.meet.jitsi", Room: room, Ledger: l,
-	})
+	}
+	if network, addr := config.Network(r.cfg.Load().HTTP[0]); network == "unix" {
+		o.URL = "ws://node/xmpp-websocket?room=demo&vnode=v3"
+		o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+	}
+	s := bench.NewSwarm(o)
 	r.t.Cleanup(s.Close)
 	return s
 }
@@ -181,6 +188,22 @@ func TestVisitorsWatchASimulatedMainRoom(t *testing.T) {
 	play(t, node, conference, ledger)
 	require.Empty(t, conference.Faults())
 	node.stop()
+}
+
+// A local proxy reaches the node by a unix socket; nothing else is different.
+func TestVisitorsByUnixSocket(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg := testConfig(t, ln.Addr().String())
+	cfg.HTTP = []string{"unix:" + filepath.Join(t.TempDir(), "http")}
+	node := start(t, cfg)
+	ledger := bench.NewLedger()
+	conference := node.simulatedMain(ln).Room("demo", ledger)
+	play(t, node, conference, ledger)
+	require.Empty(t, conference.Faults())
+	node.stop()
+	_, err = os.Stat(strings.TrimPrefix(cfg.HTTP[0], "unix:"))
+	require.ErrorIs(t, err, os.ErrNotExist, "the socket's name is gone")
 }
 
 func play(t *testing.T, node *running, conference bench.Conference, ledger *bench.Ledger) {
