@@ -206,7 +206,7 @@ func TestAckRequestsKeepTheirDistance(t *testing.T) {
 		say(3)
 		c.expect("<r/>")
 		say(10) // without one
-		time.Sleep(2 * time.Second)
+		time.Sleep(3 * time.Second)
 		say(1)
 		c.expect("<r/>")
 		say(mostUnrequested)
