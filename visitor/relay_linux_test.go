@@ -37,6 +37,7 @@ func (r *relay) Stanza(s *Session, stanza []byte, h *wire.Header, _ wire.JID) {
 	to.Deliver(nil, fanout.NewPrivate(dst))
 }
 
+func (r *relay) Opened(*Session) {}
 func (r *relay) Closed(*Session) {}
 
 // BenchmarkRelay carries Jingle IQs of 20 KB from the focus' TCP stream to one
