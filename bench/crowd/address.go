@@ -84,10 +84,9 @@ func (a *address) with(key, value string) string {
 	return a.path + sep + key + "=" + url.QueryEscape(value)
 }
 
-// perSource is how many connections leave from one loopback address: a port
-// below the usual 28,000 of the ephemeral range, with room for those that are
-// closed and still remembered by the kernel.
-const perSource = 10_000
+// perSource is how many connections leave from one loopback address: fewer than
+// servers allow a single address, and than there are ports.
+const perSource = 400
 
 // source returns the address that visitor number n connects from: 127.0.0.2,
 // .3 and so on where the server is on loopback, so that ports do not run out.

@@ -112,6 +112,9 @@ func response(b []byte) (content []byte, n int, err error) {
 		return nil, 0, nil
 	}
 	head := bytes.ToLower(b[:end])
+	if bytes.HasPrefix(head, []byte("http/1.1 503")) {
+		return nil, 0, errBusy
+	}
 	if !bytes.HasPrefix(head, []byte("http/1.1 200")) {
 		line, _, _ := bytes.Cut(b[:end], []byte("\r\n"))
 		return nil, 0, fmt.Errorf("%w: %s", errHTTP, line)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -45,7 +46,9 @@ type client struct {
 	handled   uint32 // stanzas since <enabled/>
 	sent      uint32
 
-	due      int64 // when the join or resumption should have begun
+	ctx      context.Context // of the join or resumption
+	attempts int             // refused because the server was busy
+	due      int64           // when the join or resumption should have begun
 	joinedAt int64
 	backAt   int64
 	received uint64 // bytes on this connection
@@ -105,7 +108,11 @@ func (v *client) connected() bool { return v.fd >= 0 || v.secure != nil }
 // handshake and for room in the backlog of a unix socket.
 func (v *client) start(ctx context.Context, due int64, done func(error)) {
 	v.loop.mu.Lock()
-	v.due, v.done = due, done
+	if v.stage == stageDead { // the crowd was closed before a second attempt
+		v.loop.mu.Unlock()
+		return
+	}
+	v.ctx, v.due, v.done = ctx, due, done
 	v.stage, v.received, v.left, v.out = stageConnecting, 0, nil, nil
 	v.framing = newFraming(v)
 	v.loop.mu.Unlock()
@@ -345,7 +352,7 @@ func (v *client) flush() {
 
 // fail ends the client.
 func (v *client) fail(err error) {
-	if v.stage == stageDead {
+	if v.stage == stageDead || v.comeAgain(err) {
 		return
 	}
 	switch {
@@ -363,6 +370,28 @@ func (v *client) fail(err error) {
 		v.err = nil
 	}
 	v.finish(err)
+}
+
+// A visitor that is told to come again (HTTP 503) does so after a random part of
+// this time, as lib-jitsi-meet's users do, at the most so often. Its join counts
+// from the first attempt.
+const (
+	comeAgainAfter = 2 * time.Second
+	mostAttempts   = 20
+)
+
+// comeAgain begins anew if the server was only busy.
+func (v *client) comeAgain(err error) bool {
+	if !errors.Is(err, errBusy) || v.attempts == mostAttempts || v.ctx.Err() != nil {
+		return false
+	}
+	v.attempts++
+	v.loop.tally.refused++
+	v.closeConn()
+	v.stage = stageConnecting
+	due, done := v.due, v.done
+	time.AfterFunc(time.Duration(rand.Int64N(int64(comeAgainAfter))), func() { v.start(v.ctx, due, done) })
+	return true
 }
 
 // finish tells who waits for the join or the resumption.

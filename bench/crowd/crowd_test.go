@@ -309,6 +309,23 @@ func TestJoinsThatFail(t *testing.T) {
 	})
 }
 
+// A busy server is asked again, and the join counts from the first attempt.
+func TestABusyServerIsAskedAgain(t *testing.T) {
+	ctx := testContext(t)
+	s := newFakeServer(t, 1)
+	s.busy = 2
+	c := newCrowd(t, s, s.webSocket())
+	require.NoError(t, c.Join(ctx, Join{N: 3}))
+	require.EqualValues(t, 2, c.Count().Refused)
+	require.EqualValues(t, 3, c.Joins(Steady).Count)
+	s.mu.Lock()
+	s.busy = 1 << 20
+	s.mu.Unlock()
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.Join(short, Join{N: 1}), context.DeadlineExceeded)
+}
+
 func TestByTLS(t *testing.T) {
 	ctx := testContext(t)
 	s := newFakeServer(t, 1)

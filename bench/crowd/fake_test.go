@@ -56,6 +56,7 @@ type fakeServer struct {
 	newest   [][]byte // presence by source
 	history  [][]byte
 	refuse   bool // joins
+	busy     int  // so many connections are told to come again
 	// fault may change what one member gets of one stanza; nil: nothing.
 	fault func(member, stanza int, elem []byte) [][]byte
 	said  int // stanzas published
@@ -239,7 +240,22 @@ func (s *fakeServer) unixSocket(path string) string {
 	return "ws+unix://" + path + ":/xmpp-websocket?room=bench"
 }
 
+// isBusy tells a client to come again.
+func (s *fakeServer) isBusy(w http.ResponseWriter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy == 0 {
+		return false
+	}
+	s.busy--
+	w.WriteHeader(http.StatusServiceUnavailable)
+	return true
+}
+
 func (s *fakeServer) serveWS(w http.ResponseWriter, r *http.Request) {
+	if s.isBusy(w) {
+		return
+	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"xmpp"}})
 	if err != nil {
 		return

@@ -52,6 +52,7 @@ type webSocket struct {
 
 var (
 	errUpgrade = errors.New("the server did not switch to WebSocket")
+	errBusy    = errors.New("the server is busy: 503")
 	errFrame   = errors.New("WebSocket protocol error by the server")
 )
 
@@ -139,6 +140,9 @@ func (w *webSocket) upgraded(b []byte) (int, error) {
 	}
 	head := string(b[:end])
 	line, _, _ := strings.Cut(head, "\r\n")
+	if strings.HasPrefix(line, "HTTP/1.1 503") {
+		return 0, errBusy
+	}
 	if !strings.HasPrefix(line, "HTTP/1.1 101") || !strings.Contains(head, w.accept) {
 		return 0, fmt.Errorf("%w: %s", errUpgrade, line)
 	}

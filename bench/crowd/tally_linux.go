@@ -22,6 +22,7 @@ type tally struct {
 	requests, requestBytes    uint64
 	requestDelay              delays
 	bytes, stanzas, acks      uint64
+	refused                   uint64 // attempts to join, by a server that was busy
 
 	// Since the begin.
 	late, twice, unexpected, errors uint64
@@ -75,6 +76,7 @@ type Count struct {
 	Acks           uint64 // answers to <r/>
 	Requests       uint64 // IQs with a stamp
 	RequestBytes   uint64
+	Refused        uint64 // attempts to join that a busy server put off (HTTP 503)
 	JoinBytes      uint64 // received by visitors up to the end of their joins
 }
 
@@ -92,6 +94,7 @@ func (c *Crowd) Count() Count {
 		n.Requests += t.requests
 		n.RequestBytes += t.requestBytes
 		n.JoinBytes += t.joinBytes
+		n.Refused += t.refused
 		l.mu.Unlock()
 	}
 	return n

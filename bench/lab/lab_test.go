@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"vnode/bench"
 	"vnode/bench/report"
 	"vnode/internal/child"
+	"vnode/internal/xmpptest/prosody"
 )
 
 // program is the node's, built once.
@@ -126,6 +129,51 @@ func TestANodeThatRuns(t *testing.T) {
 		t.Fatal("the node has ended")
 	default:
 	}
+}
+
+// A room of a real main Prosody, which the node and the focus join.
+func TestARealMain(t *testing.T) {
+	t.Parallel() // it mostly waits
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var addr [4]string
+	for i := range addr {
+		var err error
+		addr[i], err = freeAddress()
+		require.NoError(t, err)
+	}
+	s2s, c2s, web, admin := addr[0], addr[1], addr[2], addr[3]
+	main, err := prosody.Start(ctx, prosody.Options{
+		MainDomain: mainDomain, Bidi: true, Nodes: map[string]netip.AddrPort{"v" + nodeID: netip.MustParseAddrPort(s2s)},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, main.Stop(context.Background())) })
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "password")
+	require.NoError(t, os.WriteFile(secret, []byte("secret"), 0o600))
+	vnode, err := child.Start(child.Command{Program: program, Log: filepath.Join(dir, "log"), Args: []string{
+		"-id", nodeID, "-s2s", s2s, "-c2s", c2s, "-http", web, "-admin", admin, "-main-domain", mainDomain,
+		"-main-s2s", main.S2SAddr().String(), "-state-dir", dir, "-focus-password-file", secret,
+	}})
+	require.NoError(t, err)
+	t.Cleanup(vnode.Kill)
+	for _, a := range []string{s2s, c2s, web} {
+		require.NoError(t, vnode.Listens(ctx, "tcp", a))
+	}
+	l := &Lab{
+		Target: &Target{
+			URL: nodeURLs(web, c2s, ""), Domain: nodeDomain, Prefix: prefix, Main: mainDomain,
+			Focus: Focus{Addr: c2s, JID: focusJID, Password: "secret"}, Admin: admin, PID: vnode.PID(),
+		},
+		Conference: func(ctx context.Context, ledger *bench.Ledger) (bench.Conference, error) {
+			return bench.NewLive(ctx, bench.LiveOptions{
+				URL: main.WebSocketURL(), Domain: main.MainDomain(), Room: roomName + "@" + main.RoomsDomain(),
+				Component: main.VisitorsDomain(), VNode: "v" + nodeID, Ledger: ledger,
+				Focus: bench.FocusOptions{Addr: main.C2SAddr().String(), JID: focusJID, Password: main.FocusPassword()},
+			})
+		},
+	}
+	measureSmall(t, l, "steady", "tcp")
 }
 
 // What was measured before an interruption is reported.

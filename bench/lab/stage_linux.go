@@ -343,6 +343,9 @@ func (w *window) run(scenario string, rate float64) report.Run {
 		}
 		r.Metrics[report.RSSGrowth] = float64(w.after.rss - w.before.rss)
 	}
+	if n := w.count.Refused; n > 0 {
+		r.Metrics[report.JoinsPutOff] = float64(n)
+	}
 	r.Metrics[report.KernelTCPMemory] = float64(w.after.tcp)
 	if n, ok := grew(w.before, w.after, batchCount); ok && n > 0 {
 		sum, _ := grew(w.before, w.after, batchSum)

@@ -53,6 +53,8 @@ var metrics = []Metric{
 		"clients let in, from connection to complete room, for one second of the server's processor time", true},
 	{CPUPerJoin, "CPU per join", Seconds, Lower,
 		"processor time of the server for one such join", false},
+	{JoinsPutOff, "joins put off", Count, Lower,
+		"attempts to join that the server, being busy, told to come again; the time of a join counts from its first attempt", false},
 	{BytesPerJoin, "bytes per join", Bytes, Neither,
 		"what a client receives until it has the whole room", false},
 	{RSSPerSession, "memory per session", Bytes, Lower,

@@ -93,6 +93,7 @@ const (
 	RelayBytesPerSecond = "relay_bytes_per_second"       // signalling, focus to visitors
 	ResumedPerSecond    = "resumed_per_second"           // of a reconnect storm
 	ResumedPerCPUSecond = "resumed_per_cpu_second"       // of the server
+	JoinsPutOff         = "joins_put_off"                // attempts that a busy server told to come again
 	OthersCPU           = "others_cpu_cores"             // of what else ran on the machine
 	Superseded          = "superseded"                   // presences left out for a newer one, as the server counts
 	BaselineP99         = "baseline_latency_p99_seconds" // of the same visitors before they were disturbed
