@@ -56,9 +56,10 @@ type stage struct {
 	closers []func(context.Context) error // in order of opening
 
 	// Owned by the caller.
-	turn  int       // speaker whose turn it is
-	told  crowd.Sum // what earlier windows have reported
-	first sample    // of the node without visitors
+	connected bool      // the node has the room from main
+	turn      int       // speaker whose turn it is
+	told      crowd.Sum // what earlier windows have reported
+	first     sample    // of the node without visitors
 }
 
 const closeTime = 10 * time.Second
@@ -136,6 +137,7 @@ func (s *stage) set(ctx context.Context) error {
 	if err := s.room.ConnectVNode(ctx); err != nil {
 		return err
 	}
+	s.connected = true
 	s.first, err = s.probe.take(ctx)
 	return err
 }
@@ -193,7 +195,7 @@ func (s *stage) openRoom(ctx context.Context, listener net.Listener, name string
 
 // leaveNode ends the room on a node that goes on.
 func (s *stage) leaveNode(ctx context.Context) error {
-	if s.node != nil {
+	if s.node != nil || !s.connected {
 		return nil
 	}
 	_ = s.crowd.Leave(ctx) // who does not is cut
