@@ -136,12 +136,8 @@ func TestARealMain(t *testing.T) {
 	t.Parallel() // it mostly waits
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var addr [4]string
-	for i := range addr {
-		var err error
-		addr[i], err = freeAddress()
-		require.NoError(t, err)
-	}
+	addr, err := freeAddresses(4)
+	require.NoError(t, err)
 	s2s, c2s, web, admin := addr[0], addr[1], addr[2], addr[3]
 	main, err := prosody.Start(ctx, prosody.Options{
 		MainDomain: mainDomain, Bidi: true, Nodes: map[string]netip.AddrPort{"v" + nodeID: netip.MustParseAddrPort(s2s)},

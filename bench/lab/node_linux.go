@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 
 	"vnode/internal/child"
 )
@@ -68,17 +67,26 @@ type node struct {
 	main    net.Listener // where the node finds main
 }
 
+// attempts is how often a node is started: a port that was free may be somebody
+// else's by the time the node listens.
+const attempts = 3
+
 // startNode runs a node with all transports and waits until it listens.
 func startNode(ctx context.Context, program string, cores []int) (*node, error) {
-	dir, err := os.MkdirTemp("", "vnode-bench-")
-	if err != nil {
-		return nil, err
+	for attempt := 1; ; attempt++ {
+		dir, err := os.MkdirTemp("", "vnode-bench-")
+		if err != nil {
+			return nil, err
+		}
+		n := &node{dir: dir}
+		if err = n.start(ctx, program, cores); err == nil {
+			return n, nil
+		}
+		err = errors.Join(err, n.stop())
+		if attempt == attempts || ctx.Err() != nil {
+			return nil, err
+		}
 	}
-	n := &node{dir: dir}
-	if err := n.start(ctx, program, cores); err != nil {
-		return nil, errors.Join(err, n.stop())
-	}
-	return n, nil
 }
 
 func (n *node) start(ctx context.Context, program string, cores []int) error {
@@ -86,11 +94,9 @@ func (n *node) start(ctx context.Context, program string, cores []int) error {
 	if n.main, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
 		return err
 	}
-	var addr [4]string
-	for i := range addr {
-		if addr[i], err = freeAddress(); err != nil {
-			return err
-		}
+	addr, err := freeAddresses(4)
+	if err != nil {
+		return err
 	}
 	s2s, c2s, web, admin := addr[0], addr[1], addr[2], addr[3]
 	socket, password := filepath.Join(n.dir, "node.sock"), rand.Text()
@@ -140,11 +146,17 @@ func (n *node) stop() error {
 	return os.RemoveAll(n.dir)
 }
 
-// freeAddress returns a loopback address that was free a moment ago.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddresses returns loopback addresses that were free a moment ago, all
+// different.
+func freeAddresses(n int) ([]string, error) {
+	var addr []string
+	for range n {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = l.Close() }()
+		addr = append(addr, l.Addr().String())
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Addr().(*net.TCPAddr).Port)), l.Close()
+	return addr, nil
 }
