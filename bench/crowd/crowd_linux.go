@@ -187,17 +187,6 @@ func (c *Crowd) all() []*client {
 	return c.clients[:len(c.clients):len(c.clients)]
 }
 
-// JIDs returns the full JIDs of the visitors that are in the room.
-func (c *Crowd) JIDs() []string {
-	var jids []string
-	c.each(func(v *client) {
-		if v.stage == stageIn {
-			jids = append(jids, v.jid)
-		}
-	})
-	return jids
-}
-
 // Nicks returns the occupant nicks of the visitors that are in the room.
 func (c *Crowd) Nicks() []string {
 	var nicks []string

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"vnode/bench"
 	"vnode/bench/crowd"
 	"vnode/bench/report"
 )
@@ -133,7 +131,7 @@ func checkFiles(visitors int) error {
 // everybody joins, as fast as they can.
 func everybody(ctx context.Context, s *stage) error {
 	s.lab.doing(fmt.Sprintf("%d visitors join", s.p.Visitors), time.Duration(s.p.Visitors)*500*time.Microsecond)
-	return s.join(ctx, crowd.Join{N: s.p.Visitors})
+	return s.crowd.Join(ctx, crowd.Join{N: s.p.Visitors})
 }
 
 // idle measures memory.
@@ -231,7 +229,7 @@ func joinStorm(ctx context.Context, s *stage) ([]report.Run, error) {
 		others = min(listeners, s.p.Visitors)
 	}
 	s.lab.doing(fmt.Sprintf("%d visitors join before the others", others), time.Second)
-	if err := s.join(ctx, crowd.Join{N: others}); err != nil {
+	if err := s.crowd.Join(ctx, crowd.Join{N: others}); err != nil {
 		return nil, err
 	}
 	if _, _, err := s.publish(ctx, s.p.Rate, warmUp); err != nil {
@@ -249,7 +247,7 @@ func joinStorm(ctx context.Context, s *stage) ([]report.Run, error) {
 		w.published, w.late, err = s.publish(talking, s.p.Rate, time.Hour)
 		said <- err
 	}()
-	joinErr := s.join(ctx, crowd.Join{N: s.p.Visitors, Parallel: s.p.Visitors, Group: crowd.Guests})
+	joinErr := s.crowd.Join(ctx, crowd.Join{N: s.p.Visitors, Parallel: s.p.Visitors, Group: crowd.Guests})
 	joined, err := s.probe.take(context.WithoutCancel(ctx))
 	stop()
 	if e := <-said; e != nil && !errors.Is(e, context.Canceled) {
@@ -448,99 +446,4 @@ func ceiling(ctx context.Context, s *stage) ([]report.Run, error) {
 // held reports whether the node followed: all delivered, in bounded time.
 func held(r *report.Run) bool {
 	return r.Saturated == "" && r.Metrics[report.Lost] == 0 && r.Latency != nil && r.Latency.P99 <= ceilingLatency
-}
-
-// outstanding is how many signalling bytes may wait between focus and visitors:
-// enough that the node never waits for the focus.
-const outstanding = 8 << 20
-
-// relay sends IQs to the visitors in turn, as fast as they get through.
-func relay(ctx context.Context, s *stage) ([]report.Run, error) {
-	if err := everybody(ctx, s); err != nil {
-		return nil, err
-	}
-	s.lab.doing(fmt.Sprintf("IQs of %d bytes to %d visitors in turn", s.p.Bytes, s.p.Visitors), s.p.Duration)
-	nicks := s.crowd.Nicks()
-	w, err := s.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	sent, err := s.pump(ctx, nicks)
-	if err != nil && ctx.Err() == nil {
-		return nil, err
-	}
-	took := time.Since(w.before.at)
-	waiting, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
-	for s.crowd.Count().Requests < uint64(sent) && sleep(waiting, time.Millisecond) == nil {
-	}
-	if got := s.crowd.Count().Requests; got != uint64(sent) && ctx.Err() == nil {
-		w.problems = append(w.problems, fmt.Sprintf("%d of %d IQs arrived", got, sent))
-	}
-	if err := w.end(ctx); err != nil {
-		return nil, err
-	}
-	r := w.run("relay", float64(sent)/took.Seconds())
-	r.Bytes, r.Latency = s.p.Bytes, s.crowd.Requests()
-	bytes := float64(w.count.RequestBytes)
-	r.Metrics[report.RelayBytesPerSecond] = bytes / w.after.at.Sub(w.before.at).Seconds()
-	if cpu := (w.after.cpu - w.before.cpu).Seconds(); cpu > 0 {
-		r.Metrics[report.RelayPerCPUSecond] = bytes / cpu
-	}
-	if n := s.focus.errors.Load(); n > 0 {
-		r.Problems = append(r.Problems, fmt.Sprintf("%d IQs were answered with an error", n))
-	}
-	return []report.Run{r}, ctx.Err()
-}
-
-// pump writes IQs until the time is over, and returns how many.
-func (s *stage) pump(ctx context.Context, nicks []string) (sent int, err error) {
-	pad := make([]byte, s.p.Bytes)
-	for i := range pad {
-		pad[i] = 'x'
-	}
-	var b []byte
-	end := time.Now().Add(s.p.Duration)
-	for now := time.Now(); now.Before(end) && ctx.Err() == nil; now = time.Now() {
-		for (uint64(sent)-s.crowd.Count().Requests)*uint64(s.p.Bytes) > outstanding {
-			if err := sleep(ctx, 100*time.Microsecond); err != nil {
-				return sent, err
-			}
-		}
-		// As many as leave in one write, each complete in itself.
-		b = b[:0]
-		for len(b) < 256<<10 {
-			b = appendRequest(b, s.roomJID+"/"+nicks[sent%len(nicks)], sent, pad)
-			sent++
-		}
-		if err := s.focus.write(b); err != nil {
-			return sent, err
-		}
-	}
-	return sent, nil
-}
-
-// appendRequest builds a session-initiate of about the size of pad, stamped at
-// its end.
-func appendRequest(b []byte, to string, n int, pad []byte) []byte {
-	const rest = 260
-	st := bench.Stamp{Kind: bench.Chat, Seq: uint64(n) + 1, Order: uint64(n) + 1, At: bench.Now()}
-	b = fmt.Appendf(b, "<iq type='set' id='relay-%d' to='%s'><jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' sid='bench'><content>", n, to)
-	b = append(b, pad[:max(0, len(pad)-rest)]...)
-	return fmt.Appendf(b, "</content><stamp xmlns='urn:vnode:bench'>%s</stamp></jingle></iq>", st)
-}
-
-// Machine describes this machine, for the report.
-func Machine(c Cores) report.Machine {
-	m := report.Machine{Pinning: c.String()}
-	describe(&m)
-	return m
-}
-
-func readText(path string) string {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	return string(b)
 }

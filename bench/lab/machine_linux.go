@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"os"
 	"runtime"
 	"strings"
 
@@ -8,6 +9,13 @@ import (
 
 	"vnode/bench/report"
 )
+
+// Machine describes this machine, for the report.
+func Machine(c Cores) report.Machine {
+	m := report.Machine{Pinning: c.String()}
+	describe(&m)
+	return m
+}
 
 // describe fills in what the kernel tells of the machine.
 func describe(m *report.Machine) {
@@ -27,4 +35,12 @@ func describe(m *report.Machine) {
 			break
 		}
 	}
+}
+
+func readText(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }

@@ -202,11 +202,6 @@ func (s *stage) leaveNode(ctx context.Context) error {
 	return s.room.DisconnectVNode(ctx)
 }
 
-// join lets visitors come and checks that the focus saw them.
-func (s *stage) join(ctx context.Context, j crowd.Join) error {
-	return s.crowd.Join(ctx, j)
-}
-
 // publish lets participants speak for that long, at random times around a
 // rate, each when it is due even if the node has not yet taken what was before.
 // It returns how many stanzas that was and the most one was late.
@@ -298,6 +293,7 @@ func (w *window) end(ctx context.Context) error {
 			w.problems = append(w.problems, err.Error())
 		}
 		cancel()
+		w.checkFocus(ctx)
 	} else {
 		w.problems = append(w.problems, "interrupted")
 	}
@@ -306,6 +302,21 @@ func (w *window) end(ctx context.Context) error {
 	var err error
 	w.after, err = w.s.probe.take(context.WithoutCancel(ctx))
 	return err
+}
+
+// checkFocus compares the visitors with those the focus sees. What it is told
+// takes another way than what visitors get, and may come later.
+func (w *window) checkFocus(ctx context.Context) {
+	for patience := time.Now().Add(2 * time.Second); ; {
+		seen, joined := int(w.s.focus.visitors.Load()), len(w.s.crowd.Nicks())
+		if seen == joined {
+			return
+		}
+		if time.Now().After(patience) || sleep(ctx, 10*time.Millisecond) != nil {
+			w.problems = append(w.problems, fmt.Sprintf("the focus sees %d of %d visitors", seen, joined))
+			return
+		}
+	}
 }
 
 // What makes a window's figures doubtful.
