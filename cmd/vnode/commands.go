@@ -15,6 +15,7 @@ type command struct {
 // commands are all of them, in the order -help lists them.
 var commands = []command{
 	{"config", "print the default configuration, or check a file", runConfig},
+	{"setup", "configure nodes, and Prosody, jicofo and nginx around them", runSetup},
 	{"version", "print the version and end", runVersion},
 }
 

@@ -129,16 +129,29 @@ func hosts(o Options) []string {
 	}
 }
 
-// writeFocus makes the account of the focus as Prosody's internal storage
-// keeps it, since prosodyctl would ask for the password on a terminal.
 func (l layout) writeFocus(o Options) error {
-	dir := filepath.Join(l.data(), storageName(o.AuthDomain), "accounts")
+	return WriteAccount(l.data(), "focus", o.AuthDomain, o.FocusPassword)
+}
+
+// WriteAccount makes an account as Prosody's internal storage keeps it, for
+// authentication internal_plain, since prosodyctl would ask for the password on
+// a terminal.
+func WriteAccount(dataDir, user, domain, password string) error {
+	dir := filepath.Join(dataDir, storageName(domain), "accounts")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	body := fmt.Sprintf("return {\n\t[\"password\"] = %s;\n};\n", luaString(o.FocusPassword))
-	return os.WriteFile(filepath.Join(dir, "focus.dat"), []byte(body), 0o600)
+	body := fmt.Sprintf("return {\n\t[\"password\"] = %s;\n};\n", luaString(password))
+	return os.WriteFile(filepath.Join(dir, user+".dat"), []byte(body), 0o600)
 }
+
+// MainModule is mod_vnode_main.lua, the main side of the visitors protocol, for
+// a Prosody with a configuration of its own.
+func MainModule() ([]byte, error) { return files.ReadFile("modules/mod_vnode_main.lua") }
+
+// ReadyLine is what that module logs when all its hosts are up. It also ends the
+// server at the end of its standard input.
+const ReadyLine = readyLine
 
 // storageName escapes a name like the internal storage: all but letters and
 // digits as %xx.

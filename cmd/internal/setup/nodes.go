@@ -1,0 +1,215 @@
+package setup
+
+import (
+	"bytes"
+	"embed"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"vnode/cmd/internal/config"
+)
+
+//go:embed templates/*.tmpl
+var templateFiles embed.FS
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"quoteList": func(all []string) string {
+		quoted := make([]string, len(all))
+		for i, s := range all {
+			quoted[i] = strconv.Quote(s)
+		}
+		return strings.Join(quoted, ", ")
+	},
+	"join": func(all []string) string { return strings.Join(all, ",") },
+}).ParseFS(templateFiles, "templates/*.tmpl"))
+
+func render(name string, data any) (string, error) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name+".tmpl", data); err != nil {
+		return "", fmt.Errorf("template %s: %w", name, err)
+	}
+	return b.String(), nil
+}
+
+// node is a node as the other programs see it.
+type node struct {
+	Number int
+	ID     string // v3
+	IP     string // where the others reach it
+	S2S    int
+	C2S    int
+	HTTP   string // host:port for nginx
+	Host   string // v3.meet.jitsi
+	Rooms  string // conference.v3.meet.jitsi
+	Path   string // of its configuration
+
+	cfg *config.Config
+}
+
+var nodeFile = regexp.MustCompile(`^v([0-9]{1,2})\.toml$`)
+
+// existing are the numbers of the nodes that have a configuration.
+func existing(o *Options) ([]int, error) {
+	paths, err := filepath.Glob(o.path("etc/vnode/v*.toml"))
+	if err != nil {
+		return nil, err
+	}
+	var all []int
+	for _, path := range paths {
+		if m := nodeFile.FindStringSubmatch(filepath.Base(path)); m != nil {
+			n, err := strconv.Atoi(m[1])
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, n)
+		}
+	}
+	return all, nil
+}
+
+// planNodes plans the configurations and returns all nodes there will be.
+func (pl *planner) planNodes() error {
+	o := pl.o
+	have, err := existing(o)
+	if err != nil {
+		return err
+	}
+	gone := o.Remove
+	if o.RemoveAll {
+		gone = have
+	}
+	for _, n := range gone {
+		if !slices.Contains(have, n) {
+			return fmt.Errorf("-remove: there is no node %s: %s does not exist", id(n), pl.nodePath(n))
+		}
+		if err := pl.removeNode(n); err != nil {
+			return err
+		}
+	}
+	for _, n := range o.Nodes {
+		if err := pl.configure(n); err != nil {
+			return err
+		}
+	}
+	for _, n := range union(have, o.Nodes, gone) {
+		nd, err := pl.load(n)
+		if err != nil {
+			return err
+		}
+		pl.nodes = append(pl.nodes, nd)
+	}
+	pl.gone = gone
+	return nil
+}
+
+func (pl *planner) nodePath(n int) string { return pl.o.path("etc/vnode", string(id(n))+".toml") }
+
+func (pl *planner) stateDir(n int) string { return pl.o.path("var/lib/vnode", string(id(n))) }
+
+func (pl *planner) configure(n int) error {
+	o, ports := pl.o, pl.ports
+	clients := "127.0.0.1"
+	if !o.onLoopback() {
+		clients = "" // all addresses: the others are on other machines
+	}
+	at := func(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port+n)) }
+	data := map[string]any{
+		"ID": id(n), "Path": pl.nodePath(n), "StateDir": pl.stateDir(n),
+		"MainDomain": pl.world.mainDomain, "MainS2S": o.MainS2S, "RoomPrefix": pl.world.roomPrefix,
+		"ExtraDomains": list(o.ExtraDomains),
+		"S2S":          at("", ports.S2S), "C2S": at(clients, ports.C2S), "HTTP": at(clients, ports.HTTP),
+		"Admin": at("127.0.0.1", ports.Admin), "PasswordFile": pl.passwordFile(),
+		"CertificateFile": o.CertificateFile, "KeyFile": o.KeyFile,
+		"TURNServices": pl.world.turnServices, "TURNSecretFile": "",
+	}
+	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
+		data["TURNSecretFile"] = pl.turnSecretFile()
+	}
+	text, err := render("node.toml", data)
+	if err != nil {
+		return err
+	}
+	return pl.plan.Own(pl.nodePath(n), "#", text, 0o644)
+}
+
+// load reads a node's configuration as it will be: what somebody changed by hand
+// counts.
+func (pl *planner) load(n int) (node, error) {
+	path := pl.nodePath(n)
+	text, err := pl.plan.Read(path)
+	if err != nil {
+		return node{}, err
+	}
+	cfg, err := parseConfig(text)
+	if err != nil {
+		return node{}, fmt.Errorf("%s: %w; correct it, or remove the file to have it made anew", path, err)
+	}
+	nd := node{Number: n, ID: string(cfg.ID), IP: pl.o.NodeAddress, Host: cfg.Host(), Rooms: cfg.Rooms(), Path: path, cfg: cfg}
+	if nd.S2S, err = portOf(cfg.S2S); err != nil {
+		return node{}, fmt.Errorf("%s: s2s: %w", path, err)
+	}
+	if nd.C2S, err = portOf(cfg.C2S); err != nil {
+		return node{}, fmt.Errorf("%s: c2s: %w", path, err)
+	}
+	nd.HTTP, err = pl.webAddress(cfg.HTTP)
+	if err != nil {
+		return node{}, fmt.Errorf("%s: http: %w", path, err)
+	}
+	return nd, nil
+}
+
+// parseConfig reads a configuration by the node's own rules, without the
+// environment.
+func parseConfig(text []byte) (*config.Config, error) {
+	f, err := os.CreateTemp("", "vnode-*.toml")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	flags := flag.NewFlagSet("vnode", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	return config.Load(flags, []string{"-config", f.Name()}, func(string) (string, bool) { return "", false })
+}
+
+func portOf(addresses []string) (int, error) {
+	_, port, err := net.SplitHostPort(addresses[0])
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(port)
+}
+
+// webAddress is what nginx connects to.
+func (pl *planner) webAddress(addresses []string) (string, error) {
+	if network, path := config.Network(addresses[0]); network == "unix" {
+		return "unix:" + path, nil
+	}
+	port, err := portOf(addresses)
+	return net.JoinHostPort(pl.o.NodeAddress, strconv.Itoa(port)), err
+}
+
+func (pl *planner) removeNode(n int) error {
+	if err := pl.plan.Remove(pl.nodePath(n), false); err != nil {
+		return err
+	}
+	if dir := pl.stateDir(n); exists(dir) {
+		pl.note("The state of %s (its certificate, what it learned of main) is still in %s: remove it when the node will not come back.", id(n), dir)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package setup
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The pieces are complete configurations for programs on other machines and in
+// containers.
+
+func (pl *planner) piece(name string) string { return pl.o.path("etc/vnode/pieces", name) }
+
+// container is a node as docker-jitsi-meet numbers them.
+type container struct {
+	ID, Service    string
+	Number         int
+	S2S, C2S, HTTP int
+}
+
+// containers number the nodes from 0: docker-jitsi-meet's templates do, in the
+// order of VISITORS_XMPP_SERVER.
+func (pl *planner) containers() (all []container) {
+	for i := range pl.nodes {
+		all = append(all, container{ID: fmt.Sprintf("v%d", i), Service: fmt.Sprintf("vnode%d", i), Number: i,
+			S2S: 52690 + i, C2S: 52220 + i, HTTP: 52800 + i})
+	}
+	return all
+}
+
+func (pl *planner) planPieces() error {
+	containers := pl.containers()
+	servers := make([]string, len(containers))
+	for i, c := range containers {
+		servers[i] = c.Service
+	}
+	docker := map[string]any{"Nodes": containers, "Servers": strings.Join(servers, ","), "Binary": pl.o.Binary,
+		"MaxParticipants": pl.o.MaxParticipants, "VisitorsPerNode": pl.o.VisitorsPerNode}
+	prosody := pl.completePiece()
+	prosody.Modules = true
+	kubernetes := map[string]any{"Nodes": pl.nodes, "MainDomain": pl.world.mainDomain, "MainS2S": pl.o.MainS2S,
+		"RoomPrefix": pl.world.roomPrefix, "ExtraDomains": list(pl.o.ExtraDomains), "PasswordFile": pl.passwordFile()}
+	if len(pl.nodes) > 0 {
+		first := pl.nodes[0].Number
+		kubernetes["First"], kubernetes["Last"] = first, first+len(pl.nodes)-1
+		// Ordinals follow each other: gaps in the numbers here do not exist there.
+		kubernetes["Nodes"] = consecutive(first, len(pl.nodes))
+	}
+	for _, p := range []struct {
+		name, template, comment string
+		data                    any
+	}{
+		{"prosody.cfg.lua", "prosody.cfg.lua", "--", prosody},
+		{"nginx-http.conf", "nginx-http.conf", "#", nginxPiece{Nodes: pl.nodes, Prosody: "127.0.0.1:5280", Map: true}},
+		{"nginx-locations.conf", "nginx-locations.conf", "#", nil},
+		{"jicofo.conf", "jicofo.conf", "//", map[string]any{"Settings": pl.jicofoSettings(pl.password)}},
+		{"docker/vnode.env", "vnode.env", "#", docker},
+		{"docker/docker-compose.vnode.yml", "docker-compose.vnode.yml", "#", docker},
+		{"docker/vnode-router.conf", "vnode-router.conf", "#", docker},
+		{"kubernetes/vnode.yaml", "kubernetes.yaml", "#", kubernetes},
+	} {
+		path := pl.piece(p.name)
+		if len(pl.nodes) == 0 {
+			if err := pl.plan.Remove(path, false); err != nil {
+				return err
+			}
+			continue
+		}
+		text, err := render(p.template, p.data)
+		if err != nil {
+			return err
+		}
+		if err := pl.plan.Own(path, p.comment, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func consecutive(first, n int) (all []node) {
+	for i := range n {
+		all = append(all, node{Number: first + i})
+	}
+	return all
+}

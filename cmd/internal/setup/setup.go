@@ -1,0 +1,203 @@
+package setup
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"vnode/cmd/internal/setup/files"
+)
+
+// Plan is what to change, and what is to be told.
+type Plan struct {
+	*files.Plan
+	// Notes are what an operator has to do or should know, in words.
+	Notes []string
+	// Next are the last steps.
+	Next []Step
+}
+
+// Step is a command to run when the files are in place.
+type Step struct {
+	Args []string
+	Why  string
+}
+
+func (s Step) String() string { return strings.Join(s.Args, " ") }
+
+func (pl *planner) note(format string, args ...any) {
+	pl.notes = append(pl.notes, fmt.Sprintf(format, args...))
+}
+
+// planner makes a Plan.
+type planner struct {
+	o     *Options
+	world *world
+	ports Ports
+	plan  *files.Plan
+	nodes []node
+	gone  []int // taken away
+	notes []string
+
+	password string
+}
+
+// Make looks at the machine and plans what o asks for. It writes nothing. ctx
+// bounds the programs it runs (hocon, on a copy).
+func Make(ctx context.Context, o *Options) (*Plan, error) {
+	pl := &planner{o: o, plan: files.NewPlan(o.path(), o.path("etc/vnode/backup"), o.Force)}
+	if err := pl.recall(); err != nil {
+		return nil, err
+	}
+	var err error
+	if pl.ports, err = o.ports(); err != nil {
+		return nil, err
+	}
+	if pl.world, err = o.look(); err != nil {
+		return nil, err
+	}
+	for _, part := range []func() error{
+		pl.planSecrets, pl.planNodes, pl.planUnit, pl.planProsody,
+		func() error { return pl.planJicofo(ctx) },
+		pl.planNginx, pl.planPieces, pl.remember,
+	} {
+		if err := part(); err != nil {
+			return nil, err
+		}
+	}
+	return &Plan{Plan: pl.plan, Notes: pl.notes, Next: pl.next()}, nil
+}
+
+func (pl *planner) answersFile() string { return pl.o.path("etc/vnode/setup.toml") }
+
+func (pl *planner) recall() error {
+	text, err := os.ReadFile(pl.answersFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = pl.o.recall(text)
+	}
+	if err != nil {
+		return fmt.Errorf("what an earlier run was told: %w; correct %s or remove it", err, pl.answersFile())
+	}
+	return pl.o.Validate()
+}
+
+func (pl *planner) remember() error {
+	if len(pl.nodes) == 0 {
+		return pl.plan.Remove(pl.answersFile(), false)
+	}
+	answers := pl.o.Answers
+	answers.MainDomain, answers.RoomPrefix = pl.world.mainDomain, pl.world.roomPrefix
+	text, err := toml.Marshal(answers)
+	if err != nil {
+		return err
+	}
+	return pl.plan.Own(pl.answersFile(), "#", "# What setup was told: the next run need not be told again.\n"+string(text), 0o644)
+}
+
+func (pl *planner) passwordFile() string   { return pl.o.path("etc/vnode/focus-password") }
+func (pl *planner) turnSecretFile() string { return pl.o.path("etc/vnode/turn-secret") }
+
+// planSecrets plans the files of secrets, readable by their owner alone.
+func (pl *planner) planSecrets() error {
+	o := pl.o
+	if o.RemoveAll {
+		if err := pl.plan.Remove(pl.turnSecretFile(), true); err != nil {
+			return err
+		}
+		return pl.plan.Remove(pl.passwordFile(), true)
+	}
+	from := pl.passwordFile()
+	if o.FocusPasswordFile != "" {
+		from = o.FocusPasswordFile
+	}
+	text, err := os.ReadFile(from)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && o.FocusPasswordFile == "":
+		pl.password = rand.Text()
+	case err != nil:
+		return fmt.Errorf("focus password: %w", err)
+	default:
+		pl.password = strings.TrimRight(string(text), "\r\n")
+	}
+	if pl.password == "" || strings.ContainsAny(pl.password, "\r\n") {
+		return fmt.Errorf("focus password: %s must hold one line with the password; remove it to have one made", from)
+	}
+	pl.plan.Hide(pl.password)
+	if pl.world.turnSecret != "" {
+		pl.plan.Hide(pl.world.turnSecret)
+		if err := pl.plan.Secret(pl.turnSecretFile(), pl.world.turnSecret); err != nil {
+			return err
+		}
+	}
+	return pl.plan.Secret(pl.passwordFile(), pl.password)
+}
+
+// credential is a file that systemd hands to the nodes.
+type credential struct{ Name, Flag, Path string }
+
+func (pl *planner) credentials() []credential {
+	all := []credential{{"focus-password", "focus-password-file", pl.passwordFile()}}
+	if pl.o.CertificateFile != "" {
+		all = append(all, credential{"certificate", "certificate-file", pl.o.CertificateFile},
+			credential{"key", "key-file", pl.o.KeyFile})
+	}
+	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
+		all = append(all, credential{"turn-secret", "turn-secret-file", pl.turnSecretFile()})
+	}
+	return all
+}
+
+func (pl *planner) planUnit() error {
+	path := pl.o.path("etc/systemd/system/vnode@.service")
+	if len(pl.nodes) == 0 {
+		return pl.plan.Remove(path, false)
+	}
+	text, err := render("unit", map[string]any{
+		"Etc": pl.o.path("etc/vnode"), "Binary": pl.o.Binary, "Credentials": pl.credentials(),
+	})
+	if err != nil {
+		return err
+	}
+	return pl.plan.Own(path, "#", text, 0o644)
+}
+
+func (pl *planner) next() (steps []Step) {
+	w := pl.world
+	instances := func(numbers []int) (all []string) {
+		for _, n := range numbers {
+			all = append(all, "vnode@"+string(id(n)))
+		}
+		return all
+	}
+	add := func(why string, args ...string) { steps = append(steps, Step{Args: args, Why: why}) }
+	if len(pl.gone) > 0 {
+		add("stop what was taken away", append([]string{"systemctl", "disable", "--now"}, instances(pl.gone)...)...)
+	}
+	add("tell systemd", "systemctl", "daemon-reload")
+	if len(pl.o.Nodes) > 0 {
+		add("start the nodes", append([]string{"systemctl", "enable", "--now"}, instances(pl.o.Nodes)...)...)
+	}
+	if w.mainFile != nil {
+		add("tell main; its conferences end", "systemctl", "restart", "prosody")
+	}
+	if w.jicofo != "" {
+		add("tell jicofo", "systemctl", "restart", "jicofo")
+	}
+	if w.nginx {
+		add("see whether nginx takes it", "nginx", "-t")
+		add("tell nginx", "systemctl", "reload", "nginx")
+	}
+	for _, nd := range pl.nodes {
+		add("see whether all fits", pl.o.Binary, "check", "-config", nd.Path)
+	}
+	return steps
+}

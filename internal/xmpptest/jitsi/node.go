@@ -1,0 +1,106 @@
+package jitsi
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"vnode/internal/xmpptest/process"
+)
+
+// Build makes the vnode program in dir and returns its path.
+func Build(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "vnode")
+	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "vnode/cmd/vnode").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build vnode: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// SetUp runs `vnode setup` on the installation, with the ports of main and free
+// ones for n nodes, and returns what it wrote. The test fails at once if that
+// does not work.
+func (r *Root) SetUp(t T, program string, n int, args ...string) string {
+	t.Helper()
+	first, err := FirstPorts(n)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	all := append([]string{"setup", "-prefix", r.Dir, "-nodes", fmt.Sprint(n), "-binary", program, "-main-s2s", r.S2S().String(),
+		"-first-ports", fmt.Sprintf("%d,%d,%d,%d", first[0], first[1], first[2], first[3])}, args...)
+	out, err := exec.CommandContext(t.Context(), program, all...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("vnode %s: %v\n%s", strings.Join(all, " "), err, out)
+	}
+	return string(out)
+}
+
+// RunNode starts a node as the unit that set-up has written would: with its
+// ExecStart, for the instance id, and with its credentials. It waits until the
+// node listens.
+func (r *Root) RunNode(t T, id string) *process.Process {
+	t.Helper()
+	u, err := readUnit(r.Path("etc/systemd/system/vnode@.service"))
+	if err != nil {
+		t.Fatalf("unit: %v", err)
+	}
+	credentials := t.TempDir()
+	for name, path := range u.credentials {
+		secret, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatalf("LoadCredential: %v", err)
+		}
+		if err := os.WriteFile(filepath.Join(credentials, name), secret, 0o400); err != nil {
+			t.Fatalf("LoadCredential: %v", err)
+		}
+	}
+	args := strings.Fields(u.execStart)
+	for i, a := range args {
+		args[i] = strings.NewReplacer("%i", id, "${CREDENTIALS_DIRECTORY}", credentials).Replace(a)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "CREDENTIALS_DIRECTORY=" + credentials}
+	p := process.Run(t, id, cmd)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	// The last line of what a node says of itself: it listens then.
+	if err := p.WaitLog(ctx, "s2s_whitelist"); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return p
+}
+
+// unit is what matters here of a unit of systemd.
+type unit struct {
+	execStart   string
+	credentials map[string]string // name to path
+}
+
+func readUnit(path string) (unit, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return unit{}, err
+	}
+	defer f.Close()
+	u := unit{credentials: map[string]string{}}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		key, value, _ := strings.Cut(lines.Text(), "=")
+		switch key {
+		case "ExecStart":
+			u.execStart = value
+		case "LoadCredential":
+			name, from, _ := strings.Cut(value, ":")
+			u.credentials[name] = from
+		}
+	}
+	if u.execStart == "" {
+		return unit{}, fmt.Errorf("%s has no ExecStart", path)
+	}
+	return u, nil
+}
