@@ -16,6 +16,7 @@ type command struct {
 var commands = []command{
 	{"config", "print the default configuration, or check a file", runConfig},
 	{"setup", "configure nodes, and Prosody, jicofo and nginx around them", runSetup},
+	{"check", "go and look whether everything around a node fits", runCheck},
 	{"version", "print the version and end", runVersion},
 }
 

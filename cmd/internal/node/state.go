@@ -27,36 +27,14 @@ type state struct {
 
 // openState finds and makes the state directory, readable by its owner alone.
 func openState(c *config.Config) (*state, error) {
-	dir := c.StateDir
-	if dir == "" {
-		var err error
-		if dir, err = defaultStateDir(string(c.ID)); err != nil {
-			return nil, err
-		}
+	dir, err := c.StateDirectory()
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w; choose another with -state-dir", err)
 	}
 	return &state{dir: dir}, nil
-}
-
-func defaultStateDir(node string) (string, error) {
-	// systemd names the directory it made for the unit; several separated
-	// by colons.
-	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
-		return filepath.Join(dir, node), nil
-	}
-	if os.Geteuid() == 0 {
-		return filepath.Join("/var/lib/vnode", node), nil
-	}
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "vnode", node), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("state directory: %w; name one with -state-dir", err)
-	}
-	return filepath.Join(home, ".local/state/vnode", node), nil
 }
 
 func (s *state) path(name string) string { return filepath.Join(s.dir, name) }

@@ -37,6 +37,10 @@ var templates = template.Must(template.ParseFS(files, "config/*.tmpl"))
 type Options struct {
 	// Domain of main, default meet.example.com, and of the site.
 	Domain string
+	// TURN is a STUN and TURN server by UDP that main tells of, and TURNSecret
+	// its secret. Default: a server at Domain, which nobody asks.
+	TURN       netip.AddrPort
+	TURNSecret string
 	// Site changes the site of nginx before it is written.
 	Site func(*nginx.Site)
 }
@@ -85,7 +89,10 @@ func install(dir string, o Options) (*Root, error) {
 	if o.Domain == "" {
 		o.Domain = "meet.example.com"
 	}
-	r := &Root{Dir: dir, Domain: o.Domain, FocusPassword: rand.Text(), TURNSecret: rand.Text()}
+	r := &Root{Dir: dir, Domain: o.Domain, FocusPassword: rand.Text(), TURNSecret: o.TURNSecret}
+	if r.TURNSecret == "" {
+		r.TURNSecret = rand.Text()
+	}
 	var err error
 	if r.CA, err = prosody.NewCA(); err != nil {
 		return nil, err
@@ -97,7 +104,7 @@ func install(dir string, o Options) (*Root, error) {
 		return nil, err
 	}
 	r.Web = r.web.HTTP()
-	for _, part := range []func() error{r.writeProsody, r.writeModules, r.writeJicofo, func() error { return r.writeSite(o) }} {
+	for _, part := range []func() error{func() error { return r.writeProsody(o) }, r.writeModules, r.writeJicofo, func() error { return r.writeSite(o) }} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -149,7 +156,11 @@ func (r *Root) put(to string, b []byte, mode os.FileMode) error {
 	return os.WriteFile(path, b, mode)
 }
 
-func (r *Root) writeProsody() error {
+func (r *Root) writeProsody(o Options) error {
+	turnHost, turnPort := r.Domain, uint16(3478)
+	if o.TURN.IsValid() {
+		turnHost, turnPort = o.TURN.Addr().String(), o.TURN.Port()
+	}
 	if err := r.write("prosody.cfg.lua", "etc/prosody/prosody.cfg.lua", map[string]any{
 		"Root": r.Dir, "S2S": r.ports.S2S().Port(), "C2S": r.ports.C2S().Port(), "HTTP": r.ports.HTTP().Port(),
 	}); err != nil {
@@ -157,7 +168,7 @@ func (r *Root) writeProsody() error {
 	}
 	file := r.Domain + ".cfg.lua"
 	if err := r.write("main.cfg.lua", "etc/prosody/conf.avail/"+file, map[string]any{
-		"Root": r.Dir, "Domain": r.Domain, "TURNSecret": r.TURNSecret,
+		"Root": r.Dir, "Domain": r.Domain, "TURNSecret": r.TURNSecret, "TURNHost": turnHost, "TURNPort": turnPort,
 	}); err != nil {
 		return err
 	}
@@ -243,6 +254,18 @@ func (r *Root) NewSiteCertificate(c prosody.Certificate) error {
 // does not work; at its end main is killed.
 func (r *Root) RunProsody(t T) *process.Process {
 	t.Helper()
+	return r.runProsody(t, func(ctx context.Context, p *process.Process) error { return p.WaitLog(ctx, prosody.ReadyLine) })
+}
+
+// RunProsodyWithoutVisitors is RunProsody for a main that lacks the visitors'
+// part: it waits until main listens for servers.
+func (r *Root) RunProsodyWithoutVisitors(t T) *process.Process {
+	t.Helper()
+	return r.runProsody(t, func(ctx context.Context, p *process.Process) error { return p.WaitListen(ctx, r.S2S().String()) })
+}
+
+func (r *Root) runProsody(t T, up func(context.Context, *process.Process) error) *process.Process {
+	t.Helper()
 	bin, err := prosody.Find()
 	if err != nil {
 		t.Fatalf("%v", err)
@@ -257,11 +280,14 @@ func (r *Root) RunProsody(t T) *process.Process {
 	p := process.Run(t, "prosody", cmd)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := p.WaitLog(ctx, prosody.ReadyLine); err != nil {
+	if err := up(ctx, p); err != nil {
 		t.Fatalf("%v", err)
 	}
 	return p
 }
+
+// MainWeb is main's HTTP listener.
+func (r *Root) MainWeb() netip.AddrPort { return r.ports.HTTP() }
 
 // RunNginx starts nginx with all that is in etc/nginx.
 func (r *Root) RunNginx(t T) *nginx.Server {

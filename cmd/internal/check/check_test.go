@@ -1,0 +1,238 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"vnode/cmd/internal/config"
+	"vnode/internal/xmpptest/jitsi"
+	"vnode/internal/xmpptest/turn"
+)
+
+// program is the built vnode.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "vnode-check-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	if program, err = jitsi.Build(context.Background(), dir); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// stage is an installation on which set-up was run.
+type stage struct {
+	*jitsi.Root
+	t *testing.T
+}
+
+// newStage sets up one node. edit changes the installation before anything is
+// started. Without jicofo neither set-up nor the check starts hocon, which takes
+// longer than all else.
+func newStage(t *testing.T, jicofo bool, edit func(*stage)) *stage {
+	const secret = "the TURN secret"
+	relay, err := turn.Start(secret)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, relay.Close()) })
+	s := &stage{Root: jitsi.Install(t, jitsi.Options{TURN: relay.Addr(), TURNSecret: secret}), t: t}
+	if !jicofo {
+		require.NoError(t, os.Remove(s.Path("etc/jitsi/jicofo/jicofo.conf")))
+	}
+	s.SetUp(t, program, 1)
+	if edit != nil {
+		edit(s)
+	}
+	return s
+}
+
+// replace changes a file of the installation.
+func (s *stage) replace(file, old, new string) {
+	s.t.Helper()
+	path := s.Path(file)
+	b, err := os.ReadFile(path)
+	require.NoError(s.t, err)
+	require.Contains(s.t, string(b), old, file)
+	require.NoError(s.t, os.WriteFile(path, []byte(strings.ReplaceAll(string(b), old, new)), 0o600))
+}
+
+// options are those of a check of node v1, with lines of its configuration put
+// in the place of others: key to line.
+func (s *stage) options(t *testing.T, lines map[string]string) Options {
+	t.Helper()
+	b, err := os.ReadFile(s.Path("etc/vnode/v1.toml"))
+	require.NoError(t, err)
+	var text strings.Builder
+	for line := range strings.Lines(string(b)) {
+		key, _, _ := strings.Cut(line, " = ")
+		if with, ok := lines[key]; ok {
+			line = with + "\n"
+			delete(lines, key)
+		}
+		text.WriteString(line)
+	}
+	for _, line := range lines {
+		text.WriteString(line + "\n")
+	}
+	path := filepath.Join(t.TempDir(), "v1.toml")
+	require.NoError(t, os.WriteFile(path, []byte(text.String()), 0o600))
+	flags := flag.NewFlagSet("vnode", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	cfg, err := config.Load(flags, []string{"-config", path}, func(string) (string, bool) { return "", false })
+	require.NoError(t, err)
+	return Options{Config: cfg, ConfigFile: path, Root: s.Dir, Roots: s.CA.Pool(), Dial: s.Dial, Visitors: 500, Timeout: 5 * time.Second}
+}
+
+func run(t *testing.T, o Options) *Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	var told []Finding
+	r, err := Run(ctx, o, func(f Finding) { told = append(told, f) })
+	require.NoError(t, err)
+	require.Equal(t, r.Findings, told)
+	return r
+}
+
+func text(r *Report) string {
+	var b bytes.Buffer
+	for _, f := range r.Findings {
+		f.WriteText(&b)
+	}
+	r.WriteSummary(&b)
+	return b.String()
+}
+
+// fault is something wrong, and what the check has to say of it.
+type fault struct {
+	lines  map[string]string // of the node's configuration
+	change func(*testing.T, *Options)
+	check  string // the finding's name
+	level  Level
+	file   string // part of the file named
+	fix    string // part of the line to change
+}
+
+func (f fault) look(t *testing.T, o Options) {
+	t.Helper()
+	r := run(t, o)
+	t.Log("\n" + text(r))
+	for _, found := range r.Findings {
+		if found.Check == f.check && found.Level == f.level && strings.Contains(found.Fix, f.fix) && strings.Contains(found.File, f.file) {
+			require.NotEmpty(t, found.What)
+			require.NotEmpty(t, found.Why)
+			return
+		}
+	}
+	t.Errorf("no finding %s %q with the line %q in %q", f.check, f.level, f.fix, f.file)
+}
+
+// On a fresh installation after one `vnode setup`, all fits: with the node
+// running, and before its first start, when the check takes its place and main
+// has to dial it.
+func TestAllFitsAfterSetUp(t *testing.T) {
+	s := newStage(t, true, nil)
+	s.RunProsody(t)
+	s.RunNginx(t)
+	before := run(t, s.options(t, nil))
+	require.True(t, before.OK, text(before))
+	require.Contains(t, text(before), "main answered a ping on a stream of its own")
+
+	s.RunNode(t, "v1")
+	after := s.settled(t)
+	t.Log("\n" + text(after))
+	for _, f := range after.Findings {
+		require.Equal(t, OK, f.Level, f.Check)
+		require.Empty(t, f.Fix)
+	}
+	var b bytes.Buffer
+	require.NoError(t, after.WriteJSON(&b))
+	var again Report
+	require.NoError(t, json.Unmarshal(b.Bytes(), &again))
+	require.Equal(t, *after, again)
+
+	// As a command: an address is not what the certificate is for.
+	out, err := exec.CommandContext(t.Context(), program, "check", "-json", "-config", s.Path("etc/vnode/v1.toml"), "-url", s.WebSocketURL()).Output()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 1, exit.ExitCode())
+	require.Contains(t, string(exit.Stderr), "public-certificate: error")
+	require.NoError(t, json.Unmarshal(out, &again))
+	require.False(t, again.OK)
+
+	lean := s.withoutJicofo()
+	t.Run("faults", func(t *testing.T) { testFaults(t, s, lean) })
+}
+
+// settled checks until the node's streams are up, which they are within a
+// moment after its start.
+func (s *stage) settled(t *testing.T) *Report {
+	var r *Report
+	require.Eventually(t, func() bool {
+		r = run(t, s.options(t, nil))
+		return r.OK
+	}, 20*time.Second, 50*time.Millisecond)
+	return r
+}
+
+// withoutJicofo is a root with all of the stage's but jicofo.conf.
+func (s *stage) withoutJicofo() string {
+	root := s.t.TempDir()
+	require.NoError(s.t, os.Mkdir(filepath.Join(root, "etc"), 0o755))
+	for _, name := range []string{"etc/nginx", "etc/prosody", "etc/systemd"} {
+		require.NoError(s.t, os.Symlink(s.Path(name), filepath.Join(root, name)))
+	}
+	return root
+}
+
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestFlags(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no configuration": {nil, "name the node's configuration, such as /etc/vnode/v3.toml"},
+		"argument":         {[]string{"v3"}, "name the configuration with -config"},
+		"visitors":         {[]string{"-config", "x", "-visitors", "0"}, "-visitors: 0 is not between"},
+		"timeout":          {[]string{"-config", "x", "-timeout", "1ms"}, "-timeout: 1ms is less than 1s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flags := flag.NewFlagSet("check", flag.ContinueOnError)
+			flags.SetOutput(io.Discard)
+			_, err := ParseFlags(flags, tc.args)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+	_, err := Run(t.Context(), Options{}, nil)
+	require.ErrorContains(t, err, "no configuration")
+}
