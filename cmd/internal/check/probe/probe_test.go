@@ -48,7 +48,9 @@ func TestSTUNOfOthers(t *testing.T) {
 
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
-	require.Error(t, TURNServer{Address: web.Listener.Addr().String(), TCP: true}.Bind(bounded(t)))
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.Error(t, TURNServer{Address: web.Listener.Addr().String(), TCP: true}.Bind(ctx))
 }
 
 // main plays main's side of a stream by a script: what it waits for, and what
@@ -115,7 +117,7 @@ func TestStreamErrorsAreToldApart(t *testing.T) {
 				require.Equal(t, []string{"EXTERNAL"}, e.Offered)
 			}},
 		"taken":    {[][2]string{{"<stream:stream", external}, {"Y29u", `<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>`}, {"<stream:stream", header + `<stream:features><bidi xmlns='urn:xmpp:features:bidi'/></stream:features>`}}, func(t *testing.T, err error) { require.NoError(t, err) }},
-		"not XMPP": {[][2]string{{"<stream:stream", "HTTP/1.1 400 Bad Request\r\n\r\n"}}, func(t *testing.T, err error) { require.Error(t, err) }},
+		"not XMPP": {[][2]string{{"<stream:stream", "HTTP/1.1 400 Bad Request\r\n\r\n<html></html>"}}, func(t *testing.T, err error) { require.Error(t, err) }},
 		"closed":   {[][2]string{{"<stream:stream", header + `</stream:stream>`}}, func(t *testing.T, err error) { require.ErrorContains(t, err, "closed") }},
 	} {
 		t.Run(name, func(t *testing.T) {
