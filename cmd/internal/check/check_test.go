@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -235,4 +238,45 @@ func TestFlags(t *testing.T) {
 	}
 	_, err := Run(t.Context(), Options{}, nil)
 	require.ErrorContains(t, err, "no configuration")
+}
+
+// A node that wants a token refuses a visitor without one. That is as it should
+// be, and shows that the visitor got there.
+func TestTokensAreWanted(t *testing.T) {
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"xmpp"}})
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		for _, answer := range []string{
+			"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' from='v1.meet.jitsi' version='1.0'/>",
+			"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-allowed/></failure>",
+		} {
+			if _, _, err := conn.Read(r.Context()); err != nil {
+				return
+			}
+			frames := []string{answer}
+			if strings.HasPrefix(answer, "<open") {
+				frames = append(frames, "<stream:features xmlns:stream='http://etherx.jabber.org/streams'/>")
+			}
+			for _, f := range frames {
+				if conn.Write(r.Context(), websocket.MessageText, []byte(f)) != nil {
+					return
+				}
+			}
+		}
+	}))
+	defer node.Close()
+	look := func(change func(*config.Config)) Finding {
+		cfg := &config.Config{ID: "v1", MainDomain: "meet.example.com", HTTP: []string{"127.0.0.1:1"}, Admin: "off"}
+		change(cfg)
+		c := newChecker(Options{Config: cfg, URL: "ws://" + node.Listener.Addr().String() + "/xmpp-websocket", Root: t.TempDir()})
+		found := c.lookWebSocket(t.Context())
+		return found[len(found)-1]
+	}
+	require.Equal(t, OK, look(func(c *config.Config) { c.TokenKeysURL = "https://keys.example" }).Level)
+	refused := look(func(*config.Config) {})
+	require.Equal(t, Fail, refused.Level)
+	require.Contains(t, refused.What, "a visitor may not log in: not-allowed")
 }

@@ -113,6 +113,11 @@ func takenPort(t *testing.T, o *Options) {
 	o.Config.HTTP = []string{ln.Addr().String()}
 }
 
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
+}
+
 // notRunning makes the admin address one where nothing is.
 const notRunning = `admin = "127.0.0.1:1"`
 
@@ -202,6 +207,11 @@ func testFaults(t *testing.T, s *stage, root string) {
 			check: "limits", level: Warn, file: "vnode@.service", fix: "LimitNOFILE="},
 		"few connections": {lines: line("max-connections", "100"),
 			check: "limits", level: Warn, file: "v1.toml", fix: "max-connections = 1024"},
+		"few visitors": {lines: line("max-visitors", "100"),
+			check: "limits", level: Warn, file: "v1.toml", fix: "max-visitors = 1024"},
+		"a proxy elsewhere": {lines: map[string]string{"max-connections-per-address": "max-connections-per-address = 100"},
+			change: func(_ *testing.T, o *Options) { o.Config.HTTP = []string{":" + port(o.Config.HTTP[0])} },
+			check:  "limits", level: Warn, file: "v1.toml", fix: "max-connections-per-address = 1024"},
 		"few connections of nginx": {change: func(_ *testing.T, o *Options) { o.Visitors = 600 },
 			check: "nginx", level: Warn, file: "nginx.conf", fix: "worker_connections 2048;"},
 		"short queue": {change: proc(map[string]string{"net/core/somaxconn": "128"}),

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vnode/cmd/internal/config"
 )
 
 // What a visitor costs, roughly and rather too much than too little.
@@ -45,8 +48,17 @@ func (c *checker) lookLimits(ctx context.Context) []Finding {
 		warn(fmt.Sprintf("the node may open %d files", have), "Each visitor is one; beyond that connections are refused.",
 			"/etc/systemd/system/vnode@.service", fmt.Sprintf("LimitNOFILE=%d, then systemctl daemon-reload and restart the node", roundUp(want)))
 	}
-	if c.Visitors > c.cfg.MaxConnections {
-		warn(fmt.Sprintf("max-connections is %d", c.cfg.MaxConnections), "The node refuses more.", c.files.config, fmt.Sprintf("max-connections = %d", roundUp(want)))
+	for _, l := range []struct {
+		key  string
+		have int
+	}{{"max-connections", c.cfg.MaxConnections}, {"max-visitors", c.cfg.MaxVisitors}, {"max-visitors-per-room", c.cfg.MaxVisitorsPerRoom}} {
+		if c.Visitors > l.have {
+			warn(fmt.Sprintf("%s is %d", l.key, l.have), "The node refuses more.", c.files.config, fmt.Sprintf("%s = %d", l.key, roundUp(want)))
+		}
+	}
+	if c.proxyElsewhere() && c.Visitors > c.cfg.MaxPerAddress {
+		warn(fmt.Sprintf("max-connections-per-address is %d", c.cfg.MaxPerAddress), "A proxy on another machine is one address for all visitors.", c.files.config,
+			fmt.Sprintf("max-connections-per-address = %d; or trusted-proxies = [\"ADDRESS-OF-NGINX\"] and an X-Forwarded-For in its location of xmpp-websocket", roundUp(want)))
 	}
 	set := func(name, value, because string, have int) {
 		warn(fmt.Sprintf("%s is %d", name, have), because, sysctl, fmt.Sprintf("%s = %s, then sysctl --system", name, value))
@@ -74,6 +86,23 @@ func (c *checker) lookLimits(ctx context.Context) []Finding {
 		set("fs.file-max", strconv.Itoa(roundUp(3*want)), "It is the limit of the whole machine.", n)
 	}
 	return all(bad, fmt.Sprintf("files, ports, queues and memory do for %d visitors", c.Visitors))
+}
+
+// proxyElsewhere reports whether visitors come through a proxy on another machine
+// that is not believed to say who they are. One on this machine is not counted.
+func (c *checker) proxyElsewhere() bool {
+	if len(c.cfg.TrustedProxies) > 0 {
+		return false
+	}
+	for _, address := range c.cfg.HTTP {
+		if network, address := config.Network(address); network == "tcp" {
+			host, _, err := net.SplitHostPort(address)
+			if a := net.ParseIP(host); err == nil && (a == nil || !a.IsLoopback()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // roundUp is the next power of two.

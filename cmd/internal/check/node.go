@@ -97,7 +97,7 @@ func (c *checker) listeners() (all []listener) {
 	for _, l := range []struct {
 		key  string
 		list []string
-	}{{"s2s", c.cfg.S2S}, {"c2s", c.cfg.C2S}, {"http", c.cfg.HTTP}} {
+	}{{"s2s", c.cfg.S2S}, {"c2s", c.cfg.C2S}, {"http", c.cfg.HTTP}, {"https", c.cfg.HTTPS}} {
 		for _, a := range l.list {
 			all = append(all, listener{l.key, a})
 		}
@@ -199,12 +199,16 @@ func (c *checker) lookSecrets(context.Context) []Finding {
 	}
 	look("focus-password-file", c.cfg.FocusPasswordFile, "put the password that jicofo.conf has for this node on its first line")
 	look("turn-secret-file", c.cfg.TURNSecretFile, "put the TURN servers' secret (coturn: static-auth-secret) on its first line")
+	look("admin-token-file", c.cfg.AdminTokenFile, "put the token that is to be needed for /admin/drain on its first line")
 	look("key-file", c.cfg.KeyFile, "name the key of certificate-file: key-file = \"…\"")
 	return all(bad, "the files of secrets are there, for their owner alone")
 }
 
 // focusPassword is the one jicofo has to use; "" when it cannot be read.
 func (c *checker) focusPassword() (password, path string) {
+	if c.cfg.FocusPassword != "" {
+		return c.cfg.FocusPassword, "the environment"
+	}
 	path = c.cfg.FocusPasswordFile
 	if path == "" {
 		dir, err := c.cfg.StateDirectory()

@@ -26,6 +26,9 @@ func (c *checker) lookTURN(ctx context.Context) []Finding {
 	// That it cannot be read is told by lookSecrets.
 	text, _ := os.ReadFile(c.cfg.TURNSecretFile)
 	secret := strings.TrimRight(string(text), "\r\n")
+	if c.cfg.TURNSecret != "" {
+		secret = c.cfg.TURNSecret // of the environment
+	}
 	var bad []Finding
 	if secret == "" && c.cfg.TURNSecretFile == "" && wantsSecret(services) {
 		bad = append(bad, Finding{Level: Warn, What: "there are TURN servers, but no secret for them", Why: "Visitors get no credentials and no relay.", File: c.files.config,

@@ -41,7 +41,15 @@ func (c *checker) lookWebSocket(ctx context.Context) []Finding {
 	if err == nil {
 		return append(found, ok(fmt.Sprintf("a visitor gets through %s to %s and can log in", u, a.From)))
 	}
+	if a.From == c.cfg.Host() && a.Error == "" && c.wantsTokens() {
+		return append(found, ok(fmt.Sprintf("a visitor gets through %s to %s, which wants a token", u, a.From)))
+	}
 	return append(found, c.noVisit(u, a, err))
+}
+
+// wantsTokens reports whether a visitor without a token may not log in.
+func (c *checker) wantsTokens() bool {
+	return !c.cfg.TokenOptional && (c.cfg.TokenKeyFile != "" || c.cfg.TokenKeysURL != "" || c.cfg.TokenKeyServer != "")
 }
 
 // maxSkew is how far clocks may differ: certificates and tokens of a minute's

@@ -130,6 +130,7 @@ func (pl *planner) configure(n int) error {
 		"Admin": at("127.0.0.1", ports.Admin), "PasswordFile": pl.passwordFile(),
 		"CertificateFile": o.CertificateFile, "KeyFile": o.KeyFile,
 		"TURNServices": pl.world.turnServices, "TURNSecretFile": "",
+		"Remote": !o.onLoopback(),
 	}
 	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
 		data["TURNSecretFile"] = pl.turnSecretFile()
