@@ -105,10 +105,29 @@ func (h *hocon) otherVisitors(gone []int) bool {
 	return false
 }
 
+// grouped puts settings below an object that does not exist yet into one: each
+// run of the tool takes long.
+func (h *hocon) grouped(wanted []setting) (all []setting) {
+	for _, s := range wanted {
+		at := strings.LastIndexByte(s.Path, '.')
+		parent, field := s.Path[:at], setting{s.Path[at+1:], s.value}
+		last := len(all) - 1
+		switch {
+		case h.value(parent) != nil:
+			all = append(all, s)
+		case last >= 0 && all[last].Path == parent:
+			all[last].value = append(all[last].value.([]setting), field)
+		default:
+			all = append(all, setting{parent, []setting{field}})
+		}
+	}
+	return all
+}
+
 // apply sets what is not so yet, for setting the same again may move it by a
 // space, and returns the new text.
 func (h *hocon) apply(wanted []setting, password string) ([]byte, error) {
-	for _, s := range wanted {
+	for _, s := range h.grouped(wanted) {
 		if sameValue(s.value, h.value(s.Path)) {
 			continue
 		}

@@ -33,17 +33,21 @@ func (s setting) Value() string {
 	return b.String() + "  }"
 }
 
-// hoconValue is a value on one line.
+// hoconValue is a value on one line, objects in it on one each.
 func hoconValue(v any) string {
 	switch v := v.(type) {
 	case string:
 		return hoconString(v)
 	case []setting:
 		fields := make([]string, len(v))
+		sep, end := ", ", " "
 		for i, f := range v {
 			fields[i] = f.Path + " = " + hoconValue(f.value)
+			if _, nested := f.value.([]setting); nested {
+				sep, end = "\n", "\n"
+			}
 		}
-		return "{ " + strings.Join(fields, ", ") + " }"
+		return "{" + end + strings.Join(fields, sep) + end + "}"
 	}
 	return fmt.Sprint(v)
 }

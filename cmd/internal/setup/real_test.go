@@ -142,6 +142,7 @@ func TestFromInstallationToVisitor(t *testing.T) {
 func TestPiecesByHand(t *testing.T) {
 	s := &stage{Root: jitsi.Install(t, jitsi.Options{}), t: t}
 	s.ctx = t.Context()
+	withoutJicofo(t, s.Root)
 	s.SetUp(t, program, 2)
 	piece := func(name string) string { return s.Path("etc/vnode/pieces", name) }
 	bare := t.TempDir()

@@ -156,8 +156,10 @@ func (pl *planner) credentials() []credential {
 	return all
 }
 
+func (pl *planner) unitPath() string { return pl.o.path("etc/systemd/system/vnode@.service") }
+
 func (pl *planner) planUnit() error {
-	path := pl.o.path("etc/systemd/system/vnode@.service")
+	path := pl.unitPath()
 	if len(pl.nodes) == 0 {
 		return pl.plan.Remove(path, false)
 	}
@@ -180,7 +182,7 @@ func (pl *planner) next() (steps []Step) {
 	}
 	add := func(why string, args ...string) { steps = append(steps, Step{Args: args, Why: why}) }
 	if len(pl.gone) > 0 {
-		add("stop what was taken away", append([]string{"systemctl", "disable", "--now"}, instances(pl.gone)...)...)
+		add("stop what was taken away", append([]string{"systemctl", "stop"}, instances(pl.gone)...)...)
 	}
 	add("tell systemd", "systemctl", "daemon-reload")
 	if len(pl.o.Nodes) > 0 {

@@ -75,6 +75,11 @@ func read(t *testing.T, elem ...string) string {
 	return string(b)
 }
 
+// withoutJicofo saves the time that hocon takes.
+func withoutJicofo(t *testing.T, root *jitsi.Root) {
+	require.NoError(t, os.Remove(root.Path("etc/jitsi/jicofo/jicofo.conf")))
+}
+
 // withoutHocon makes PATH lead nowhere.
 func withoutHocon(t *testing.T) { t.Setenv("PATH", t.TempDir()) }
 
@@ -129,8 +134,12 @@ func TestRemoveLeavesNoTrace(t *testing.T) {
 	withoutHocon(t)
 	before := tree(t, root.Dir)
 	mustRun(t, root.Dir, "-nodes", "3")
+	// What systemctl enable would have made.
+	enabled := root.Path("etc/systemd/system/multi-user.target.wants/vnode@v3.service")
+	require.NoError(t, os.MkdirAll(filepath.Dir(enabled), 0o755))
+	require.NoError(t, os.Symlink(root.Path("etc/systemd/system/vnode@.service"), enabled))
 	out := mustRun(t, root.Dir, "-remove", "2,3")
-	require.Contains(t, out, "systemctl disable --now vnode@v2 vnode@v3")
+	require.Contains(t, out, "systemctl stop vnode@v2 vnode@v3")
 	for name, text := range tree(t, root.Dir) {
 		if !strings.HasPrefix(name, "etc/vnode/backup/") {
 			require.NotContains(t, text, "v3.meet.jitsi", name)
@@ -234,6 +243,7 @@ func TestWhatWasChangedByHandCounts(t *testing.T) {
 // nor overwritten: only what is missing is added.
 func TestAddsOnlyWhatIsMissing(t *testing.T) {
 	root := jitsi.Install(t, jitsi.Options{})
+	withoutJicofo(t, root)
 	edit := func(name, old, new string) {
 		text := read(t, root.Dir, name)
 		require.Contains(t, text, old)
@@ -292,6 +302,7 @@ func luac(t *testing.T, text string) {
 // A site from before visitors gets the upstreams and the map, and its operator
 // the locations to put in.
 func TestSiteWithoutMap(t *testing.T) {
+	withoutHocon(t)
 	root := jitsi.Install(t, jitsi.Options{Site: func(s *nginx.Site) { s.NoMap = true }})
 	out := mustRun(t, root.Dir, "-nodes", "2")
 	require.Contains(t, out, "do not ask $prosody_node: replace them by those in "+root.Path("etc/vnode/pieces/nginx-locations.conf"))
@@ -301,6 +312,7 @@ func TestSiteWithoutMap(t *testing.T) {
 
 func TestUnit(t *testing.T) {
 	root := jitsi.Install(t, jitsi.Options{})
+	withoutJicofo(t, root)
 	mustRun(t, root.Dir, "-nodes", "1", "-binary", program)
 	unit := read(t, root.Dir, "etc/systemd/system/vnode@.service")
 	for _, want := range []string{
