@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -282,6 +283,19 @@ func (p *peer) expect(want ...string) {
 	for _, w := range want {
 		require.Equal(p.t, w, p.read())
 	}
+}
+
+// expectAround expects elements in this order, and another one anywhere around
+// them: the writer may look before or behind what else becomes ready with it.
+func (p *peer) expectAround(anywhere string, want ...string) {
+	p.t.Helper()
+	var got []string
+	for range len(want) + 1 {
+		got = append(got, p.read())
+	}
+	at := slices.Index(got, anywhere)
+	require.GreaterOrEqual(p.t, at, 0, "%q", got)
+	require.Equal(p.t, want, slices.Delete(got, at, at+1))
 }
 
 // tlsClient and tlsServer encrypt the connection.

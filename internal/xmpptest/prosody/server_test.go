@@ -236,7 +236,6 @@ func TestServerDiesWithItsParent(t *testing.T) {
 	require.NoError(t, parent.Process.Kill())
 	require.Error(t, parent.Wait())
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
-	_, err = conn.Read(make([]byte, 1))
+	_, err = io.Copy(io.Discard, conn) // it may say goodbye
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server still holds the connection")
-	require.Error(t, err)
 }
