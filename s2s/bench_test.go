@@ -160,7 +160,7 @@ func BenchmarkSend(b *testing.B) {
 		client, server := loopback(b)
 		st := readyStream(s, server, server)
 		st.bidi = true
-		st.prove(domainPair{local: rooms, remote: mainRooms})
+		st.prove(domainPair{local: rooms, remote: mainRooms}, nil)
 		if acknowledged {
 			require.NoError(b, st.enable())
 		}

@@ -139,10 +139,10 @@ func (st *stream) claimMore(d domainPair, key string) error {
 		if valid {
 			st.log.Info("stream carries one more pair", "pair", d.String(), "method", "dialback")
 		}
-		if err := st.answerVerified(d, valid, err); err != nil {
+		if valid {
+			st.prove(d, dialbackResult(d, "valid"))
+		} else if err := st.answerVerified(d, false, err); err != nil {
 			st.end(endingOf(err, "write"))
-		} else if valid {
-			st.prove(d)
 		}
 		st.mu.Lock()
 		st.checking--
@@ -151,14 +151,19 @@ func (st *stream) claimMore(d domainPair, key string) error {
 	return nil
 }
 
+// dialbackResult answers a claim.
+func dialbackResult(d domainPair, kind string) []byte {
+	return dialbackElement{name: "result", from: d.local, to: d.remote, kind: kind}.append(nil, "")
+}
+
 // answerVerified tells the peer the outcome of a check.
 func (st *stream) answerVerified(d domainPair, valid bool, err error) error {
 	var e *ending
 	switch {
 	case valid:
-		return st.send(dialbackElement{name: "result", from: d.local, to: d.remote, kind: "valid"}.append(nil, ""))
+		return st.send(dialbackResult(d, "valid"))
 	case err == nil:
-		return st.send(dialbackElement{name: "result", from: d.local, to: d.remote, kind: "invalid"}.append(nil, ""))
+		return st.send(dialbackResult(d, "invalid"))
 	case errors.As(err, &e) && e.gone():
 		return st.answerClaim(d, &wire.ErrRemoteNotFound)
 	}

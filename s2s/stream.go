@@ -197,6 +197,11 @@ func (st *stream) send(p []byte) error {
 		return err
 	}
 	defer st.mu.Unlock()
+	return st.sendReady(p)
+}
+
+// sendReady is send on a ready stream. st.mu is held.
+func (st *stream) sendReady(p []byte) error {
 	if len(st.control)+len(p) > maxControl {
 		return refuse(BadProtocol, wire.PolicyViolation, "too many requests unread answers wait for")
 	}
@@ -236,30 +241,31 @@ func (st *stream) becomeReady() {
 	st.srv.m.streams[st.dir][ready].Inc()
 	st.learnWhatArrives()
 	go st.writeLoop()
-	st.prove(st.domainPair)
+	st.prove(st.domainPair, nil)
 	st.srv.reachable(st.remote)
 }
 
 // prove lets stanzas of d in, out, or both: in when the peer proved to be
 // d.remote on a stream it may use in that direction, out when it is ours to
-// use.
-func (st *stream) prove(d domainPair) {
+// use. The answer tells the peer so, unless it is nil: before our first stanza
+// of d, and not before the peer's first would be let in.
+func (st *stream) prove(d domainPair, answer []byte) {
 	p := st.srv.pair(d)
 	if p == nil {
 		return
 	}
 	st.srv.linked(d.remote, 1)
-	if !st.carry(p, d) {
+	if !st.carry(p, d, answer) {
 		st.srv.linked(d.remote, -1)
 	}
 }
 
 // carry reports false when there is nothing to be done any more.
-func (st *stream) carry(p *pair, d domainPair) bool {
+func (st *stream) carry(p *pair, d domainPair, answer []byte) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	old := *st.proved.Load()
-	if st.ended != nil || slices.Contains(old, d) {
+	if st.ended != nil || st.sendReady(answer) != nil || slices.Contains(old, d) {
 		return false
 	}
 	st.linked = append(st.linked, d.remote)
