@@ -460,6 +460,7 @@ func TestCloseIsBounded(t *testing.T) {
 		w := newWorld(t, nil, nil)
 		p := w.connect(fromMain, mainCert)
 		p.authenticated(mainHost, rooms, bidi)
+		synctest.Wait() // it is ready
 		began := time.Now()
 		require.NoError(t, w.Close(context.Background()))
 		require.Equal(t, 5*time.Second, time.Since(began))
