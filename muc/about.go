@@ -25,6 +25,7 @@ type about struct {
 	id     string // of the earlier message
 	reason string // of a moderation
 	by     string // who moderated, as the room on main says
+	many   bool   // it would change more lines than one
 }
 
 type aboutKind uint8
@@ -59,6 +60,9 @@ func (a *about) is(k aboutKind, id string) {
 	if id == "" {
 		return
 	}
+	if k != aboutReaction && a.kind > aboutNothing && a.kind != aboutReaction && a.id != id {
+		a.many = true
+	}
 	severity := [...]int{aboutNothing: 0, aboutReaction: 1, aboutCorrection: 2, aboutRetraction: 3, aboutModeration: 4}
 	if severity[k] > severity[a.kind] {
 		a.kind, a.id = k, id
@@ -89,8 +93,11 @@ type speaking struct {
 // mayEdit decides about a visitor's message about an earlier one. Main has not
 // seen it yet. What is not in the history is main's to judge.
 func (r *room) mayEdit(o *occupant, a *about) (wire.StanzaError, bool) {
-	if a.kind == aboutModeration {
+	switch {
+	case a.kind == aboutModeration:
 		return errModerators, false
+	case a.many: // which of them a client heeds is its own affair
+		return wire.ErrBadRequest, false
 	}
 	if a.kind != aboutCorrection && a.kind != aboutRetraction || r.history.Find(a.id, nil) == nil {
 		return wire.StanzaError{}, true

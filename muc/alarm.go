@@ -34,6 +34,10 @@ func (r *room) timeout(now time.Time, a alarm, turn uint64) {
 	r.armed[a] = false
 	switch a {
 	case alarmEmpty:
+		if r.queue.joins() > 0 { // behind others, or behind leaves the focus is told of first
+			r.arm(alarmEmpty, r.cfg.EmptyTimeout)
+			return
+		}
 		r.end(endEmpty, "")
 	case alarmMain:
 		r.end(endMainLost, "")

@@ -206,6 +206,8 @@ func people(name string) string {
 	switch {
 	case name == "focus":
 		return "focus@auth.meet.jitsi/focus"
+	case name == "focus3":
+		return "focus@auth.meet.jitsi/check"
 	case name == "focus2":
 		return "focus@auth.meet.jitsi/other"
 	case scan(name, "vis%d", &n):

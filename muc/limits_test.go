@@ -134,7 +134,13 @@ func TestLostRoomsAreBounded(t *testing.T) {
 	locals, rooms := l.take(focus, now)
 	require.Len(t, locals, maxLost)
 	require.Equal(t, now.Add(10), rooms[0].ended, "the oldest made room; the rest in order")
-	require.Empty(t, l)
+	locals, _ = l.take(focus, now)
+	require.Empty(t, locals, "they were told")
+	l.closed(focus, now.Add(unheard))
+	require.Len(t, l, maxLost, "and not heard")
+	l.take(focus, now.Add(unheard))
+	l.closed(focus, now.Add(3*unheard))
+	require.Empty(t, l, "which they were after so long")
 	l.add("x", lostRoom{focus: wire.JID{Local: "other"}, ended: now})
 	locals, _ = l.take(focus, now.Add(math.MaxInt32))
 	require.Empty(t, locals)
@@ -152,6 +158,42 @@ func TestFocusThatWasQuickerIsTold(t *testing.T) {
 		p.svc.SessionOpened(p.client("focus2"))
 		require.Empty(t, p.got("focus2"))
 		close(stuck.release)
+		require.Contains(t, p.got("focus2"), "<destroy>")
+	})
+}
+
+// Somebody else who logs in as the focus for a moment, as a check does, takes
+// nothing away from jicofo: neither what it was told instead, nor its place.
+func TestAnotherSessionOfTheFocusTakesNothingAway(t *testing.T) {
+	inBubble(t, testConfig(), func(t *testing.T, p *player) {
+		p.setup([]string{"main1"})
+		p.svc.SessionOpened(p.client("focus"))
+		p.svc.SessionClosed(p.client("focus"))
+		p.settle()
+		p.svc.SessionOpened(p.client("focus3"))
+		require.Contains(t, p.got("focus3"), "<destroy>")
+		p.svc.SessionClosed(p.client("focus3"))
+		p.svc.SessionOpened(p.client("focus2"))
+		require.Contains(t, p.got("focus2"), "<destroy>", "which has not heard it yet")
+
+		p.joinAs("focus2", "focus")
+		p.drain()
+		p.svc.SessionOpened(p.client("focus3"))
+		p.svc.SessionClosed(p.client("focus3"))
+		require.Empty(t, p.got("focus2"), "the room is there again")
+	})
+}
+
+// A session that is dead and not gone yet was sent the end of a room. The one
+// that took its place is told when the first is gone.
+func TestWhatADeadSessionOfTheFocusWasSentIsToldAgain(t *testing.T) {
+	inBubble(t, testConfig(), func(t *testing.T, p *player) {
+		p.svc.SessionOpened(p.client("focus"))
+		p.setup([]string{"main1"})
+		require.NoError(t, p.svc.End(t.Context(), "room", ""))
+		p.svc.SessionOpened(p.client("focus2"))
+		p.drain()
+		p.svc.SessionClosed(p.client("focus"))
 		require.Contains(t, p.got("focus2"), "<destroy>")
 	})
 }

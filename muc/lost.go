@@ -21,7 +21,8 @@ type lostRoom struct {
 	nick   string
 	ended  time.Time
 	reason string
-	told   bool // its session was there to be sent the end
+	told   bool      // a session of its was there to be sent the end
+	at     time.Time // when
 }
 
 const (
@@ -45,13 +46,14 @@ func (l lostRooms) add(local string, room lostRoom) {
 	l[local] = room
 }
 
-// closed takes notice that the focus lost its session.
+// closed takes notice that the focus lost a session: what it was sent last may
+// have been lost with it.
 func (l lostRooms) closed(focus wire.JID, now time.Time) {
 	for local, room := range l {
 		if room.focus != focus || !room.told {
 			continue
 		}
-		if now.Sub(room.ended) > unheard {
+		if now.Sub(room.at) > unheard {
 			delete(l, local)
 			continue
 		}
@@ -60,7 +62,8 @@ func (l lostRooms) closed(focus wire.JID, now time.Time) {
 	}
 }
 
-// take returns what the focus is to be told of, oldest first, and forgets it.
+// take returns what the focus is to be told of, oldest first. It counts as told,
+// until that session is lost soon after.
 func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms []lostRoom) {
 	for local, room := range l {
 		switch {
@@ -74,8 +77,10 @@ func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms [
 		return cmp.Or(l[a].ended.Compare(l[b].ended), cmp.Compare(a, b))
 	})
 	for _, local := range locals {
-		rooms = append(rooms, l[local])
-		delete(l, local)
+		room := l[local]
+		rooms = append(rooms, room)
+		room.told, room.at = true, now
+		l[local] = room
 	}
 	return locals, rooms
 }
@@ -90,28 +95,30 @@ func (s *Service) noteLost(b *box, left []event) {
 	if r.lastFocus == nil || r.ended == endFocusLeft || r.ended == endDestroyed || r.ended == endShutdown || slices.ContainsFunc(left, rejoins) {
 		return
 	}
+	now := time.Now()
 	room := lostRoom{
 		focus: r.lastFocus.jid.Bare(), nick: r.lastFocus.nick, reason: r.ended.text(),
-		ended: time.Now(), told: r.ended != endFocusLost,
+		ended: now, told: r.ended != endFocusLost, at: now,
 	}
-	if again := s.remember(b.local, room); again != nil {
+	for _, again := range s.remember(b.local, room) {
 		reply(again, destroyed(s.domains.Public(b.local), room, again.JID()))
 	}
 }
 
-// remember keeps a lost room, or returns the session of its focus that is to be
-// told now.
-func (s *Service) remember(local string, room lostRoom) Session {
+// remember keeps a lost room, and returns the sessions of its focus that are to
+// be told now.
+func (s *Service) remember(local string, room lostRoom) (again []Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rooms[local] != nil {
 		return nil
 	}
-	if again := s.focuses[room.focus]; again != nil && !room.told {
-		return again
+	if !room.told {
+		again = slices.Clone(s.focuses[room.focus])
+		room.told = len(again) > 0
 	}
 	s.lost.add(local, room)
-	return nil
+	return again
 }
 
 // SessionOpened takes notice of a new local session, before its first stanza.
@@ -121,13 +128,41 @@ func (s *Service) SessionOpened(session Session) {
 	if !session.Admin() {
 		return
 	}
-	jid := session.JID()
+	bare := session.JID().Bare()
 	s.mu.Lock()
-	s.focuses[jid.Bare()] = session
-	locals, rooms := s.lost.take(jid.Bare(), time.Now())
+	s.focuses[bare] = append(s.focuses[bare], session)
+	locals, rooms := s.lost.take(bare, time.Now())
 	s.mu.Unlock()
-	for i, local := range locals {
-		reply(session, destroyed(s.domains.Public(local), rooms[i], jid))
+	s.tellLost(locals, rooms, []Session{session})
+}
+
+// focusClosed takes a session out of those of the focus, with mu held, and
+// returns what the others are to be told: what this one may not have heard. The
+// focus may have logged in again before it was gone, or somebody beside it.
+func (s *Service) focusClosed(session Session) (locals []string, rooms []lostRoom, others []Session) {
+	bare := session.JID().Bare()
+	i := slices.Index(s.focuses[bare], session)
+	if i < 0 {
+		return nil, nil, nil
+	}
+	others = slices.Concat(s.focuses[bare][:i], s.focuses[bare][i+1:])
+	s.focuses[bare] = others
+	now := time.Now()
+	s.lost.closed(bare, now)
+	if len(others) == 0 {
+		delete(s.focuses, bare)
+		return nil, nil, nil
+	}
+	locals, rooms = s.lost.take(bare, now)
+	return locals, rooms, others
+}
+
+// tellLost tells sessions of the focus of lost rooms.
+func (s *Service) tellLost(locals []string, rooms []lostRoom, to []Session) {
+	for _, session := range to {
+		for i, local := range locals {
+			reply(session, destroyed(s.domains.Public(local), rooms[i], session.JID()))
+		}
 	}
 }
 

@@ -43,9 +43,9 @@ type Service struct {
 	joined  map[Session][]*box   // where each session has sent a join, the latest last; it stays, empty, until the session closes
 	present map[wire.JID]Session // those in joined, by address
 	closed  bool
-	drains  bool                 // no new rooms, see Drain
-	change  uint64               // of the streams to main, the latest
-	focuses map[wire.JID]Session // open sessions of the focus, by bare address
+	drains  bool                   // no new rooms, see Drain
+	change  uint64                 // of the streams to main, the latest
+	focuses map[wire.JID][]Session // open sessions of the focus, the latest last, by bare address
 	lost    lostRooms
 }
 
@@ -55,7 +55,7 @@ func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.
 	s := &Service{
 		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
 		rooms: make(map[string]*box), joined: make(map[Session][]*box), present: make(map[wire.JID]Session),
-		focuses: make(map[wire.JID]Session), lost: make(lostRooms),
+		focuses: make(map[wire.JID][]Session), lost: make(lostRooms),
 	}
 	s.limits.Store(&cfg.Limits)
 	return s
@@ -272,10 +272,7 @@ func (s *Service) SessionClosed(from Session) {
 	s.mu.Lock()
 	boxes := s.joined[from]
 	delete(s.joined, from)
-	if bare := from.JID().Bare(); s.focuses[bare] == from {
-		delete(s.focuses, bare)
-		s.lost.closed(bare, time.Now())
-	}
+	locals, rooms, others := s.focusClosed(from)
 	if s.present[from.JID()] == from {
 		delete(s.present, from.JID())
 	}
@@ -283,6 +280,7 @@ func (s *Service) SessionClosed(from Session) {
 		delete(b.sessions, from)
 	}
 	s.mu.Unlock()
+	s.tellLost(locals, rooms, others)
 	for _, b := range boxes {
 		b.mail.put(event{kind: evClosed, session: from})
 	}

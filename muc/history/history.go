@@ -157,7 +157,7 @@ func (h *Log[P]) React(l *Line[P], r Line[P]) {
 		l.reactions = slices.Delete(l.reactions, i, i+1)
 	}
 	if i := slices.IndexFunc(l.reactions, func(x Line[P]) bool {
-		return r.Speaker != "" && x.Speaker == r.Speaker || r.ID != "" && x.ID == r.ID
+		return r.Speaker != "" && x.Speaker == r.Speaker || r.ID != "" && x.ID == r.ID && (x.Speaker == "" || r.Speaker == "")
 	}); i >= 0 {
 		drop(i)
 	}

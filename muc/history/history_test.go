@@ -177,3 +177,14 @@ func TestFindTellsSpeakersApart(t *testing.T) {
 	require.Equal(t, "1", h.Find("1", func(l *Line[string]) bool { return l.Speaker == "x" }).Packet)
 	require.Nil(t, h.Find("1", func(l *Line[string]) bool { return l.Speaker == "z" }))
 }
+
+// Ids are the clients': one who takes another's does not silence it.
+func TestAReactionUnderAnothersIDLeavesThatAlone(t *testing.T) {
+	h := New[string](2, 1000)
+	h.Add(line(1, 10))
+	h.React(h.Find("1", nil), Line[string]{Packet: "y likes", Size: 5, Speaker: "y", ID: "a"})
+	h.React(h.Find("1", nil), Line[string]{Packet: "z dislikes", Size: 5, Speaker: "z", ID: "a"})
+	require.Equal(t, []string{"1", "y likes", "z dislikes"}, h.all())
+	h.React(h.Find("1", nil), Line[string]{Packet: "y likes", Size: 5, ID: "a"}) // as main tells of it
+	require.Len(t, h.all(), 3)
+}
