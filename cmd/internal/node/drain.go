@@ -135,18 +135,39 @@ func (d *drainer) step(ctx context.Context) bool {
 	}
 	switch due := !deadline.IsZero() && !time.Now().Before(deadline); {
 	case people > 0 && !due:
-		d.health.Set(admin.Draining, remaining(why, len(rooms), people, deadline))
+		d.tell(admin.Draining, remaining(why, len(rooms), people, deadline))
 		return true
 	case len(rooms) > 0 && (due || forGood):
 		d.log.Info("ending the rooms that are left", "rooms", len(rooms), "visitors", people)
-		spread(ctx, d.window(), perRoom, d.rooms.EndSome)
+		spread(ctx, d.window(), perRoom, d.endSome)
 	}
-	d.health.Set(admin.Drained, why+"; no visitor is left")
+	d.tell(admin.Drained, why+"; no visitor is left")
 	if forGood {
 		d.done()
 		return false
 	}
 	return true
+}
+
+// tell says how the drain stands, unless it was called off meanwhile.
+func (d *drainer) tell(state admin.State, why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.on {
+		d.health.Set(state, why)
+	}
+}
+
+// endSome ends rooms as [muc.Service.EndSome] does, none once the drain was
+// called off.
+func (d *drainer) endSome(n int) (found int) {
+	d.mu.Lock()
+	on := d.on
+	d.mu.Unlock()
+	if !on {
+		return 0
+	}
+	return d.rooms.EndSome(n)
 }
 
 // done tells who waits for the end of a drain for good.

@@ -204,3 +204,23 @@ func TestSpreadHurriesWhenTold(t *testing.T) {
 		require.Less(t, time.Since(start), 1200*time.Millisecond, "a few take no time")
 	})
 }
+
+// A drain that is called off while rooms end stops there, and the node is ready
+// again for good.
+func TestDrainIsCalledOffWhileRoomsEnd(t *testing.T) {
+	guests := make([]int, 100)
+	for i := range guests {
+		guests[i] = 1
+	}
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		d.begin(time.Second, "an operator drains the node")
+		time.Sleep(4 * time.Second)
+		require.NoError(t, d.cancel())
+		left := i.left()
+		require.Positive(t, left)
+		time.Sleep(time.Minute)
+		require.Equal(t, admin.Ready, d.state())
+		require.Equal(t, left, i.left())
+		require.False(t, i.takesNone())
+	}, guests...)
+}

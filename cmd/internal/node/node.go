@@ -56,6 +56,9 @@ type Node struct {
 	hurry        context.Context // ended by Hurry
 	Hurry        func()          // ends a drain, and the end itself, sooner: nobody is waited for
 
+	// Owned by who calls Reload.
+	configured muc.Limits // as the configuration has them
+
 	// Replaced whole by Reload.
 	cfg  atomic.Pointer[config.Config]
 	cert atomic.Pointer[tls.Certificate]
@@ -213,7 +216,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 		return err
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
-	r.rooms = n.rooms
+	r.rooms, n.configured = n.rooms, n.rooms.Limits()
 	n.web = n.withList(n.web, clients.Tokens)
 	n.drain = newDrainer(n.rooms, n.health, n.log, n.spread)
 	n.metrics = newMetrics(n.registry, n)

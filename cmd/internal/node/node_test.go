@@ -468,3 +468,18 @@ func TestReload(t *testing.T) {
 	require.Equal(t, slog.LevelWarn, node.level.Level())
 	require.True(t, up())
 }
+
+// A reload takes the limits of the configuration back from what the operator's
+// API has made of them, and says so.
+func TestReloadSaysThatItTakesLimitsBack(t *testing.T) {
+	log := new(ear)
+	cfg := testConfig(t, "127.0.0.1:1")
+	node := startLogging(t, cfg, log)
+	require.NoError(t, node.Reload(cfg))
+	require.NotContains(t, log.String(), "operator")
+	_, err := node.rooms.ChangeLimits(func(l *muc.Limits) error { l.MaxVisitors = 5; return nil })
+	require.NoError(t, err)
+	require.NoError(t, node.Reload(cfg))
+	require.Equal(t, cfg.MaxVisitorsPerRoom, node.rooms.Limits().MaxVisitors)
+	require.Contains(t, log.String(), "limits that an operator changed")
+}

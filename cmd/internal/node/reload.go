@@ -20,7 +20,7 @@ var reloadable = []string{
 // Reload applies a new, valid configuration as far as a running node can, and
 // logs what changed and what waits for a restart. Certificates and CAs are read
 // again even when no key changed. Streams that are up stay up. On an error
-// nothing has changed.
+// nothing has changed. One call at a time.
 func (n *Node) Reload(c *config.Config) (err error) {
 	systemd.Reloading()
 	defer func() {
@@ -50,9 +50,13 @@ func (n *Node) Reload(c *config.Config) (err error) {
 	if err := n.federation.Reload(federation); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	if now := n.rooms.Limits(); now != n.configured {
+		n.log.Warn("limits that an operator changed are as configured again", "were", fmt.Sprintf("%+v", now))
+	}
 	if err := n.rooms.SetLimits(limits); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	n.configured = n.rooms.Limits()
 	n.cert.Store(&cert)
 	n.level.Set(next.Level())
 	n.cfg.Store(&next)
