@@ -20,6 +20,9 @@ type box struct {
 	room   *room
 	timers [alarms]*time.Timer
 
+	// Guarded by Service.mu; its changes are the goroutine's.
+	meeting string // id
+
 	// Guarded by Service.mu.
 	sessions map[Session]struct{} // that have sent a join here
 }
@@ -34,6 +37,9 @@ func (b *box) run() {
 		for i := range batch {
 			taken := b.handle(&batch[i])
 			if b.room.ended == "" {
+				if b.room.meetingID != b.meeting {
+					b.service.meets(b, b.room.meetingID)
+				}
 				continue
 			}
 			if taken {

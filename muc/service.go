@@ -39,14 +39,15 @@ type Service struct {
 
 	mu sync.RWMutex
 	// Guarded by mu.
-	rooms   map[string]*box      // by localpart between servers
-	joined  map[Session][]*box   // where each session has sent a join, the latest last; it stays, empty, until the session closes
-	present map[wire.JID]Session // those in joined, by address
-	closed  bool
-	drains  bool                   // no new rooms, see Drain
-	change  uint64                 // of the streams to main, the latest
-	focuses map[wire.JID][]Session // open sessions of the focus, the latest last, by bare address
-	lost    lostRooms
+	rooms    map[string]*box      // by localpart between servers
+	joined   map[Session][]*box   // where each session has sent a join, the latest last; it stays, empty, until the session closes
+	present  map[wire.JID]Session // those in joined, by address
+	meetings map[string]*box      // by the meeting's id
+	closed   bool
+	drains   bool                   // no new rooms, see Drain
+	change   uint64                 // of the streams to main, the latest
+	focuses  map[wire.JID][]Session // open sessions of the focus, the latest last, by bare address
+	lost     lostRooms
 }
 
 // New returns a Service for cfg, which must be valid.
@@ -54,7 +55,7 @@ func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.
 	cfg = cfg.withDefaults()
 	s := &Service{
 		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
-		rooms: make(map[string]*box), joined: make(map[Session][]*box), present: make(map[wire.JID]Session),
+		rooms: make(map[string]*box), joined: make(map[Session][]*box), present: make(map[wire.JID]Session), meetings: make(map[string]*box),
 		focuses: make(map[wire.JID][]Session), lost: make(lostRooms),
 	}
 	s.limits.Store(&cfg.Limits)
@@ -197,7 +198,8 @@ func (s *Service) create(local string) *box {
 		cfg: &s.cfg, domains: s.domains, out: b, metrics: s.metrics, log: s.log, bans: &s.bans, newID: rand.Text,
 		limits: &s.limits, onNode: &s.visitors, local: local, salt: salt, meetingID: newUUID(), change: s.change, now: time.Now(),
 	})
-	s.rooms[local] = b
+	b.meeting = b.room.meetingID
+	s.rooms[local], s.meetings[b.meeting] = b, b
 	delete(s.lost, local)
 	s.metrics.rooms.Inc()
 	s.running.Add(1)
@@ -218,6 +220,9 @@ func (s *Service) forget(b *box) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.rooms, b.local)
+	if s.meetings[b.meeting] == b {
+		delete(s.meetings, b.meeting)
+	}
 	s.metrics.rooms.Dec()
 	for session := range b.sessions {
 		boxes := s.joined[session]

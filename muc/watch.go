@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"vnode/internal/wire"
 )
 
 // Watcher is told of the visitors of a room as they come and go. Its methods
@@ -69,19 +71,26 @@ func (s *Service) Unwatch(name string, w Watcher) {
 }
 
 // RoomOfMeeting returns the address between servers of the room with that
-// meeting id. It blocks until all rooms have answered; the error is of
-// [ErrNoRoom] or ctx's.
-func (s *Service) RoomOfMeeting(ctx context.Context, meeting string) (address string, err error) {
-	list, err := s.Rooms(ctx)
-	if err != nil {
-		return "", err
+// meeting id; ok is false when there is none. Of several it is the one that
+// main told of last.
+func (s *Service) RoomOfMeeting(meeting string) (address string, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	b := s.meetings[meeting]
+	if b == nil {
+		return "", false
 	}
-	for i := range list {
-		if list[i].MeetingID == meeting {
-			return list[i].Address, nil
-		}
+	return wire.JID{Local: b.local, Domain: s.domains.Rooms}.String(), true
+}
+
+// meets notes the meeting of a room.
+func (s *Service) meets(b *box, meeting string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.meetings[b.meeting] == b {
+		delete(s.meetings, b.meeting)
 	}
-	return "", fmt.Errorf("%w with that meeting id", ErrNoRoom)
+	b.meeting, s.meetings[meeting] = meeting, b
 }
 
 func (r *room) visitorNames() []VisitorName {

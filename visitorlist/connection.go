@@ -23,6 +23,7 @@ const (
 	pingEvery   = 25              // of these ticks: WebSocket's, which finds who is gone
 
 	maxSubscriptions = 8
+	maxFrames        = 20 // of a client, from tick to tick
 )
 
 // connection is one client. A goroutine of its own reads; everything else,
@@ -110,7 +111,7 @@ func (c *connection) readAll(ctx context.Context, frames chan<- stomp.Frame) err
 func (c *connection) run(ctx context.Context, frames <-chan stomp.Frame, broken <-chan error) error {
 	ticker := time.NewTicker(c.srv.every)
 	defer ticker.Stop()
-	for n := 1; ; {
+	for n, said := 1, 0; ; {
 		var err error
 		select {
 		case <-ctx.Done():
@@ -119,10 +120,13 @@ func (c *connection) run(ctx context.Context, frames <-chan stomp.Frame, broken 
 			if !ok {
 				return <-broken
 			}
+			if said++; said > maxFrames {
+				return protocol("you ask too often")
+			}
 			err = c.handle(ctx, &f)
 		case <-ticker.C:
 			err = c.tick(ctx, n)
-			n++
+			n, said = n+1, 0
 		}
 		if err != nil {
 			return err

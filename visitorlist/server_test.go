@@ -329,3 +329,24 @@ func TestClose(t *testing.T) {
 	_, _, _, err := ws.Dial(t.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http")+Path)
 	require.ErrorContains(t, err, "503")
 }
+
+// Each list asked for costs the room a look at all its visitors: a client asks
+// now and then, not as fast as it can.
+func TestAClientThatAsksTooOftenIsSentAway(t *testing.T) {
+	h := newHarness(t)
+	h.srv.every = time.Hour
+	h.rooms.set(true)
+	c := h.dial()
+	c.send("CONNECT|accept-version:1.2|Authorization:Bearer good||")
+	require.Equal(t, stomp.Connected, c.next().Command)
+	for range maxFrames/2 + 1 {
+		c.send("SUBSCRIBE|id:q|destination:" + queuePrefix + "m/x||")
+		c.send("UNSUBSCRIBE|id:q||")
+	}
+	for range maxFrames / 2 {
+		require.Equal(t, stomp.Message, c.next().Command)
+	}
+	f := c.next()
+	require.Equal(t, stomp.Error, f.Command)
+	require.Contains(t, f.Get("message"), "too often")
+}

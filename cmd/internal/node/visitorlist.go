@@ -29,9 +29,11 @@ func (n *Node) withList(web http.Handler, tokens *token.Verifier) http.Handler {
 type watched struct{ rooms *muc.Service }
 
 // RoomOfMeeting implements visitorlist.Rooms.
-func (w watched) RoomOfMeeting(ctx context.Context, meeting string) (string, error) {
-	room, err := w.rooms.RoomOfMeeting(ctx, meeting)
-	return room, listError(err)
+func (w watched) RoomOfMeeting(_ context.Context, meeting string) (string, error) {
+	if room, ok := w.rooms.RoomOfMeeting(meeting); ok {
+		return room, nil
+	}
+	return "", fmt.Errorf("%w: %.64q", visitorlist.ErrNoMeeting, meeting)
 }
 
 // Watch implements visitorlist.Rooms.
