@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"vnode/cmd/internal/admin/access"
 )
 
 // Options are what a [Server] shows and what it lets operators do.
@@ -22,8 +24,8 @@ type Options struct {
 	Health   *Health
 	Source   Source
 	Control  Control
-	// Token is what a request that changes something must bear
-	// ("Authorization: Bearer …"). Empty: nobody may change anything.
+	// Token is what a request that changes something, or wants to know of
+	// people, must bear ("Authorization: Bearer …"). Empty: nobody may.
 	Token string
 	Log   *slog.Logger
 }
@@ -33,6 +35,7 @@ type Options struct {
 type Server struct {
 	// Static after construction.
 	o       Options
+	gate    access.Gate
 	samples *sampler
 	hub     *hub
 	stopped chan struct{} // closed by Close: event streams end
@@ -43,7 +46,7 @@ type Server struct {
 
 // New starts a server, which watches the node once a second until Close.
 func New(o Options) *Server {
-	s := &Server{o: o, samples: newSampler(o.Registry), hub: newHub(maxWatchers), stopped: make(chan struct{})}
+	s := &Server{o: o, gate: access.New(o.Token), samples: newSampler(o.Registry), hub: newHub(maxWatchers), stopped: make(chan struct{})}
 	s.stop = sync.OnceFunc(func() { close(s.stopped) })
 	s.running.Go(s.watch)
 	return s
@@ -65,6 +68,11 @@ func (s *Server) Close() {
 //     conferences. Both say in JSON why not, and are 503 then.
 //   - /debug/pprof/
 //   - POST and DELETE /admin/drain; GET, POST and DELETE /admin/debug
+//
+// Metrics, health and the page, which is empty without its data, are for
+// everybody who reaches the listener. The status and profiles are for who bears
+// the token and for programs on this machine, which are not told of people:
+// who is in a room, and which session is slow.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Registry, promhttp.HandlerOpts{Registry: s.o.Registry}))
@@ -72,13 +80,13 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.HandleFunc("GET /status", servePage)
-	mux.HandleFunc("GET /status.json", s.statusJSON)
-	mux.HandleFunc("GET /status/events", s.events)
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /status.json", s.looks(s.statusJSON))
+	mux.HandleFunc("GET /status/events", s.looks(s.events))
+	mux.HandleFunc("GET /debug/pprof/", s.looks(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/cmdline", s.looks(pprof.Cmdline))
+	mux.HandleFunc("GET /debug/pprof/profile", s.looks(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", s.looks(pprof.Symbol))
+	mux.HandleFunc("GET /debug/pprof/trace", s.looks(pprof.Trace))
 	mux.HandleFunc("POST /admin/drain", s.allowed(s.drain))
 	mux.HandleFunc("DELETE /admin/drain", s.allowed(s.undrain))
 	mux.HandleFunc("GET /admin/debug", s.allowed(s.debugged))

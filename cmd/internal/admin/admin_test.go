@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -126,7 +127,10 @@ func TestDebugIsTurnedOnForAWhile(t *testing.T) {
 
 // stream opens a stream of events; nil when it was refused.
 func (h *house) stream(query string) *bufio.Reader {
-	resp, err := http.Get(h.url + "/status/events" + query)
+	req, err := http.NewRequest("GET", h.url+"/status/events"+query, nil)
+	require.NoError(h.t, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { resp.Body.Close() })
 	if resp.StatusCode != 200 {
@@ -172,7 +176,7 @@ func TestEventStreamsAreBounded(t *testing.T) {
 }
 
 func TestRoomEvents(t *testing.T) {
-	h := newHouse(t, "")
+	h := newHouse(t, token)
 	h.busy()
 	r := h.stream("?room=townhall%40conference.v3.meet.jitsi")
 	for range 2 {
@@ -194,14 +198,14 @@ func TestRoomEvents(t *testing.T) {
 }
 
 func TestStatusIsBounded(t *testing.T) {
-	h := newHouse(t, "")
+	h := newHouse(t, token)
 	h.node.change(func(f *fakeNode) {
 		for i := range 3 * maxRooms {
 			f.rooms = append(f.rooms, RoomDetail{Room: Room{Address: string(rune('a' + i)), Visitors: i}, Visitors: make([]Occupant, 2*maxOccupants)})
 		}
 		f.slow = make([]Slow, 10*maxSlow)
 	})
-	_, body := h.ask("GET", "/status.json", "", "")
+	_, body := h.ask("GET", "/status.json", "", token)
 	var s Status
 	require.NoError(t, json.Unmarshal([]byte(body), &s))
 	require.Len(t, s.Rooms, maxRooms)
@@ -209,7 +213,7 @@ func TestStatusIsBounded(t *testing.T) {
 	require.Equal(t, 3*maxRooms-1, s.Rooms[0].Visitors, "most visitors first")
 	require.Len(t, s.Slow, maxSlow)
 	require.Equal(t, 10*maxSlow, s.SlowAll)
-	_, body = h.ask("GET", "/status.json?room=a", "", "")
+	_, body = h.ask("GET", "/status.json?room=a", "", token)
 	require.Equal(t, maxOccupants, strings.Count(body, `"jid"`))
 }
 
@@ -272,5 +276,61 @@ func BenchmarkSample(b *testing.B) {
 	s := newSampler(reg)
 	for b.Loop() {
 		s.take(time.Now())
+	}
+}
+
+// Who is in a room is for who bears the token. A program on this machine sees
+// the figures; from elsewhere, or by a page that had a browser here come by
+// another name, not even those are seen.
+func TestPeopleAreForTheToken(t *testing.T) {
+	h := newHouse(t, token)
+	h.busy()
+	h.node.change(func(f *fakeNode) {
+		f.debugged = []DebugTarget{{Name: "0badcafe-0000-4000-8000-000000000000@v3.meet.jitsi"}}
+	})
+	for _, path := range []string{"/status.json", "/status.json?room=townhall@conference.v3.meet.jitsi"} {
+		code, body := h.ask("GET", path, "", token)
+		require.Equal(t, 200, code)
+		require.Contains(t, body, "0000-4000-8000", "a session's address")
+		require.Contains(t, body, `"people":true`)
+		for _, bearer := range []string{"", "wrong"} {
+			code, body = h.ask("GET", path, "", bearer)
+			require.Equal(t, 200, code)
+			require.Contains(t, body, `"visitors":2291`)
+			require.Contains(t, body, `"people":false`)
+			for _, private := range []string{"0000-4000-8000", "Visitor 1", "ada@", "nick"} {
+				require.NotContains(t, body, private)
+			}
+		}
+	}
+	resp, err := http.Get(h.url + "/status/events?room=townhall@conference.v3.meet.jitsi")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	events := bufio.NewReader(resp.Body)
+	for range 4 {
+		_, data := event(t, events)
+		require.NotContains(t, data, "0000-4000-8000")
+	}
+
+	handler := h.Handler()
+	from := func(remote, host, path, bearer string) int {
+		r := httptest.NewRequest("GET", path, nil)
+		r.RemoteAddr, r.Host = remote, host
+		if bearer != "" {
+			r.Header.Set("Authorization", "Bearer "+bearer)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, path := range []string{"/status.json", "/status/events", "/debug/pprof/", "/debug/pprof/cmdline"} {
+		require.Equal(t, 401, from("192.0.2.1:5", "10.0.0.3:52603", path, ""), path)
+		require.Equal(t, 401, from("127.0.0.1:5", "evil.example:52603", path, ""), path)
+		require.Equal(t, 401, from("127.0.0.1:5", "evil.example:52603", path, "wrong"), path)
+	}
+	require.Equal(t, 200, from("192.0.2.1:5", "10.0.0.3:52603", "/status.json", token))
+	require.Equal(t, 200, from("192.0.2.1:5", "10.0.0.3:52603", "/debug/pprof/cmdline", token))
+	for _, path := range []string{"/", "/metrics", "/healthz", "/readyz"} {
+		require.Equal(t, 200, from("192.0.2.1:5", "10.0.0.3:52603", path, ""), path)
 	}
 }

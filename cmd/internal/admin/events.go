@@ -27,22 +27,23 @@ type hub struct {
 	rates roomRates
 
 	mu       sync.Mutex
-	watchers map[chan []byte]struct{} // guarded by mu
+	watchers map[chan []byte]bool // guarded by mu; whether they are told of people
 }
 
 func newHub(limit int) *hub {
-	return &hub{limit: limit, watchers: make(map[chan []byte]struct{})}
+	return &hub{limit: limit, watchers: make(map[chan []byte]bool)}
 }
 
-// join adds a stream; nil when there are too many.
-func (h *hub) join() chan []byte {
+// join adds a stream, which is told of people or not; nil when there are too
+// many.
+func (h *hub) join(people bool) chan []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.watchers) >= h.limit {
 		return nil
 	}
 	c := make(chan []byte, 1)
-	h.watchers[c] = struct{}{}
+	h.watchers[c] = people
 	return c
 }
 
@@ -58,10 +59,15 @@ func (h *hub) any() bool {
 	return len(h.watchers) > 0
 }
 
-func (h *hub) tell(status []byte) {
+// tell tells each stream what it may know.
+func (h *hub) tell(whole, public []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for c := range h.watchers {
+	for c, people := range h.watchers {
+		status := public
+		if people {
+			status = whole
+		}
 		select {
 		case c <- status:
 		default:
@@ -72,7 +78,8 @@ func (h *hub) tell(status []byte) {
 // events answers GET /status/events with server-sent events: "status" each
 // second, and with ?room= also "room", or "gone" when it is not there.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	news := s.hub.join()
+	people := s.gate.Bears(r)
+	news := s.hub.join(people)
 	if news == nil {
 		w.Header().Set("Retry-After", "10")
 		writeJSON(w, http.StatusServiceUnavailable, problem{fmt.Sprintf("%d status pages are open already", maxWatchers)})
@@ -86,11 +93,14 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	out.rates.at = time.Now()
 	name := r.URL.Query().Get("room")
 	first := s.status(r.Context(), new(roomRates))
+	if !people {
+		first = first.public()
+	}
 	b, err := json.Marshal(first)
 	for err == nil {
 		err = out.event("status", b)
 		if err == nil && name != "" {
-			err = s.roomEvent(r.Context(), &out, name)
+			err = s.roomEvent(r.Context(), &out, name, people)
 		}
 		if err == nil {
 			err = out.flush()
@@ -108,10 +118,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) roomEvent(ctx context.Context, out *stream, name string) error {
+func (s *Server) roomEvent(ctx context.Context, out *stream, name string, people bool) error {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	d, err := s.room(ctx, name)
+	d, err := s.room(ctx, name, people)
 	switch {
 	case errors.Is(err, ErrNoRoom):
 		return out.event("gone", []byte(`{}`))

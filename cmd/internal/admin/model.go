@@ -77,6 +77,8 @@ type RoomDetail struct {
 	Participants []Occupant `json:"participantList"`
 	Visitors     []Occupant `json:"visitorList"`
 	Events       []Event    `json:"events"` // newest first
+	// People: the request bore the admin token, so the three above are told.
+	People bool `json:"people"`
 }
 
 // Slow is a visitor that does not keep up.

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"image/png"
 	"math"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,6 +135,13 @@ const (
 	roomIsShown = `document.getElementById("room-visitors").textContent === "2,291"`
 )
 
+// showToken enters the token; then people are shown.
+var showToken = chromedp.Evaluate(fmt.Sprintf(`{
+	const field = document.getElementById("token");
+	field.value = %q;
+	field.dispatchEvent(new Event("change"));
+}`, token), nil)
+
 // On a phone and on a large screen, by day and by night, nothing of the page is
 // out of reach: no rule of accessibility is broken, nothing hangs over the
 // edge, and the browser has nothing to complain of, its content security policy
@@ -155,7 +165,7 @@ func TestPageIsForEverybody(t *testing.T) {
 				require.LessOrEqual(t, over, 0, "pixels beyond the screen")
 				picture(t, tab, name)
 			}
-			require.NoError(t, tab.Run(chromedp.Navigate(h.url), until(nodeIsShown),
+			require.NoError(t, tab.Run(chromedp.Navigate(h.url), until(nodeIsShown), showToken,
 				until(`document.querySelectorAll("#rooms tr").length === 3`),
 				until(`document.getElementById("p99").textContent.endsWith("ms")`),
 				until(`document.querySelector("#rooms td:last-child").textContent !== "0"`)))
@@ -202,7 +212,7 @@ func TestPageIsLive(t *testing.T) {
 
 // A display name is text, whatever it looks like.
 func TestPageShowsNamesAsText(t *testing.T) {
-	h := newHouse(t, "")
+	h := newHouse(t, token)
 	h.busy()
 	const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
 	h.node.change(func(f *fakeNode) {
@@ -212,6 +222,7 @@ func TestPageShowsNamesAsText(t *testing.T) {
 	tab := browser.Run(t).Tab(t)
 	var title string
 	require.NoError(t, tab.Run(chromedp.Navigate(h.url+"/#room=townhall%40conference.v3.meet.jitsi"), until(roomIsShown),
+		until(`document.getElementById("occupants-none").textContent.includes("Shown with the admin token")`), showToken,
 		until(`document.getElementById("occupants").textContent.includes("onerror")`),
 		chromedp.Title(&title)))
 	require.Equal(t, "townhall · vnode", title)
@@ -304,4 +315,27 @@ func TestPageComesBack(t *testing.T) {
 	h.hub.limit = maxWatchers
 	h.hub.mu.Unlock()
 	require.NoError(t, tab.Run(until(`document.getElementById("state-text").textContent === "Ready"`)))
+}
+
+// From another machine the page asks for the token, and shows everything with it.
+func TestPageFromElsewhereAsksForTheToken(t *testing.T) {
+	h := newHouse(t, token)
+	h.busy()
+	proxy := httptest.NewServer(&httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+		to, err := url.Parse(h.url)
+		require.NoError(t, err)
+		r.SetURL(to)
+		r.SetXForwarded()
+	}})
+	t.Cleanup(proxy.Close)
+	t.Cleanup(proxy.CloseClientConnections)
+	tab := browser.Run(t).Tab(t)
+	require.NoError(t, tab.Run(chromedp.Navigate(proxy.URL),
+		until(`document.getElementById("state-text").textContent === "Token needed"`),
+		until(`document.getElementById("notice").textContent.includes("without the admin token")`)))
+	found, err := tab.Axe()
+	require.NoError(t, err)
+	require.Empty(t, found)
+	require.NoError(t, tab.Run(chromedp.SendKeys("#token", token+kb.Tab), until(nodeIsShown),
+		until(`document.querySelectorAll("#slow tr").length === 2`)))
 }

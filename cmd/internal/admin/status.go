@@ -49,6 +49,15 @@ type Status struct {
 	Debugged []DebugTarget `json:"debugged"`
 	// Control: the node has an admin token, so something may be changed.
 	Control bool `json:"control"`
+	// People: the request bore it, so Slow and Debugged, which name
+	// sessions, are told.
+	People bool `json:"people"`
+}
+
+// public is the status for who is not told of people.
+func (st Status) public() Status {
+	st.People, st.Slow, st.Debugged = false, nil, nil
+	return st
 }
 
 // status asks everybody. rates remembers what rooms had published before.
@@ -60,7 +69,7 @@ func (s *Server) status(ctx context.Context, rates *roomRates) Status {
 	st := Status{
 		Now: time.Now(), Identity: s.o.Identity, State: state, Why: why, Links: s.o.Source.Links(),
 		Rates: t.rates, Latency: t.latency, Sessions: t.sessions, Closes: t.closes, ClosesSince: int(memory * interval / time.Second),
-		Debugged: s.o.Source.Debugged(), Control: s.o.Token != "",
+		Debugged: s.o.Source.Debugged(), Control: s.gate.Exists(), People: true,
 	}
 	rooms, err := s.o.Source.Rooms(ctx)
 	if err == nil {
@@ -107,26 +116,33 @@ func (r *roomRates) update(now time.Time, rooms []Room) {
 }
 
 // encoded is the status for the event streams, made once for all of them.
-func (s *Server) encoded(ctx context.Context) []byte {
-	b, err := json.Marshal(s.status(ctx, &s.hub.rates))
+func (s *Server) encoded(ctx context.Context) (whole, public []byte) {
+	st := s.status(ctx, &s.hub.rates)
+	whole, err := json.Marshal(st)
+	if err == nil {
+		public, err = json.Marshal(st.public())
+	}
 	if err != nil {
 		s.o.Log.Error("cannot encode the status", "error", err)
-		return nil
 	}
-	return b
+	return whole, public
 }
 
 // statusJSON answers GET /status.json, and with ?room= tells of that room.
 // Rates need two looks and are only in the events.
 func (s *Server) statusJSON(w http.ResponseWriter, r *http.Request) {
-	name := r.URL.Query().Get("room")
+	name, people := r.URL.Query().Get("room"), s.gate.Bears(r)
 	if name == "" {
-		writeJSON(w, http.StatusOK, s.status(r.Context(), new(roomRates)))
+		st := s.status(r.Context(), new(roomRates))
+		if !people {
+			st = st.public()
+		}
+		writeJSON(w, http.StatusOK, st)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), statusTimeout)
 	defer cancel()
-	d, err := s.room(ctx, name)
+	d, err := s.room(ctx, name, people)
 	if err != nil {
 		writeJSON(w, http.StatusNotFound, problem{err.Error()})
 		return
@@ -134,9 +150,13 @@ func (s *Server) statusJSON(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, d)
 }
 
-// room is one room with as many occupants as a page can show.
-func (s *Server) room(ctx context.Context, name string) (RoomDetail, error) {
+// room is one room with as many occupants as a page can show; none of them, nor
+// what they did, without people.
+func (s *Server) room(ctx context.Context, name string, people bool) (RoomDetail, error) {
 	d, err := s.o.Source.Room(ctx, name)
+	if d.People = people; !people {
+		d.Participants, d.Visitors, d.Events = nil, nil, nil
+	}
 	d.Participants = d.Participants[:min(len(d.Participants), maxOccupants)]
 	d.Visitors = d.Visitors[:min(len(d.Visitors), maxOccupants)]
 	return d, err

@@ -2,18 +2,15 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
+
+	"vnode/cmd/internal/admin/access"
 )
 
 // Prefix is where the handler of [New] is to be mounted.
@@ -29,14 +26,14 @@ const (
 type api struct {
 	// Static after construction.
 	rooms  Rooms
-	token  [sha256.Size]byte // digest
+	gate   access.Gate
 	log    *slog.Logger
 	atOnce chan struct{}
 }
 
 // New returns the handler. token, which must not be empty, allows everything.
 func New(rooms Rooms, token string, log *slog.Logger) http.Handler {
-	a := &api{rooms: rooms, token: sha256.Sum256([]byte(token)), log: log, atOnce: make(chan struct{}, maxAtOnce)}
+	a := &api{rooms: rooms, gate: access.New(token), log: log, atOnce: make(chan struct{}, maxAtOnce)}
 	mux := http.NewServeMux()
 	look := func(path string, h handler) { mux.Handle("GET "+Prefix+path, a.handle(h, looks)) }
 	do := func(method, path string, h handler) { mux.Handle(method+" "+Prefix+path, a.handle(h, acts)) }
@@ -71,8 +68,8 @@ const (
 // handle checks who asks, bounds the request and answers it.
 func (a *api) handle(h handler, what intent) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		trusted := a.bearsToken(r)
-		if !trusted && (what == acts || !fromHere(r)) {
+		trusted := a.gate.Bears(r)
+		if !trusted && (what == acts || !access.Local(r)) {
 			if r.Header.Get("Authorization") != "" {
 				a.log.Warn("operator's request with a wrong token", "peer", r.RemoteAddr)
 			}
@@ -88,6 +85,11 @@ func (a *api) handle(h handler, what intent) http.Handler {
 			answer(w, http.StatusServiceUnavailable, problem{"too many requests at once"})
 			return
 		}
+		// Who does not take the answer must not keep the place. It fails
+		// where there is no connection: in tests of the handler alone.
+		conn := http.NewResponseController(w)
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * answerTime))
+		defer func() { _ = conn.SetWriteDeadline(time.Time{}) }() // the connection's next request may not be ours
 		ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 		defer cancel()
 		r = r.WithContext(ctx)
@@ -95,38 +97,6 @@ func (a *api) handle(h handler, what intent) http.Handler {
 		v, err := h(r, trusted)
 		a.finish(w, r, v, err)
 	})
-}
-
-// bearsToken compares digests, so that neither the time it takes nor the
-// length of a wrong token tells anything of the right one.
-func (a *api) bearsToken(r *http.Request) bool {
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") { // RFC 9110 §11.1
-		return false
-	}
-	given := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return subtle.ConstantTimeCompare(given[:], a.token[:]) == 1
-}
-
-// fromHere reports whether a program on this machine asks, by a name of this
-// machine: a browser here that was sent by some page comes with that page's
-// host, and what a proxy passes on is from elsewhere.
-func fromHere(r *http.Request) bool {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err == nil && !ap.Addr().Unmap().IsLoopback() {
-		return false
-	}
-	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
-		if r.Header.Get(h) != "" {
-			return false
-		}
-	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // finish answers a request with its result.

@@ -95,7 +95,7 @@ type Chat struct {
 	SlowMode Duration `json:"slowMode"` // between two messages of one visitor
 }
 
-// Rate is so many a second, and so many at once. No burst: no limit.
+// Rate is so many a second, 0 for no limit, and so many at once, at least 1.
 type Rate struct {
 	PerSecond float64 `json:"perSecond"`
 	Burst     int     `json:"burst"`

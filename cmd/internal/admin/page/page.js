@@ -71,7 +71,7 @@
   function say(message) { text("announce", message); }
 
   const stateWords = {
-    starting: "Starting", ready: "Ready", draining: "Draining", drained: "Drained", stopping: "Stopping", lost: "No answer",
+    starting: "Starting", ready: "Ready", draining: "Draining", drained: "Drained", stopping: "Stopping", lost: "No answer", locked: "Token needed",
   };
   const linkWords = { main: "Participants", rooms: "Main's rooms", visitors: "Visitors component", polls: "Polls" };
   let before = null; // the status shown last
@@ -203,7 +203,8 @@
       text(el.children[2], v.blocked ? "takes nothing" : "slow");
     });
     show("slow-table", slow.length > 0);
-    text("slow-none", slow.length ? "and " + plural(s.slowCount - slow.length, "more", "more") : "Everybody keeps up.");
+    text("slow-none", slow.length ? "and " + plural(s.slowCount - slow.length, "more", "more")
+      : s.slowCount ? plural(s.slowCount, "visitor does", "visitors do") + " not keep up. The admin token shows who." : "Everybody keeps up.");
     show("slow-none", slow.length === 0 || s.slowCount > slow.length);
   }
 
@@ -225,6 +226,8 @@
     show("debugged-box", debugged.length > 0);
   }
 
+  const hidden = "Shown with the admin token, which the page of all rooms asks for.";
+
   function showRoom(r) {
     const now = new Date().toISOString();
     text("room-about", [r.address, "meeting " + r.meetingId, r.state, "here for " + ago(now, r.made)].join(" · "));
@@ -242,6 +245,7 @@
       el.children[1].className = e.level === "WARN" || e.level === "ERROR" ? "warn" : "";
       text(el.children[1], e.text);
     });
+    text("events-none", r.people ? "Nothing yet." : hidden);
     show("events-none", events.length === 0);
 
     const occupants = [...r.participantList || [], ...r.visitorList || []];
@@ -255,7 +259,8 @@
       text(el.children[1], o.role + (o.hand ? ", hand raised" : ""));
       text(el.children[2], ago(now, o.joined));
     });
-    const more = r.participants + r.visitors - occupants.length;
+    const more = r.people ? r.participants + r.visitors - occupants.length : 0;
+    text("occupants-none", r.people ? "Nobody is in the room." : hidden);
     show("occupants-none", occupants.length === 0);
     text("occupants-more", "and " + plural(more, "more", "more"));
     show("occupants-more", more > 0);
@@ -268,20 +273,57 @@
   }
 
   let shown = ""; // the room whose page this is, "" for none
-  let source = null;
-  function connect(room) {
-    if (source) source.close();
-    source = new EventSource("/status/events" + (room ? "?room=" + encodeURIComponent(room) : ""));
-    source.addEventListener("status", (e) => showStatus(JSON.parse(e.data)));
-    source.addEventListener("room", (e) => showRoom(JSON.parse(e.data)));
-    source.addEventListener("gone", roomGone);
-    source.addEventListener("error", () => {
-      setState("lost", "trying again");
-      // A refusal ends the stream for good; the browser only tries again
-      // after a lost connection.
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(room), 5000);
+  let reading = null; // ends the stream of events that is read
+  const events = { status: showStatus, room: showRoom, gone: roomGone };
+
+  // read shows events until the stream ends. An EventSource could not bear the
+  // token. It returns false when the token is wanted.
+  async function read(room, signal) {
+    const r = await fetch("/status/events" + (room ? "?room=" + encodeURIComponent(room) : ""), {
+      signal, cache: "no-store", headers: $("token").value ? { Authorization: "Bearer " + $("token").value } : {},
     });
+    if (r.status === 401) return false;
+    if (!r.ok) throw new Error(r.statusText);
+    const stream = r.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ;) {
+      const { value, done } = await stream.read();
+      if (done || signal.aborted) return true;
+      const whole = (rest + value).split("\n\n");
+      rest = whole.pop();
+      for (const e of whole) {
+        const [name, data] = e.split("\n").map((line) => line.slice(line.indexOf(": ") + 2));
+        events[name](JSON.parse(data));
+      }
+    }
   }
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  async function connect(room) {
+    if (reading) reading.abort();
+    const { signal } = reading = new AbortController();
+    while (!signal.aborted) {
+      let welcome = true;
+      try { welcome = await read(room, signal); } catch { /* it is tried again */ }
+      if (signal.aborted) return;
+      if (!welcome) {
+        locked();
+        return;
+      }
+      setState("lost", "trying again");
+      await pause(1000);
+    }
+  }
+
+  // locked asks for the token: from elsewhere nothing is seen without.
+  function locked() {
+    setState("locked", "");
+    text("about", "");
+    text("notice", "From another machine this page shows nothing without the admin token. Enter it below.");
+    show("notice", true);
+    show("control", true);
+    show("read-only", false);
+  }
+  $("token").addEventListener("change", () => connect(shown));
 
   // The address says which view is shown: #room=… is a room's page.
   function navigate(focus) {
@@ -326,6 +368,7 @@
       });
       const answer = await r.json();
       text(result, r.ok ? "Done." : answer.error);
+      if (r.ok && before && !before.people) connect(shown);
     } catch {
       text(result, "The node did not answer.");
     }
