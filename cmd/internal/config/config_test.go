@@ -209,3 +209,16 @@ func TestProxiesAndSiblings(t *testing.T) {
 	require.True(t, c.Tokens())
 	require.True(t, c.TokenOptional)
 }
+
+// systemd makes a directory for all nodes, or one for each.
+func TestStateDirectoryOfAUnit(t *testing.T) {
+	c := &Config{ID: "v3"}
+	for given, want := range map[string]string{
+		"/var/lib/vnode": "/var/lib/vnode/v3", "/var/lib/vnode/v3": "/var/lib/vnode/v3", "/var/lib/vnode/v3:/other": "/var/lib/vnode/v3",
+	} {
+		t.Setenv("STATE_DIRECTORY", given)
+		dir, err := c.StateDirectory()
+		require.NoError(t, err)
+		require.Equal(t, want, dir)
+	}
+}

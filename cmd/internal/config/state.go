@@ -15,8 +15,10 @@ func (c *Config) StateDirectory() (string, error) {
 	}
 	node := string(c.ID)
 	// systemd names the directory it made for the unit; several separated
-	// by colons.
-	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+	// by colons. It may be of all nodes, or of this one.
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); filepath.Base(dir) == node {
+		return dir, nil
+	} else if dir != "" {
 		return filepath.Join(dir, node), nil
 	}
 	if os.Geteuid() == 0 {

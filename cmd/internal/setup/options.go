@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,9 +221,10 @@ func (o *Options) Validate() error {
 	if a, err := netip.ParseAddr(o.NodeAddress); err != nil || a.IsUnspecified() {
 		bad("-node-address: %q is not an address such as 10.0.0.3; main's s2sout_override takes no names", o.NodeAddress)
 	}
-	if _, _, err := net.SplitHostPort(o.MainS2S); err != nil {
+	if host, port, err := net.SplitHostPort(o.MainS2S); err != nil || !isHost(host) || !isPort(port) {
 		bad("-main-s2s: %q is not host:port, such as 10.0.0.5:5269", o.MainS2S)
 	}
+	errs = append(errs, o.validateNames(), o.validatePaths())
 	if _, err := o.ports(); err != nil {
 		bad("%w", err)
 	}
@@ -234,6 +236,50 @@ func (o *Options) Validate() error {
 	}
 	if o.MaxParticipants < 0 || o.VisitorsPerNode < 0 {
 		bad("-max-participants and -visitors-per-node count people: 0 or more")
+	}
+	return errors.Join(errs...)
+}
+
+// Domains and paths end up in the configurations of five programs, each with
+// signs of its own: what has none of them needs no quoting.
+var (
+	domainSyntax = regexp.MustCompile(`^[\p{Ll}\p{Lo}\p{M}\p{N}_-]+(\.[\p{Ll}\p{Lo}\p{M}\p{N}_-]+)*$`)
+	pathSyntax   = regexp.MustCompile(`^/[^\s"'\\%$:;{}]+$`)
+)
+
+func isHost(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil || domainSyntax.MatchString(strings.ToLower(s))
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n > 0 && n <= 65535
+}
+
+// validateNames looks at domains; those that are empty are found out later.
+func (a *Answers) validateNames() error {
+	var errs []error
+	for flag, names := range map[string][]string{"main-domain": {a.MainDomain}, "extra-domains": list(a.ExtraDomains)} {
+		for _, s := range names {
+			if s != "" && !domainSyntax.MatchString(s) {
+				errs = append(errs, fmt.Errorf("-%s: %q is not a domain in lower case, such as meet.jitsi", flag, s))
+			}
+		}
+	}
+	if s := a.RoomPrefix; s != "" && (!domainSyntax.MatchString(s) || strings.Contains(s, ".")) {
+		errs = append(errs, fmt.Errorf("-room-prefix: %q is not one label of a domain, such as conference", s))
+	}
+	return errors.Join(errs...)
+}
+
+// validatePaths looks at those that the unit names.
+func (a *Answers) validatePaths() error {
+	var errs []error
+	for flag, path := range map[string]string{"binary": a.Binary, "certificate": a.CertificateFile, "key": a.KeyFile} {
+		if path != "" && !pathSyntax.MatchString(path) {
+			errs = append(errs, fmt.Errorf("-%s: %q is not an absolute path without spaces and signs that mean something to systemd", flag, path))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -62,6 +62,11 @@ func Make(ctx context.Context, o *Options) (*Plan, error) {
 	if pl.world, err = o.look(); err != nil {
 		return nil, err
 	}
+	// What was not given was read from main's configuration.
+	found := Answers{MainDomain: pl.world.mainDomain, RoomPrefix: pl.world.roomPrefix}
+	if err := found.validateNames(); err != nil {
+		return nil, err
+	}
 	for _, part := range []func() error{
 		pl.planSecrets, pl.planNodes, pl.planUnit, pl.planProsody,
 		func() error { return pl.planJicofo(ctx) },

@@ -21,6 +21,8 @@ import (
 	"vnode/internal/xmpptest/nginx"
 )
 
+var update = flag.Bool("update", false, "write docs/packaging/vnode@.service anew")
+
 // run is one `vnode setup` below root, in this process. It returns what it
 // wrote.
 func run(t *testing.T, root string, args ...string) (string, error) {
@@ -439,6 +441,15 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"no port":              {args: []string{"-nodes", "1", "-main-s2s", "10.0.0.5"}, want: "is not host:port, such as 10.0.0.5:5269"},
 		"three ports":          {args: []string{"-nodes", "1", "-first-ports", "1,2,3"}, want: "is not four ports, such as"},
 		"high port":            {args: []string{"-nodes", "1", "-first-ports", "1,2,3,65535"}, want: `"65535" is not a port between 1 and 65455`},
+		"quote in a domain":    {args: []string{"-nodes", "1", "-main-domain", "x\"; os.exit() --"}, want: "-main-domain: \"x\\\"; os.exit() --\" is not a domain"},
+		"line in a domain":     {args: []string{"-nodes", "1", "-extra-domains", "a.example,b\n#"}, want: "-extra-domains: \"b\\n#\" is not a domain"},
+		"two labels":           {args: []string{"-nodes", "1", "-room-prefix", "a.b"}, want: "-room-prefix: \"a.b\" is not one label"},
+		"quote in main":        {root: broken("etc/prosody/prosody.cfg.lua", `muc_mapper_domain_base = 'a"b'`+"\n"), args: []string{"-nodes", "1"}, want: "is not a domain"},
+		"quote in an address":  {args: []string{"-nodes", "1", "-main-s2s", "a\"b:5269"}, want: "is not host:port, such as 10.0.0.5:5269"},
+		"port by name":         {args: []string{"-nodes", "1", "-main-s2s", "10.0.0.5:xmpp"}, want: "is not host:port, such as 10.0.0.5:5269"},
+		"relative certificate": {args: []string{"-nodes", "1", "-certificate", "x.crt", "-key", "/x.key"}, want: "-certificate: \"x.crt\" is not an absolute path"},
+		"space in a program":   {args: []string{"-nodes", "1", "-binary", "/opt/my node/vnode"}, want: "-binary: \"/opt/my node/vnode\" is not an absolute path"},
+		"unit's own signs":     {args: []string{"-nodes", "1", "-certificate", "/x.crt", "-key", "/%i.key"}, want: "-key: \"/%i.key\""},
 		"certificate alone":    {args: []string{"-nodes", "1", "-certificate", "x"}, want: "set both or neither"},
 		"start in a prefix":    {args: []string{"-nodes", "1", "-start"}, want: "leave out -prefix and -dry-run"},
 		"no such node":         {args: []string{"-remove", "3"}, want: "there is no node v3"},
@@ -482,4 +493,15 @@ func TestStart(t *testing.T) {
 	require.ErrorContains(t, err, "go on with: sh -c echo no unit; exit 4 && touch")
 	p.Next = p.Next[:1]
 	require.NoError(t, p.start(t.Context(), &out))
+}
+
+// The unit in the tarball is the same, for a node without files of secrets.
+func TestPackagedUnit(t *testing.T) {
+	const path = "../../../docs/packaging/vnode@.service"
+	want, err := render("unit", map[string]any{"Etc": "/etc/vnode", "Binary": "/usr/bin/vnode"})
+	require.NoError(t, err)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+	}
+	require.Equal(t, want, read(t, path), "run this test with -update")
 }

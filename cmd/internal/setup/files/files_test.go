@@ -86,3 +86,47 @@ func TestEditKeepsACopy(t *testing.T) {
 	p.WriteSummary(&out, "was")
 	require.Contains(t, out.String(), "a copy is "+filepath.Join(root, "own/backup/etc/x.conf"))
 }
+
+// What an operator had before the first run is not lost by the second.
+func TestLaterCopiesLeaveTheFirstAlone(t *testing.T) {
+	root := t.TempDir()
+	path, backup := filepath.Join(root, "etc/x.conf"), filepath.Join(root, "own/backup")
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte("0"), 0o640))
+	var out strings.Builder
+	for _, text := range []string{"1", "2", "0", "3"} {
+		p := NewPlan(root, backup, false)
+		require.NoError(t, p.Edit(path, []byte(text)))
+		p.WriteSummary(&out, "was")
+		require.NoError(t, p.Apply())
+	}
+	for name, want := range map[string]string{"x.conf": "0", "x.conf.2": "1", "x.conf.3": "2"} {
+		b, err := os.ReadFile(filepath.Join(backup, "etc", name))
+		require.NoError(t, err)
+		require.Equal(t, want, string(b))
+		require.Contains(t, out.String(), "a copy is "+filepath.Join(backup, "etc", name)+"\n")
+	}
+	entries, err := os.ReadDir(filepath.Join(backup, "etc"))
+	require.NoError(t, err)
+	require.Len(t, entries, 3, "what is there already is not copied again")
+}
+
+// A diff has lines around what changes: others' passwords may be among them.
+func TestDiffsShowNobodysPasswords(t *testing.T) {
+	root := t.TempDir()
+	path := filepath.Join(root, "x.conf")
+	require.NoError(t, os.WriteFile(path, []byte(`old
+    password = "hunter2\"x" # comment
+    "password" : hunter2,
+  external_service_secret = 'hunter2';
+	["secret"] = "hunter2";
+    password-file = "/etc/shown"
+`), 0o640))
+	p := NewPlan(root, filepath.Join(root, "backup"), false)
+	require.NoError(t, p.Edit(path, []byte("new\n")))
+	var out strings.Builder
+	require.NoError(t, p.WriteDiff(&out))
+	require.NotContains(t, out.String(), "hunter2")
+	require.Equal(t, 4, strings.Count(out.String(), "********"))
+	require.Contains(t, out.String(), "/etc/shown")
+}

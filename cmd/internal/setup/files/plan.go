@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -49,6 +51,7 @@ type change struct {
 	mode     fs.FileMode
 	link     string // target of a symbolic link; then new is nil
 	foreign  bool   // somebody else's: it is copied before it is changed
+	copy     string // where to; found out when first asked for
 	secret   bool   // its contents are not shown
 	owner    string // a path whose owner the file gets; empty: whoever runs this
 }
@@ -200,20 +203,28 @@ func (p *Plan) WriteDiff(w io.Writer) error {
 	return nil
 }
 
+const blot = "********"
+
+// othersSecret is the value of what is called a password or secret, in the
+// languages of Prosody, jicofo and TOML. What changes has lines around it.
+var othersSecret = regexp.MustCompile(`(?i)((?:password|secret)\w*["'\]]*\s*[=:]\s*)("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[^\s"';,]+)`)
+
 func (p *Plan) lines(b []byte) []string {
 	if len(b) == 0 {
 		return nil
 	}
 	text := string(b)
 	for _, s := range p.secrets {
-		text = strings.ReplaceAll(text, s, "********")
+		text = strings.ReplaceAll(text, s, blot)
 	}
+	text = othersSecret.ReplaceAllString(text, "${1}"+blot)
 	return difflib.SplitLines(strings.TrimSuffix(text, "\n"))
 }
 
 // WriteSummary lists the changes, a line each; verb is "was" or "would be".
 func (p *Plan) WriteSummary(w io.Writer, verb string) {
-	for _, c := range p.changes {
+	for i := range p.changes {
+		c := &p.changes[i]
 		what := "changed"
 		switch {
 		case c.link != "" || c.old == nil:
@@ -223,7 +234,8 @@ func (p *Plan) WriteSummary(w io.Writer, verb string) {
 		}
 		note := ""
 		if c.foreign {
-			note = ", a copy is " + p.copyOf(c.path)
+			p.findCopy(c)
+			note = ", a copy is " + c.copy
 		}
 		fmt.Fprintf(w, "%s %s %s%s\n", c.path, verb, what, note)
 	}
@@ -232,8 +244,8 @@ func (p *Plan) WriteSummary(w io.Writer, verb string) {
 // Apply writes everything. It stops at the first error, which names the file;
 // running setup again goes on from there.
 func (p *Plan) Apply() error {
-	for _, c := range p.changes {
-		if err := p.apply(c); err != nil {
+	for i := range p.changes {
+		if err := p.apply(&p.changes[i]); err != nil {
 			if errors.Is(err, fs.ErrPermission) {
 				return fmt.Errorf("%w; run it as root, or try it out with -prefix DIR", err)
 			}
@@ -243,7 +255,7 @@ func (p *Plan) Apply() error {
 	return nil
 }
 
-func (p *Plan) apply(c change) error {
+func (p *Plan) apply(c *change) error {
 	if c.foreign {
 		if err := p.save(c); err != nil {
 			return fmt.Errorf("backup of %s: %w", c.path, err)
@@ -262,7 +274,7 @@ func (p *Plan) apply(c change) error {
 	if c.link != "" {
 		return os.Symlink(c.link, c.path)
 	}
-	return writeFile(c)
+	return writeFile(*c)
 }
 
 // removeEmpty removes directories of ours that hold nothing any more.
@@ -276,22 +288,36 @@ func (p *Plan) removeEmpty(dir string) {
 	}
 }
 
-func (p *Plan) copyOf(path string) string {
-	return filepath.Join(p.backup, strings.TrimPrefix(path, p.root))
+// findCopy finds a name for the copy of a file: the path it has below root, with
+// a number if another copy is there, which may be of the file as it was before
+// setup ever ran. The same one need not be kept twice.
+func (p *Plan) findCopy(c *change) {
+	if c.copy != "" {
+		return
+	}
+	first := filepath.Join(p.backup, strings.TrimPrefix(c.path, p.root))
+	c.copy = first
+	for n := 2; ; n++ {
+		there, err := os.ReadFile(c.copy)
+		if err != nil || bytes.Equal(there, c.old) {
+			return // what cannot be read cannot be written either, and says why
+		}
+		c.copy = first + "." + strconv.Itoa(n)
+	}
 }
 
 // save copies the file as it was, below the backup directory and out of reach of
 // any wildcard Include.
-func (p *Plan) save(c change) error {
+func (p *Plan) save(c *change) error {
 	info, err := os.Stat(c.path)
 	if err != nil {
 		return err
 	}
-	path := p.copyOf(c.path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	p.findCopy(c)
+	if err := os.MkdirAll(filepath.Dir(c.copy), 0o700); err != nil {
 		return err
 	}
-	return writeFile(change{path: path, new: c.old, mode: info.Mode().Perm(), owner: c.path})
+	return writeFile(change{path: c.copy, new: c.old, mode: info.Mode().Perm(), owner: c.path})
 }
 
 // writeFile replaces a file whole, or not at all.
