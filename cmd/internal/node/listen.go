@@ -110,6 +110,14 @@ func listenOne(flag, address string) (net.Listener, error) {
 		}
 	}
 	ln, err := net.Listen(network, addr)
+	if err == nil && network == "unix" {
+		// The proxy is another user. Who may come near is the directory's
+		// to say, as everybody on this machine may with a loopback address.
+		if err = os.Chmod(addr, 0o666); err != nil {
+			ln.Close()
+			return nil, fmt.Errorf("cannot let a proxy use %s: %w; choose another path with -%s", address, err, flag)
+		}
+	}
 	if err == nil {
 		return ln, nil
 	}

@@ -401,6 +401,9 @@ func TestUnixSocketIsTakenOverFromADeadNode(t *testing.T) {
 	cfg := testConfig(t, "127.0.0.1:1")
 	cfg.HTTP = []string{"unix:" + path}
 	start(t, cfg)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o666), info.Mode().Perm(), "nginx is another user, and units have a strict umask")
 
 	second := testConfig(t, "127.0.0.1:1")
 	second.HTTP = cfg.HTTP
