@@ -5,29 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"vnode/visitor/sasl"
 )
 
-const accountUsage = `usage: vnode account USER@DOMAIN < password
+const accountHelp = `vnode account prints a line for accounts-file: the salted keys of the password on
+the first line of its input.
 
-prints a line for accounts-file: the salted keys of the password on the first
-line of its input. *@DOMAIN makes a secret that all users of the domain share.
+  vnode account jigasi@jigasi.meet.jitsi <password >>/etc/vnode/accounts
+  vnode account '*@jigasi.meet.jitsi' <secret >>/etc/vnode/accounts
+        a secret that all users of the domain share
 `
+
+func runAccount(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 1 && slices.Contains([]string{"-help", "--help", "-h"}, args[0]) {
+		fmt.Fprint(stdout, accountHelp)
+		return 0
+	}
+	if err := account(args, os.Stdin, stdout); err != nil {
+		fmt.Fprintf(stderr, "vnode account: %v\nvnode account -help tells more.\n", err)
+		return exitUsage
+	}
+	return 0
+}
 
 // account makes a line of an accounts file.
 func account(args []string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) != 1 {
-		return errors.New(accountUsage)
+		return errors.New("name one account, such as jigasi@jigasi.meet.jitsi")
 	}
 	password, err := bufio.NewReader(stdin).ReadString('\n')
 	if err != nil && (err != io.EOF || password == "") {
-		return errors.New("account: no password on standard input")
+		return errors.New("no password on standard input")
 	}
 	password = strings.TrimRight(password, "\r\n")
 	if password == "" {
-		return errors.New("account: the password is empty")
+		return errors.New("the password is empty")
 	}
 	a, err := sasl.NewAccount(args[0], password, false)
 	if err != nil {
@@ -35,7 +51,7 @@ func account(args []string, stdin io.Reader, stdout io.Writer) error {
 	}
 	line := a.Line(args[0])
 	if _, err := sasl.ReadAccounts(strings.NewReader(line)); err != nil {
-		return fmt.Errorf("account: %w", err)
+		return err
 	}
 	_, err = fmt.Fprintln(stdout, line)
 	return err

@@ -20,7 +20,7 @@ func TestAccountLine(t *testing.T) {
 		args  []string
 		stdin string
 	}{
-		"usage":                 {nil, "x"},
+		"name one":              {nil, "x"},
 		"no password":           {[]string{"a@b"}, ""},
 		"the password is empty": {[]string{"a@b"}, "\n"},
 		"is not user@domain":    {[]string{"b"}, "x"},

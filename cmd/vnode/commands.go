@@ -17,6 +17,7 @@ var commands = []command{
 	{"config", "print the default configuration, or check a file", runConfig},
 	{"setup", "configure nodes, and Prosody, jicofo and nginx around them", runSetup},
 	{"check", "go and look whether everything around a node fits", runCheck},
+	{"account", "make a line of the accounts file from a password", runAccount},
 	{"version", "print the version and end", runVersion},
 }
 

@@ -33,13 +33,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 			return c.run(args[1:], stdout, stderr)
 		}
 	}
-	if len(args) > 0 && args[0] == "account" {
-		if err := account(args[1:], os.Stdin, stdout); err != nil {
-			fmt.Fprintf(stderr, "vnode: %v\n", err)
-			return exitUsage
-		}
-		return 0
-	}
 	flags, cfg, err := load(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
