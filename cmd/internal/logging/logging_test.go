@@ -192,3 +192,20 @@ func TestSilenceDoesNotAllocate(t *testing.T) {
 		}
 	}))
 }
+
+// login is a value that says itself how it is logged.
+type login struct{ user, password string }
+
+func (l login) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("user", l.user), slog.String("password", l.password))
+}
+
+func TestSecretsOfValuesThatLogThemselvesAreTakenOut(t *testing.T) {
+	p := newPaper()
+	p.Info("login", "by", login{"focus", "hunter2"})
+	p.With("by", login{"focus", "hunter2"}).Info("again")
+	text := p.wrote()
+	require.NotContains(t, text, "hunter2")
+	require.Equal(t, 2, strings.Count(text, hidden))
+	require.Equal(t, 2, strings.Count(text, "by.user=focus"))
+}

@@ -28,7 +28,7 @@ func redact(a slog.Attr) slog.Attr {
 	if secret(a.Key) {
 		return slog.String(a.Key, hidden)
 	}
-	if a.Value.Kind() != slog.KindGroup {
+	if a.Value = a.Value.Resolve(); a.Value.Kind() != slog.KindGroup {
 		return a
 	}
 	members := a.Value.Group()
@@ -43,7 +43,8 @@ func redact(a slog.Attr) slog.Attr {
 func redacted(r slog.Record) slog.Record {
 	clean := true
 	r.Attrs(func(a slog.Attr) bool {
-		clean = a.Value.Kind() != slog.KindGroup && !secret(a.Key)
+		k := a.Value.Kind()
+		clean = k != slog.KindGroup && k != slog.KindLogValuer && !secret(a.Key)
 		return clean
 	})
 	if clean {

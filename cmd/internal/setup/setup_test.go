@@ -148,6 +148,8 @@ func TestRemoveLeavesNoTrace(t *testing.T) {
 		}
 	}
 	require.Contains(t, read(t, root.Dir, "etc/prosody/conf.avail/vnode.cfg.lua"), "conference.v1.meet.jitsi")
+	password := strings.TrimSpace(read(t, root.Dir, "etc/vnode/focus-password"))
+	require.NotContains(t, mustRun(t, root.Dir, "-remove", "all", "-dry-run"), password)
 	mustRun(t, root.Dir, "-remove", "all")
 	after := tree(t, root.Dir)
 	for name := range after {
