@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -71,8 +72,12 @@ type Gate interface {
 type Config struct {
 	Rooms Rooms
 	Gate  Gate
-	// MaxConnections at a time; default 1000.
-	MaxConnections int
+	// MaxConnections at a time; default 1000. PerAddress is the same for one
+	// network address; default 500.
+	MaxConnections, PerAddress int
+	// Client tells where a request is from; invalid: not known, and not
+	// counted. Nil: nobody's is.
+	Client func(*http.Request) netip.Addr
 }
 
 // Server is an http.Handler for [Path]. Its methods may be called from any
@@ -91,6 +96,7 @@ type Server struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	connections int
+	addresses   map[netip.Addr]int // connections of each
 	closed      bool
 }
 
@@ -99,7 +105,10 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = 1000
 	}
-	s := &Server{cfg: cfg, log: log, metrics: newMetrics(reg), every: tellEvery}
+	if cfg.PerAddress == 0 {
+		cfg.PerAddress = 500
+	}
+	s := &Server{cfg: cfg, log: log, metrics: newMetrics(reg), every: tellEvery, addresses: make(map[netip.Addr]int)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -122,11 +131,14 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 // enter counts a connection; false when there may be no more.
-func (s *Server) enter() bool {
+func (s *Server) enter(from netip.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.connections >= s.cfg.MaxConnections {
+	if s.closed || s.connections >= s.cfg.MaxConnections || from.IsValid() && s.addresses[from] >= s.cfg.PerAddress {
 		return false
+	}
+	if from.IsValid() {
+		s.addresses[from]++
 	}
 	s.connections++
 	s.running.Add(1)
@@ -134,9 +146,12 @@ func (s *Server) enter() bool {
 	return true
 }
 
-func (s *Server) leave() {
+func (s *Server) leave(from netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.addresses[from]--; s.addresses[from] <= 0 {
+		delete(s.addresses, from)
+	}
 	s.connections--
 	s.metrics.connections.Dec()
 	s.running.Done()
@@ -147,13 +162,17 @@ const maxMessage = 32 << 10
 
 // ServeHTTP implements http.Handler: it serves one connection until its end.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.enter() {
+	var from netip.Addr
+	if s.cfg.Client != nil {
+		from = s.cfg.Client(r)
+	}
+	if !s.enter(from) {
 		s.metrics.refused(refusedFull)
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
-	defer s.leave()
+	defer s.leave(from)
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		Subprotocols: []string{"v12.stomp", "v11.stomp"},
 		// The page may be from another host. What counts is the token, which

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -281,6 +283,26 @@ func TestConnectionsAndSubscriptionsAreBounded(t *testing.T) {
 	one.refused("too many subscriptions")
 	require.NoError(t, two.conn.Close())
 	require.Eventually(t, func() bool { h.srv.mu.Lock(); defer h.srv.mu.Unlock(); return h.srv.connections == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// One address does not take all the places: what connects needs no token yet.
+func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
+	h := newHarness(t)
+	h.srv.cfg.MaxConnections, h.srv.cfg.PerAddress = 3, 1
+	addresses := make(chan netip.Addr, 1)
+	h.srv.cfg.Client = func(*http.Request) netip.Addr { return <-addresses }
+	from := func(address string) *client {
+		addresses <- netip.MustParseAddr(address)
+		return h.dial()
+	}
+	first := from("192.0.2.1")
+	addresses <- netip.MustParseAddr("192.0.2.1")
+	_, _, _, err := ws.Dial(t.Context(), "ws"+strings.TrimPrefix(h.http.URL, "http")+Path)
+	require.ErrorContains(t, err, "503")
+	from("192.0.2.2").login()
+	require.NoError(t, first.conn.Close())
+	require.Eventually(t, func() bool { h.srv.mu.Lock(); defer h.srv.mu.Unlock(); return len(h.srv.addresses) == 1 }, 10*time.Second, time.Millisecond)
+	from("192.0.2.1").login()
 }
 
 func TestAClientThatIsTooSlow(t *testing.T) {

@@ -137,7 +137,7 @@ func (m moderator) ChangeLimits(change func(*api.Limits) error) (api.Limits, err
 func apiLimits(l muc.Limits) api.Limits {
 	return api.Limits{
 		Rooms: l.MaxRooms, VisitorsPerRoom: l.MaxVisitors, Visitors: l.MaxVisitorsOnNode,
-		Joins: api.Rate(l.Joins), Leaves: api.Rate(l.Leaves),
+		Joins: api.Rate(l.Joins), Leaves: api.Rate(l.Leaves), Presences: api.Rate(l.Presences),
 		Chat: api.Chat{
 			Audience: string(l.Chat.Audience), Visitor: api.Rate(l.Chat.Visitor), Room: api.Rate(l.Chat.Room),
 			SlowMode: api.Duration(l.Chat.SlowMode),
@@ -148,7 +148,7 @@ func apiLimits(l muc.Limits) api.Limits {
 // takeLimits changes what the API shows of the rooms' limits.
 func takeLimits(to *muc.Limits, l *api.Limits) {
 	to.MaxRooms, to.MaxVisitors, to.MaxVisitorsOnNode = l.Rooms, l.VisitorsPerRoom, l.Visitors
-	to.Joins, to.Leaves = rate.Limit(l.Joins), rate.Limit(l.Leaves)
+	to.Joins, to.Leaves, to.Presences = rate.Limit(l.Joins), rate.Limit(l.Leaves), rate.Limit(l.Presences)
 	to.Chat.Audience, to.Chat.SlowMode = muc.Audience(l.Chat.Audience), time.Duration(l.Chat.SlowMode)
 	to.Chat.Visitor, to.Chat.Room = rate.Limit(l.Chat.Visitor), rate.Limit(l.Chat.Room)
 }

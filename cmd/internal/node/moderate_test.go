@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/bench"
+	"vnode/muc/rate"
 )
 
 // ask sends a request to the operator's API and returns the answer; token may
@@ -96,6 +97,10 @@ func TestOperatorModeratesAConference(t *testing.T) {
 	status, body = node.ask("PATCH", "limits", token, `{"visitorsPerRoom":1}`)
 	require.Equal(t, 200, status, body)
 	require.Equal(t, 1, node.rooms.Limits().MaxVisitors)
+	status, body = node.ask("PATCH", "limits", token, `{"presences":{"perSecond":3,"burst":7}}`)
+	require.Equal(t, 200, status, body)
+	require.Equal(t, rate.Limit{PerSecond: 3, Burst: 7}, node.rooms.Limits().Presences)
+	require.Equal(t, 1, node.rooms.Limits().MaxVisitors, "what is not named stays")
 	status, body = node.ask("PATCH", "limits", token, `{"chat":{"audience":"cats"}}`)
 	require.Equal(t, 400, status)
 	require.Contains(t, body, "cats")

@@ -217,7 +217,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms, n.configured = n.rooms, n.rooms.Limits()
-	n.web = n.withList(n.web, clients.Tokens)
+	n.web = n.withList(n.web, &clients)
 	n.drain = newDrainer(n.rooms, n.health, n.log, n.spread)
 	n.metrics = newMetrics(n.registry, n)
 	return nil

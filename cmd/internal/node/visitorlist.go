@@ -5,18 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"vnode/muc"
+	"vnode/visitor"
 	"vnode/visitor/token"
 	"vnode/visitorlist"
 )
 
 // withList adds the list of visitors to what browsers reach. Without tokens
 // nobody could be told from anybody: nothing leads to the list then.
-func (n *Node) withList(web http.Handler, tokens *token.Verifier) http.Handler {
-	n.list = visitorlist.New(visitorlist.Config{Rooms: watched{n.rooms}, Gate: gate{tokens}}, n.log, n.registry)
-	if tokens == nil {
+func (n *Node) withList(web http.Handler, clients *visitor.Config) http.Handler {
+	from := func(r *http.Request) netip.Addr {
+		if a := clients.Requests.Read(r).Client; !a.IsLoopback() {
+			return a
+		}
+		return netip.Addr{} // a proxy that does not tell
+	}
+	n.list = visitorlist.New(visitorlist.Config{Rooms: watched{n.rooms}, Gate: gate{clients.Tokens}, PerAddress: clients.Limits.PerAddress, Client: from},
+		n.log, n.registry)
+	if clients.Tokens == nil {
 		return web
 	}
 	mux := http.NewServeMux()

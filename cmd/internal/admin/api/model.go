@@ -84,6 +84,7 @@ type Limits struct {
 	Visitors        int  `json:"visitors"`        // on the node
 	Joins           Rate `json:"joins"`           // of one room
 	Leaves          Rate `json:"leaves"`          // of one room
+	Presences       Rate `json:"presences"`       // of one visitor, after its join
 	Chat            Chat `json:"chat"`
 }
 
