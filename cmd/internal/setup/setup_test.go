@@ -21,8 +21,6 @@ import (
 	"vnode/internal/xmpptest/nginx"
 )
 
-var update = flag.Bool("update", false, "write docs/packaging/vnode@.service anew")
-
 // run is one `vnode setup` below root, in this process. It returns what it
 // wrote.
 func run(t *testing.T, root string, args ...string) (string, error) {
@@ -495,15 +493,4 @@ func TestStart(t *testing.T) {
 	require.ErrorContains(t, err, "go on with: sh -c echo no unit; exit 4 && touch")
 	p.Next = p.Next[:1]
 	require.NoError(t, p.start(t.Context(), &out))
-}
-
-// The unit in the tarball is the same, for a node without files of secrets.
-func TestPackagedUnit(t *testing.T) {
-	const path = "../../../docs/packaging/vnode@.service"
-	want, err := render("unit", map[string]any{"Etc": "/etc/vnode", "Binary": "/usr/bin/vnode"})
-	require.NoError(t, err)
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-	}
-	require.Equal(t, want, read(t, path), "run this test with -update")
 }

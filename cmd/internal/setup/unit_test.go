@@ -1,0 +1,22 @@
+package setup
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write docs/packaging/vnode@.service anew")
+
+// The unit in the tarball is the same, for a node without files of secrets.
+func TestPackagedUnit(t *testing.T) {
+	const path = "../../../docs/packaging/vnode@.service"
+	want, err := render("unit", map[string]any{"Etc": "/etc/vnode", "Binary": "/usr/bin/vnode"})
+	require.NoError(t, err)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+	}
+	require.Equal(t, want, read(t, path), "run this test with -update")
+}
