@@ -48,6 +48,10 @@ func NewMessage(class Class, key string, head, tail []byte) *Message {
 // NewPrivate makes a stanza that is complete as it is.
 func NewPrivate(stanza []byte) *Message { return &Message{head: stanza} }
 
+// NewSplit makes a stanza that is complete as it is, in two pieces: so that a
+// large body that follows a new start tag need not be copied.
+func NewSplit(head, tail []byte) *Message { return &Message{head: head, tail: tail} }
+
 // NewNonza makes a top-level element that is not a stanza, such as stream
 // features or <a/>: stream management does not count it (XEP-0198 §4).
 func NewNonza(elem []byte) *Message { return &Message{head: elem, nonza: true} }
@@ -62,7 +66,7 @@ func (m *Message) size(n int) int {
 	if m.spliced {
 		return len(m.head) + n + len(m.tail)
 	}
-	return len(m.head)
+	return len(m.head) + len(m.tail)
 }
 
 // append appends the element, addressed to to.
@@ -70,7 +74,6 @@ func (m *Message) append(dst []byte, to string) []byte {
 	dst = append(dst, m.head...)
 	if m.spliced {
 		dst = append(dst, to...)
-		dst = append(dst, m.tail...)
 	}
-	return dst
+	return append(dst, m.tail...)
 }

@@ -80,20 +80,21 @@ func (sh *shard) replay(s *Session, out []byte) ([]byte, bool) {
 
 // keep remembers a stanza of the session's own until it is acknowledged.
 func (sh *shard) keep(s *Session, m *Message) {
-	if sh.mayKeep(s, 1) {
+	if sh.mayKeep(s, 1, m.size(0)) {
 		s.unacked.add(m)
 	}
 }
 
 // keepRange remembers n stanzas of the session's log from seq on.
 func (sh *shard) keepRange(s *Session, seq uint64, n uint32) {
-	if sh.mayKeep(s, n) {
+	if sh.mayKeep(s, n, 0) {
 		s.unacked.extend(s.log, seq, n)
 	}
 }
 
-// mayKeep makes room for n more stanzas to be remembered.
-func (sh *shard) mayKeep(s *Session, n uint32) bool {
+// mayKeep makes room for n more stanzas to be remembered, with that many bytes of
+// the session's own.
+func (sh *shard) mayKeep(s *Session, n uint32, bytes int) bool {
 	if !s.resumable {
 		return false
 	}
@@ -102,7 +103,7 @@ func (sh *shard) mayKeep(s *Session, n uint32) bool {
 		s.unacked = &unacked{first: s.sent.Load() - n}
 		sh.keeping++
 	}
-	if s.unacked.count+n > uint32(s.maxUnacked) {
+	if s.unacked.count+n > uint32(s.maxUnacked) || s.unacked.bytes+bytes > 2*s.maxPrivate {
 		sh.overflow(s)
 		return false
 	}

@@ -184,6 +184,42 @@ func TestClientThatNeverAcknowledgesIsASlowConsumer(t *testing.T) {
 	require.Equal(t, SlowConsumer, s.Reason())
 }
 
+// What a client is sent for itself alone nobody else keeps: it is asked for an
+// acknowledgement before that becomes much, however short ago it was asked.
+func TestMuchForOneClientIsAcknowledgedSoon(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1, AckGap: time.Hour})
+	s, c := resumable(t, b, Options{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 1000})
+	big := strings.Repeat("x", mostUnasked/4)
+	h := uint32(0)
+	for range 3 {
+		for i := range 4 {
+			s.Deliver(nil, NewSplit([]byte(fmt.Sprintf("<i n='%d'", i)), []byte(" a='"+big+"'/>")))
+			c.expect(fmt.Sprintf("<i n='%d' a='%s'/>", i, big))
+		}
+		c.expect("<r/>")
+		h += 4
+		require.NoError(t, s.Acked(h))
+	}
+	s.Deliver(nil, private("last"))
+	c.expect("<i n='last'/>")
+	settle(t, b)
+	require.Equal(t, len("<i n='last'/>"), s.unacked.bytes)
+}
+
+func TestUnacknowledgedBytesOfOneClientAreBounded(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1})
+	s, c := resumable(t, b, Options{MaxPrivate: 500, Overflow: NewNonza([]byte("<stream:error/>"))})
+	stanza := "<i a='" + strings.Repeat("x", 290) + "'/>"
+	for range 3 {
+		s.Deliver(nil, NewPrivate([]byte(stanza)))
+		c.expect(stanza)
+	}
+	s.Deliver(nil, NewPrivate([]byte(stanza)))
+	c.expect(stanza, "<stream:error/>")
+	<-s.Done()
+	require.Equal(t, SlowConsumer, s.Reason())
+}
+
 func TestCountersGoRoundAtTheirEnd(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l := b.NewLog()

@@ -34,7 +34,8 @@ type Options struct {
 	// enabled (XEP-0198 §4); default 10.
 	AckRequest *Message
 	AckEvery   int
-	// MaxPrivate is how many bytes of private stanzas may wait; default the
+	// MaxPrivate is how many bytes of private stanzas may wait, and half of
+	// what a resumable session may leave unacknowledged of them; default the
 	// broadcaster's.
 	MaxPrivate int
 	// MaxUnacked is how many stanzas a resumable session may leave

@@ -291,16 +291,28 @@ func (sh *shard) frame(s *Session, m *Message, out []byte) []byte {
 // acknowledgement: a sixteenth of what a log keeps.
 const mostUnrequested = 256
 
+// mostUnasked is how many bytes of a client's own stanzas are sent without asking
+// for an acknowledgement. Unlike those of the room nobody else keeps them: with
+// IQs of 20 KB at full speed, 500 visitors held 2 GB between two requests.
+const mostUnasked = 64 << 10
+
 // requestAck appends <r/> when it is due: in the same write it costs nothing.
 func (sh *shard) requestAck(s *Session, out []byte) []byte {
-	if !s.counting || s.unrequested < s.ackEvery || s.ackRequest == nil || s.dead || s.finishing {
+	if !s.counting || s.ackRequest == nil || s.dead || s.finishing {
+		return out
+	}
+	heavy := s.unacked != nil && s.unacked.unasked >= mostUnasked
+	if !heavy && s.unrequested < s.ackEvery {
 		return out
 	}
 	now := max(1, int64(time.Since(sh.began)))
-	if s.requested != 0 && s.unrequested < mostUnrequested && now-s.requested < int64(sh.b.cfg.AckGap) {
+	if !heavy && s.requested != 0 && s.unrequested < mostUnrequested && now-s.requested < int64(sh.b.cfg.AckGap) {
 		return out
 	}
 	s.unrequested, s.requested = 0, now
+	if s.unacked != nil {
+		s.unacked.unasked = 0
+	}
 	out = s.link.framing.appendHeader(out, s.ackRequest.size(0))
 	return s.ackRequest.append(out, "")
 }

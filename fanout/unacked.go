@@ -11,6 +11,9 @@ type unacked struct {
 	own   []*Message // those of all runs without a log
 	first uint32     // number of the oldest, modulo 2^32, counting from 0
 	count uint32
+	bytes int // of own
+	// Of these, what was sent since the client was last asked.
+	unasked int
 }
 
 // run is n messages: of a log from seq on or, without one, the client's own.
@@ -24,6 +27,8 @@ type run struct {
 func (u *unacked) add(m *Message) {
 	u.own = append(u.own, m)
 	u.count++
+	u.bytes += m.size(0)
+	u.unasked += m.size(0)
 	if last := len(u.runs) - 1; last >= 0 && u.runs[last].log == nil {
 		u.runs[last].n++
 		return
@@ -64,6 +69,9 @@ func (u *unacked) trim(h uint32) {
 	}
 	u.first = h
 	u.runs = slices.Delete(u.runs, 0, gone)
+	for _, m := range u.own[:own] {
+		u.bytes -= m.size(0)
+	}
 	u.own = slices.Delete(u.own, 0, own)
 }
 

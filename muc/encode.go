@@ -19,13 +19,14 @@ const (
 )
 
 // packet is an encoded stanza for local clients: the recipient's address goes
-// between head and tail. One without a tail is complete as it is. It is
-// immutable but for the message made of it on first use, by the goroutine of
+// between head and tail. One that is whole, or has no tail, is complete as it is.
+// It is immutable but for the message made of it on first use, by the goroutine of
 // the room.
 type packet struct {
 	class      fanout.Class
 	key        string
 	head, tail []byte
+	whole      bool
 	made       *fanout.Message
 }
 
@@ -33,9 +34,12 @@ func (p *packet) size() int { return len(p.head) + len(p.tail) }
 
 func (p *packet) message() *fanout.Message {
 	if p.made == nil {
-		if p.tail == nil {
+		switch {
+		case p.whole:
+			p.made = fanout.NewSplit(p.head, p.tail)
+		case p.tail == nil:
 			p.made = fanout.NewPrivate(p.head)
-		} else {
+		default:
 			p.made = fanout.NewMessage(p.class, p.key, p.head, p.tail)
 		}
 	}

@@ -46,17 +46,18 @@ func (r *room) relay(from Session, o *occupant, h *wire.Header, nick string, sta
 	}
 }
 
-// pass gives an IQ to an occupant.
+// pass gives an IQ to an occupant. The body stays where it is: copying 20 KB and
+// the garbage of it cost a tenth of the relaying.
 func (r *room) pass(o, to *occupant, h *wire.Header, stanza []byte) {
 	lang := wire.Unescape(h.Lang)
 	if lang == "" {
 		lang = defaultLang
 	}
-	dst := make([]byte, 0, len(stanza)+len(to.jidText)+len(o.from)+64)
-	r.reply(to.session, h.AppendStamped(dst, stanza, wire.Stamp{
+	start, body := h.AppendStart(make([]byte, 0, 256), stanza, wire.Stamp{
 		Space: wire.NSClient, To: to.jidText, From: r.pub.WithResource(o.nick).String(),
 		ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
-	}))
+	})
+	r.out.deliver(to.session, &packet{head: start, tail: body, whole: true})
 }
 
 func isPing(stanza []byte) bool {

@@ -82,10 +82,10 @@ func (s *sim) give(to Session, p *packet) {
 	c := to.(*simSession)
 	c.received++
 	b := slices.Clone(p.head)
-	if p.tail != nil {
-		b = append(append(b, escaped(c.jid.String())...), p.tail...)
+	if p.tail != nil && !p.whole {
+		b = append(b, escaped(c.jid.String())...)
 	}
-	c.got = append(c.got, b)
+	c.got = append(c.got, append(b, p.tail...))
 }
 
 func (s *sim) broadcast(p *packet) {

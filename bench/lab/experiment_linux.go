@@ -212,11 +212,7 @@ func (s *stage) measure(ctx context.Context, name string, rate float64, d time.D
 		return report.Run{}, err
 	}
 	r := w.run(name, rate)
-	if profileErr != nil {
-		r.Problems = append(r.Problems, profileErr.Error())
-	} else if share > 0 {
-		r.Metrics[report.ProfileKernelShare] = share
-	}
+	noteProfile(&r, share, profileErr)
 	return r, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"vnode/bench/report"
 )
 
 // profile starts a CPU profile of the node if one is wanted. What it returns
@@ -37,6 +39,15 @@ func (s *stage) profile(ctx context.Context, d time.Duration) func() (float64, e
 			return 0, fmt.Errorf("no profile: %w", r.err)
 		}
 		return r.share, nil
+	}
+}
+
+// noteProfile adds what the function returned by profile has said.
+func noteProfile(r *report.Run, share float64, err error) {
+	if err != nil {
+		r.Problems = append(r.Problems, err.Error())
+	} else if share > 0 {
+		r.Metrics[report.ProfileKernelShare] = share
 	}
 }
 

@@ -24,11 +24,13 @@ func relay(ctx context.Context, s *stage) ([]report.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	profiled := s.profile(ctx, s.p.Duration)
 	sent, err := s.pump(ctx, nicks)
 	if err != nil && ctx.Err() == nil {
 		return nil, err
 	}
 	took := time.Since(w.before.at)
+	share, profileErr := profiled()
 	waiting, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	for s.crowd.Count().Requests < uint64(sent) && sleep(waiting, time.Millisecond) == nil {
@@ -46,6 +48,7 @@ func relay(ctx context.Context, s *stage) ([]report.Run, error) {
 	if cpu := (w.after.cpu - w.before.cpu).Seconds(); cpu > 0 {
 		r.Metrics[report.RelayPerCPUSecond] = bytes / cpu
 	}
+	noteProfile(&r, share, profileErr)
 	if n := s.focus.errors.Load(); n > 0 {
 		r.Problems = append(r.Problems, fmt.Sprintf("%d IQs were answered with an error", n))
 	}

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"sync"
 	"unicode/utf8"
 )
@@ -127,7 +129,7 @@ func (c *checker) cdata() error {
 // checkData verifies that every character is allowed and, where references
 // are recognised, that each is one XML defines without a DTD.
 func checkData(data []byte, references bool) error {
-	for i := 0; i < len(data); {
+	for i := plain(data); i < len(data); i += plain(data[i:]) {
 		switch b := data[i]; {
 		case b == '&' && references:
 			_, n := reference(data[i:])
@@ -151,6 +153,23 @@ func checkData(data []byte, references bool) error {
 		}
 	}
 	return nil
+}
+
+// plain returns how many bytes at the beginning of data are printable ASCII and
+// no '&'. It looks at eight at a time: byte by byte, a third of what an IQ of 20 KB
+// cost the node went by here. It may stop short of the end.
+func plain(data []byte) (n int) {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(data)-n >= 8; n += 8 {
+		w := binary.LittleEndian.Uint64(data[n:])
+		amp := w ^ ones*'&'
+		// The highest bit of each byte that is beyond ASCII, below 0x20 or 0 in
+		// amp. A borrow can only add bytes behind the first that is found.
+		if odd := (w | (w-ones*0x20)&^w | (amp-ones)&^amp) & high; odd != 0 {
+			return n + bits.TrailingZeros64(odd)/8
+		}
+	}
+	return n
 }
 
 func (c *checker) startTag() error {

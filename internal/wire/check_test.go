@@ -23,6 +23,23 @@ func TestCheckAccepts(t *testing.T) {
 	}
 }
 
+// Eight bytes at a time or one: what stands beside what must not hide it.
+func TestPlainStopsAtEveryOtherByte(t *testing.T) {
+	for at := range 24 {
+		for c := range 256 {
+			for _, around := range []byte{' ', '%', '\'', '~', 0x7F} {
+				data := bytes.Repeat([]byte{around}, 24)
+				data[at] = byte(c)
+				want := 24
+				if c < 0x20 || c == '&' || c >= 0x80 {
+					want = at
+				}
+				require.Equal(t, want, plain(data), "%q", data)
+			}
+		}
+	}
+}
+
 func TestCheckRefuses(t *testing.T) {
 	for _, tc := range []struct {
 		in   string

@@ -119,6 +119,13 @@ type Stamp struct {
 // addressing replaced by s. Other attributes and the content are copied as
 // they are: a body is neither parsed nor re-encoded, whatever its size.
 func (h *Header) AppendStamped(dst, elem []byte, s Stamp) []byte {
+	dst, rest := h.AppendStart(dst, elem, s)
+	return append(dst, rest...)
+}
+
+// AppendStart is AppendStamped without the content: it appends the start tag but
+// for its last byte, and returns what follows in elem's memory.
+func (h *Header) AppendStart(dst, elem []byte, s Stamp) (start, rest []byte) {
 	dst = append(dst, '<')
 	dst = append(dst, h.Name...)
 	dst = s.append(dst)
@@ -126,7 +133,7 @@ func (h *Header) AppendStamped(dst, elem []byte, s Stamp) []byte {
 	if h.empty {
 		dst = append(dst, '/')
 	}
-	return append(dst, elem[h.open-1:]...)
+	return dst, elem[h.open-1:]
 }
 
 func (s *Stamp) append(dst []byte) []byte {

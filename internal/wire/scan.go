@@ -149,18 +149,21 @@ func (s *scanner) tag(b []byte) (more bool, err error) {
 }
 
 func (s *scanner) value(b []byte) (more bool, err error) {
-	for i := s.pos; i < len(b); i++ {
-		switch b[i] {
-		case s.quote:
-			s.pos = i + 1
-			s.mode = inTag
-			return false, nil
-		case '<':
-			return false, errNotWellFormed
-		}
+	rest := b[s.pos:]
+	end := indexByte(rest, s.quote)
+	if end >= 0 {
+		rest = rest[:end]
 	}
-	s.pos = len(b)
-	return true, nil
+	if indexByte(rest, '<') >= 0 {
+		return false, errNotWellFormed
+	}
+	s.pos += len(rest)
+	if end < 0 {
+		return true, nil
+	}
+	s.pos++
+	s.mode = inTag
+	return false, nil
 }
 
 func (s *scanner) endTag(b []byte) (more bool, err error) {
