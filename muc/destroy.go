@@ -68,7 +68,7 @@ func (r *room) end(reason endReason, text string) {
 func (r *room) leaveOnMain(o *occupant, s status) []byte {
 	b := append(make([]byte, 0, 512), "<presence"...)
 	b = wire.AppendAttr(b, "from", r.addr.WithResource(o.nick).String())
-	b = wire.AppendAttr(b, "to", o.jidText)
+	b = wire.AppendAttr(b, "to", o.jid.String())
 	b = append(b, " type='unavailable'>"...)
 	b = s.append(b, o, roleNone)
 	return append(b, "</presence>"...)

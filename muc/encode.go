@@ -97,16 +97,36 @@ func keepInChat(c *wire.Child) bool {
 // appendOpen appends the start tag of a stanza to local clients up to the
 // recipient's address. from is escaped already.
 func appendOpen(dst []byte, name, from, typ string, p *payload) []byte {
+	return appendAttrs(append(appendBegin(dst, name), from...), typ, p)
+}
+
+// appendBegin is the begin of appendOpen, up to the sender's address.
+func appendBegin(dst []byte, name string) []byte {
 	dst = append(dst, '<')
 	dst = append(dst, name...)
-	dst = append(dst, " xmlns='"+wire.NSClient+"' from='"...)
-	dst = append(dst, from...)
+	return append(dst, " xmlns='"+wire.NSClient+"' from='"...)
+}
+
+// appendAttrs is the rest of it.
+func appendAttrs(dst []byte, typ string, p *payload) []byte {
 	dst = append(dst, '\'')
 	dst = appendOptional(dst, "type", typ)
 	dst = appendOptional(dst, "id", p.id)
 	dst = appendOptional(dst, "xml:lang", p.lang)
 	dst = append(dst, p.attrs...)
 	return append(dst, " to='"...)
+}
+
+// appendJID appends an address, escaped.
+func appendJID(dst []byte, j wire.JID) []byte {
+	if j.Local != "" {
+		dst = append(wire.AppendText(dst, j.Local), '@')
+	}
+	dst = wire.AppendText(dst, j.Domain)
+	if j.Resource != "" {
+		dst = wire.AppendText(append(dst, '/'), j.Resource)
+	}
+	return dst
 }
 
 func appendOptional(dst []byte, name, value string) []byte {
@@ -136,8 +156,9 @@ func (r *room) presencePacket(class fanout.Class, o *occupant, p *payload, s sta
 	if s.gone {
 		typ, role = "unavailable", roleNone
 	}
-	head := appendOpen(make([]byte, 0, 192+len(o.from)+len(p.attrs)), "presence", o.from, typ, p)
-	tail := append(make([]byte, 0, 320+len(o.jidText)+len(p.children)), "'>"...)
+	head := appendBegin(make([]byte, 0, 288+len(p.attrs)), "presence")
+	head = appendAttrs(appendJID(head, r.pub.WithResource(o.nick)), typ, p)
+	tail := append(make([]byte, 0, 400+len(p.children)), "'>"...)
 	tail = append(tail, p.children...)
 	tail = append(tail, "<occupant-id xmlns='"+nsOccupantID+"' id='"...)
 	tail = append(tail, o.id...)
@@ -161,7 +182,7 @@ func (s *status) append(dst []byte, o *occupant, r role) []byte {
 	dst = append(dst, o.affiliation...)
 	dst = append(dst, "' role='"...)
 	dst = append(dst, r...)
-	dst = wire.AppendAttr(append(dst, '\''), "jid", o.jidText)
+	dst = append(appendJID(append(dst, "' jid='"...), o.jid), '\'')
 	dst = s.appendItemEnd(dst)
 	if s.self {
 		dst = appendCode(dst, "110")

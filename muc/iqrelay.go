@@ -54,7 +54,7 @@ func (r *room) pass(o, to *occupant, h *wire.Header, stanza []byte) {
 		lang = defaultLang
 	}
 	start, body := h.AppendStart(make([]byte, 0, 256), stanza, wire.Stamp{
-		Space: wire.NSClient, To: to.jidText, From: r.pub.WithResource(o.nick).String(),
+		Space: wire.NSClient, To: to.jid.String(), From: r.pub.WithResource(o.nick).String(),
 		ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
 	})
 	r.out.deliver(to.session, &packet{head: start, tail: body, whole: true})

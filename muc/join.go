@@ -64,7 +64,7 @@ func (r *room) focusJoin(from Session, h *wire.Header, nick string, stanza []byt
 	r.add(o)
 	r.showFocus(o, h, stanza)
 	r.out.deliver(from, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"201", "100"}, self: true}), r.subjectPacket())
-	r.log.Info("room created", "session", o.jidText)
+	r.log.Info("room created", "session", o.jid.String())
 	return true
 }
 

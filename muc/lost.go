@@ -168,12 +168,10 @@ func (s *Service) tellLost(locals []string, rooms []lostRoom, to []Session) {
 
 // destroyed is the end of a lost room as its focus is told of it.
 func destroyed(room wire.JID, lost lostRoom, focus wire.JID) []byte {
-	o := &occupant{
-		from:    escaped(room.WithResource(lost.nick).String()),
-		jidText: focus.String(), affiliation: affiliationOwner,
-	}
+	o := &occupant{jid: focus, affiliation: affiliationOwner}
+	from := escaped(room.WithResource(lost.nick).String())
 	s := status{gone: true, self: true, destroy: lost.reason}
-	b := append(appendOpen(nil, "presence", o.from, "unavailable", &payload{}), escaped(o.jidText)...)
+	b := append(appendOpen(nil, "presence", from, "unavailable", &payload{}), escaped(focus.String())...)
 	b = s.append(append(b, "'>"...), o, roleNone)
 	return append(b, "</presence>"...)
 }

@@ -94,7 +94,7 @@ func (r *room) noticeGone(h *wire.Header, stanza []byte) {
 
 // confirm notes that main has sent the participant's join.
 func (r *room) confirm(o *occupant) {
-	o.losses, o.confirmed = r.link.losses, r.now
+	o.confirmed = &confirmation{r.now, r.link.losses}
 }
 
 // reconcile lets those participants leave that main's connect has confirmed to
@@ -104,7 +104,7 @@ func (r *room) reconcile() {
 	since := r.link.updated.Add(-overtaking)
 	for i := 0; i < len(r.participants); {
 		o := r.participants[i]
-		if o.losses == r.link.losses && !o.confirmed.Before(since) {
+		if c := o.confirmed; c != nil && c.losses == r.link.losses && !c.at.Before(since) {
 			i++
 			continue
 		}

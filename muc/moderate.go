@@ -150,7 +150,7 @@ func (r *room) visitorNamed(nick string) *occupant {
 
 // expel puts a visitor out.
 func (r *room) expel(o *occupant, reason string) {
-	r.log.Info("visitor kicked", "session", o.jidText)
+	r.log.Info("visitor kicked", "session", o.jid.String())
 	r.visitorGone(o, nil, status{gone: true, codes: []string{"307"}, reason: clip(reason, maxReason)})
 }
 

@@ -16,7 +16,7 @@ func (r *room) privateMessage(o *occupant, h *wire.Header, nick string, stanza [
 		r.refuse(o.session, h, by(errNoRecipient, r.pub.String()))
 	case o.kind == focus && to.kind == visitor:
 		m := readMessage(h, stanza, keepInPresence)
-		r.out.deliver(to.session, messagePacket(o.from, string(h.Type), &m.payload, append(m.children, mucUser...)))
+		r.out.deliver(to.session, messagePacket(r.from(o), string(h.Type), &m.payload, append(m.children, mucUser...)))
 	case o.kind == visitor && to.kind == participant && !r.tellsMain():
 		r.refuse(o.session, h, errNotForMain)
 	case o.kind == visitor && to.kind == participant:
@@ -48,7 +48,7 @@ func (r *room) remotePrivate(from wire.JID, h *wire.Header, nick string, stanza 
 	m := readMessage(h, stanza, keepInPresence)
 	content := append(m.children, mucUser+"<occupant-id xmlns='"+nsOccupantID+"' id='"...)
 	content = append(append(content, o.id...), "'/>"...)
-	r.out.deliver(to.session, messagePacket(o.from, string(h.Type), &m.payload, content))
+	r.out.deliver(to.session, messagePacket(r.from(o), string(h.Type), &m.payload, content))
 }
 
 // returnError brings main's refusal of what a visitor said back to it, from
@@ -65,7 +65,7 @@ func (r *room) returnError(from wire.JID, h *wire.Header, nick string, stanza []
 		return
 	}
 	r.reply(to.session, h.AppendStamped(nil, stanza, wire.Stamp{
-		Space: wire.NSClient, To: to.jidText, From: r.pub.WithResource(from.Resource).String(),
+		Space: wire.NSClient, To: to.jid.String(), From: r.pub.WithResource(from.Resource).String(),
 		ID: wire.Unescape(h.ID), Type: "error", Lang: wire.Unescape(h.Lang),
 	}))
 }

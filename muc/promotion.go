@@ -66,7 +66,7 @@ func (r *room) forgetRequests(o *occupant) {
 	if o.hand {
 		o.hand = false
 		r.toVisitorsComponent(func(b *wire.Builder) {
-			b.Start("promotion-request", "jid", o.jidText).End()
+			b.Start("promotion-request", "jid", o.jid.String()).End()
 		})
 	}
 	r.transcribe(o, "")
@@ -75,7 +75,7 @@ func (r *room) forgetRequests(o *occupant) {
 func (r *room) requestPromotion(o *occupant, time string) {
 	user, group, force := r.claims(o)
 	r.toVisitorsComponent(func(b *wire.Builder) {
-		b.Start("promotion-request", "jid", o.jidText, "time", time).Attr("userId", user).Attr("groupId", group)
+		b.Start("promotion-request", "jid", o.jid.String(), "time", time).Attr("userId", user).Attr("groupId", group)
 		b.Attr("forcePromote", strconv.FormatBool(force)).End()
 		if o.name != "" {
 			b.Elem("nick", o.name, "xmlns", wire.NSNick)
@@ -133,7 +133,7 @@ func (r *room) promotion(from wire.JID, h *wire.Header, q *visitorsIQ, stanza []
 	}
 	if o := r.jids[to]; o != nil && o.kind == visitor {
 		r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
-			Space: wire.NSClient, To: o.jidText, From: r.pub.String(),
+			Space: wire.NSClient, To: o.jid.String(), From: r.pub.String(),
 			ID: wire.Unescape(h.ID), Type: "set", Lang: wire.Unescape(h.Lang),
 		}))
 	}

@@ -173,7 +173,7 @@ func (r *room) detail() RoomDetail {
 
 func (o *occupant) info() OccupantInfo {
 	i := OccupantInfo{
-		ID: o.nick, Name: o.name, JID: o.jidText, Role: string(o.role), Joined: o.joined,
+		ID: o.nick, Name: o.name, JID: o.jid.String(), Role: string(o.role), Joined: o.joined,
 		RaisedHand: o.hand, Language: o.language,
 	}
 	if o.kind == visitor {

@@ -17,7 +17,7 @@ func (r *room) systemMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
 		return
 	}
 	r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
-		Space: wire.NSClient, To: o.jidText, From: r.pub.WithResource(from.Resource).String(),
+		Space: wire.NSClient, To: o.jid.String(), From: r.pub.WithResource(from.Resource).String(),
 		ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang),
 	}))
 }

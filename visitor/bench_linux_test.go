@@ -17,6 +17,7 @@ import (
 	"vnode/fanout"
 	"vnode/internal/wire"
 	"vnode/visitor/admission"
+	"vnode/visitor/request"
 )
 
 // quietHandler takes everything.
@@ -53,7 +54,7 @@ func reconnect(b testing.TB, srv *Server, previd string) rawClient {
 	require.NoError(b, err)
 	require.NoError(b, f.Close())
 	st := srv.newStream(conn, transportWebSocket, false)
-	st.previd = previd
+	st.request = &request.Info{PrevID: previd}
 	st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
 	require.Nil(b, srv.admit(srv.lifetime, st.peer, admission.Exempt, 0))
 	require.True(b, srv.start(st))

@@ -53,7 +53,7 @@ func (n *negotiation) rename() error {
 		return nil
 	}
 	n.who.user, n.who.named, n.who.resuming = n.srv.users.take(), true, false
-	return n.replace(func() *Session { return n.srv.resumable(n.previd) })
+	return n.replace(func() *Session { return n.srv.resumable(n.request.PrevID) })
 }
 
 // address returns the full JID of the client: with the resource it asks for,
@@ -109,8 +109,8 @@ func (n *negotiation) newSession(jid wire.JID) *Session {
 		AckRequest: n.srv.ackRequest, AckEvery: l.AckEvery, MaxPrivate: private, MaxUnacked: unacked,
 		Overflow: n.t.output().overflow,
 	})
-	n.bound(s.fan.Link())
 	s.carry(n.stream)
+	n.bound(s.fan.Link())
 	s.current.Store(n.stream)
 	return s
 }

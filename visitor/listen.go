@@ -97,7 +97,7 @@ func (s *Server) newStream(conn net.Conn, transport string, trusted bool) *strea
 	}
 	return &stream{
 		srv: s, raw: conn, conn: conn, peer: addressOf(conn.RemoteAddr()), name: transport, trusted: trusted,
-		meter: newMeter(conn, &s.cfg.Limits),
+		meter: newMeter(conn, &s.cfg.Limits), request: &noRequest,
 	}
 }
 

@@ -106,7 +106,7 @@ func (e anonymousExchange) step([]byte) ([]byte, *login, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if sess := e.srv.resumable(e.st.previd); sess != nil && sess.named {
+	if sess := e.srv.resumable(e.st.request.PrevID); sess != nil && sess.named {
 		return nil, &login{user: sess.jid.Local, resuming: true, grant: grant}, nil
 	}
 	return nil, &login{user: e.srv.users.take(), named: true, grant: grant}, nil

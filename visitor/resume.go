@@ -197,10 +197,10 @@ func (s *Session) answerClaim() (answered bool, err error) {
 		c.answer(err)
 		return true, err
 	}
+	s.carry(c.st)
 	c.st.bound(link)
 	old := s.current.Swap(c.st)
 	s.asked, s.transport = false, c.st.name
-	s.carry(c.st)
 	s.srv.resumed(s, c.st)
 	c.answer(nil)
 	if old != nil {

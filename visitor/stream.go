@@ -20,17 +20,16 @@ import (
 type stream struct {
 	// Static after construction.
 	srv     *Server
-	raw     net.Conn     // as accepted; deadlines are set on it
-	peer    netip.Addr   // counted under; invalid when exempt
-	name    string       // of the transport
-	trusted bool         // a listener that needs no TLS
-	previd  string       // of the session the client says it comes back to; a secret
-	request request.Info // of the connection, if it began with one
+	raw     net.Conn   // as accepted; deadlines are set on it
+	peer    netip.Addr // counted under; invalid when exempt
+	name    string     // of the transport
+	trusted bool       // a listener that needs no TLS
 
 	// Owned by the goroutine of the stream or, once it has resumed a session,
 	// of that.
 	conn     net.Conn       // raw, or TLS over it
 	bindings []sasl.Binding // of the TLS that ends here
+	request  *request.Info  // of the connection; noRequest once bound
 	meter    *meter
 	t        transport
 	who      login        // once logged in
@@ -55,9 +54,13 @@ func (st *stream) run() {
 	sess.run(event{}, nil)
 }
 
-// bound tells the stream that a session reads it from now on.
+// noRequest is that of a connection that did not begin with one.
+var noRequest request.Info
+
+// bound tells the stream that a session reads it from now on. What the request
+// said is not needed any more: a token and the URL it came in are a kilobyte.
 func (st *stream) bound(link *fanout.Link) {
-	st.link = link
+	st.link, st.request = link, &noRequest
 	if c, ok := st.raw.(*socket.Conn); ok {
 		st.meter.polled = c
 	}

@@ -96,7 +96,7 @@ func tellBusy(w http.ResponseWriter, refusal *admission.Refusal) {
 
 // tell notes what a stream's request says.
 func (st *stream) tell(peer netip.Addr, i request.Info) {
-	st.peer, st.previd, st.request = peer, i.PrevID, i
+	st.peer, st.request = peer, &i
 }
 
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
