@@ -70,6 +70,7 @@ func (sh *shard) sweepSome() bool {
 }
 
 func (sh *shard) sweepGroup(g *group) {
+	sh.now = time.Now()
 	for budget := sweepBudget; budget > 0 && g.left > 0; budget-- {
 		g.left--
 		if g.pos >= len(g.sessions) {
@@ -191,7 +192,7 @@ func (sh *shard) merge(s *Session) []byte {
 		}
 		if m != nil {
 			if fromLog == 0 {
-				sh.b.metrics.delay.Observe(time.Since(m.at).Seconds())
+				sh.b.metrics.delay.Observe(sh.now.Sub(m.at).Seconds())
 			}
 			fromLog++
 			out = sh.frame(s, m, out)
@@ -305,7 +306,7 @@ func (sh *shard) requestAck(s *Session, out []byte) []byte {
 	if !heavy && s.unrequested < s.ackEvery {
 		return out
 	}
-	now := max(1, int64(time.Since(sh.began)))
+	now := max(1, int64(sh.now.Sub(sh.began)))
 	if !heavy && s.requested != 0 && s.unrequested < mostUnrequested && now-s.requested < int64(sh.b.cfg.AckGap) {
 		return out
 	}

@@ -57,7 +57,7 @@ func (sh *shard) fromTemplate(s *Session, head uint64) []byte {
 	n := int(t.to - t.from)
 	sh.tally.deliveries += n
 	sh.b.metrics.batch.Observe(float64(n))
-	sh.b.metrics.delay.Observe(time.Since(t.at).Seconds())
+	sh.b.metrics.delay.Observe(sh.now.Sub(t.at).Seconds())
 	sh.count(s, uint32(n))
 	size := len(t.buf)
 	out := sh.requestAck(s, t.buf)
