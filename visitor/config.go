@@ -108,7 +108,8 @@ type Limits struct {
 	// asked for an acknowledgement; default 10.
 	AckEvery int
 	// PrivateBytes is how many bytes of stanzas for one visitor may wait to
-	// be sent, besides its room's; default 1 MiB. AdminPrivateBytes is the
+	// be sent, besides its room's, and half of what it may leave
+	// unacknowledged of them; default 1 MiB. AdminPrivateBytes is the
 	// same for an admin, which gets every visitor's presence; default 64 MiB.
 	PrivateBytes, AdminPrivateBytes int
 	// Unacked is how many stanzas a visitor that may resume its session can
