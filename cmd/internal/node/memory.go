@@ -12,7 +12,7 @@ import (
 // for the next ones, and at rest nothing makes it collect. So memory that lies
 // fallow is given back in a calm moment.
 const (
-	restEvery = 3 * time.Second
+	restEvery = 2 * time.Second
 	// restWorth is how much must be gained: a share of what is in use, and no
 	// less than leastRest. The collection costs about a millisecond of CPU for
 	// every 3 MB in use.
