@@ -74,6 +74,7 @@ func (sh *shard) replay(s *Session, out []byte) ([]byte, bool) {
 	})
 	if !kept { // the room went on too far while the connection took its time
 		sh.overflow(s)
+		return out, false // the queue is another one now
 	}
 	return out, done
 }
@@ -93,9 +94,9 @@ func (sh *shard) keepRange(s *Session, seq uint64, n uint32) {
 }
 
 // mayKeep makes room for n more stanzas to be remembered, with that many bytes of
-// the session's own.
+// the session's own. A session that is closing cannot be resumed.
 func (sh *shard) mayKeep(s *Session, n uint32, bytes int) bool {
-	if !s.resumable {
+	if !s.resumable || s.closing {
 		return false
 	}
 	sh.trim(s)

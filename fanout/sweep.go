@@ -136,6 +136,9 @@ func (sh *shard) visit(s *Session) {
 			continue
 		}
 		b := sh.batch(s)
+		if s.dead { // a closing session that cannot follow any more
+			return
+		}
 		if len(b) > 0 {
 			sh.send(s, b)
 			continue
