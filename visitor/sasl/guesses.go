@@ -40,7 +40,7 @@ func NewGuesses(burst int, refill time.Duration, onBlock func()) *Guesses {
 	}
 }
 
-// allowed reports whether an address may try a password.
+// allowed reports whether an address may try a password now.
 func (g *Guesses) allowed(addr netip.Addr) bool {
 	if !addr.IsValid() {
 		return true
@@ -55,14 +55,23 @@ func (g *Guesses) allowed(addr netip.Addr) bool {
 	return ok
 }
 
-// wrong counts a wrong password.
-func (g *Guesses) wrong(addr netip.Addr) {
+// try counts a password before it is looked at, as if it were wrong: others may
+// be tried on other connections meanwhile. False means that the address has no
+// guess left.
+func (g *Guesses) try(addr netip.Addr) bool {
 	if !addr.IsValid() {
-		return
+		return true
 	}
+	ok := g.take(addr, time.Now())
+	if !ok {
+		g.onBlock()
+	}
+	return ok
+}
+
+func (g *Guesses) take(addr netip.Addr, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := time.Now()
 	el := g.byAddr[addr]
 	if el == nil {
 		if len(g.byAddr) >= g.atMost {
@@ -72,8 +81,28 @@ func (g *Guesses) wrong(addr netip.Addr) {
 		g.byAddr[addr] = el
 	}
 	w := el.Value.(*guesser)
-	w.tokens, w.last = max(0, g.left(w, now)-1), now
+	left := g.left(w, now)
+	if left < 1 {
+		return false
+	}
+	w.tokens, w.last = left-1, now
 	g.order.MoveToFront(el)
+	return true
+}
+
+// right takes back what try has counted: the password was right.
+func (g *Guesses) right(addr netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	el := g.byAddr[addr]
+	if el == nil {
+		return
+	}
+	w := el.Value.(*guesser)
+	if w.tokens++; w.tokens >= g.burst {
+		g.order.Remove(el)
+		delete(g.byAddr, addr)
+	}
 }
 
 func (g *Guesses) left(w *guesser, now time.Time) float64 {

@@ -112,14 +112,14 @@ func (a *Authenticator) find(user string) (name string, acc Account, known bool)
 	return j.Local, a.decoy.account(j.Local), false
 }
 
-// judge turns the outcome of an exchange into an answer, and counts a wrong
-// guess.
+// judge turns the outcome of an exchange into an answer. The guess has been
+// counted, and is no longer if it was right.
 func (a *Authenticator) judge(c Client, right bool, user User, authzid string) (*User, error) {
-	switch {
-	case !right:
-		a.guesses.wrong(c.Address)
+	if !right {
 		return nil, NotAuthorized
-	case !a.mayAct(user.Name, authzid):
+	}
+	a.guesses.right(c.Address)
+	if !a.mayAct(user.Name, authzid) {
 		return nil, InvalidAuthzid
 	}
 	return &user, nil

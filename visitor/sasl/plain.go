@@ -24,8 +24,12 @@ func (e *plainExchange) Step(msg []byte) ([]byte, *User, error) {
 	}
 	user, acc, known := e.a.find(string(part[1]))
 	e.a.deriving <- struct{}{}
-	right := acc.SHA256.verify(user, string(part[2]))
+	tried := e.a.guesses.try(e.c.Address)
+	right := tried && acc.SHA256.verify(user, string(part[2]))
 	<-e.a.deriving
+	if !tried {
+		return nil, nil, TemporaryAuthFailure
+	}
 	who, err := e.a.judge(e.c, right && known, User{user, acc.Admin}, string(part[0]))
 	return nil, who, err
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,12 +164,67 @@ func TestGuesses(t *testing.T) {
 	})
 }
 
+// Guesses on many connections at once are no more than one after the other.
+func TestGuessesAtOnce(t *testing.T) {
+	account()
+	c := Client{Address: netip.MustParseAddr("192.0.2.1")}
+	for _, mechanism := range []string{SCRAMSHA256, Plain} {
+		a := authenticator(3)
+		var tried, held atomic.Int32
+		var all sync.WaitGroup
+		begun := make(chan struct{})
+		var begin sync.WaitGroup
+		for range 30 {
+			begin.Add(1)
+			all.Go(func() {
+				x := a.Start(mechanism, c)
+				msg := []byte("\x00focus\x00wrong")
+				if mechanism == SCRAMSHA256 {
+					conv := newClient(t, scram.SHA256, "focus", "wrong").NewConversation()
+					first, err := conv.Step("")
+					require.NoError(t, err)
+					out, _, err := x.Step([]byte(first))
+					require.NoError(t, err)
+					final, err := conv.Step(string(out))
+					require.NoError(t, err)
+					msg = []byte(final)
+				}
+				begin.Done()
+				<-begun
+				switch _, _, err := x.Step(msg); err {
+				case NotAuthorized:
+					tried.Add(1)
+				case TemporaryAuthFailure:
+					held.Add(1)
+				}
+			})
+		}
+		begin.Wait()
+		close(begun)
+		all.Wait()
+		require.EqualValues(t, 3, tried.Load(), mechanism)
+		require.EqualValues(t, 27, held.Load(), mechanism)
+	}
+	a := authenticator(1)
+	for range 3 {
+		_, err := login(t, a.Start(SCRAMSHA256, c), scram.SHA256, "focus", password, nil, false)
+		require.NoError(t, err)
+		require.Empty(t, a.guesses.byAddr, "who is right leaves no trace")
+	}
+}
+
+func newClient(t *testing.T, hash scram.HashGeneratorFcn, user, password string) *scram.Client {
+	c, err := hash.NewClient(user, password, "")
+	require.NoError(t, err)
+	return c
+}
+
 func TestGuessersAreBounded(t *testing.T) {
 	g := NewGuesses(1, time.Hour, func() {})
 	addr := netip.MustParseAddr("10.0.0.0")
 	first := addr
 	for range maxGuessers + 10 {
-		g.wrong(addr)
+		require.True(t, g.try(addr))
 		addr = addr.Next()
 	}
 	require.Len(t, g.byAddr, maxGuessers)

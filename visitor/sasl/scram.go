@@ -49,17 +49,30 @@ func (e *scramExchange) Step(msg []byte) ([]byte, *User, error) {
 		if err := e.begin(string(msg)); err != nil {
 			return nil, nil, err
 		}
+		return e.first(string(msg))
+	}
+	if !e.a.guesses.try(e.c.Address) {
+		return nil, nil, TemporaryAuthFailure
 	}
 	out, err := e.conv.Step(string(msg))
-	switch {
-	case err != nil && out == "": // unreadable; err may quote secrets
+	if err != nil && out == "" { // unreadable; err may quote secrets
 		return nil, nil, MalformedRequest
-	case err == nil && !e.conv.Done():
-		return []byte(out), nil, nil
 	}
 	right := err == nil && e.known && e.conv.Valid()
 	who, err := e.a.judge(e.c, right, User{e.user, e.acc.Admin}, unescapeName(e.conv.AuthzID()))
 	return []byte(out), who, err
+}
+
+// first takes the client's first message. It holds no guess yet.
+func (e *scramExchange) first(msg string) ([]byte, *User, error) {
+	out, err := e.conv.Step(msg)
+	switch {
+	case err != nil && out == "":
+		return nil, nil, MalformedRequest
+	case err != nil:
+		return []byte(out), nil, NotAuthorized
+	}
+	return []byte(out), nil, nil
 }
 
 // begin starts the conversation as the client's first message wants it (RFC
