@@ -96,8 +96,8 @@ type Limits struct {
 	// what it may send at once; default 64 KiB/s and 512 KiB. Faster ones
 	// are read more slowly, nothing is lost. Admins are exempt.
 	BytesPerSecond, RateBurst int
-	// StanzasPerSecond is how many stanzas a visitor may send in the long run;
-	// default 32. Each counts as so many bytes at least that as many make
+	// StanzasPerSecond is how many stanzas, or WebSocket control frames, a
+	// visitor may send in the long run; default 32. Each counts as so many bytes at least that as many make
 	// BytesPerSecond. Admins are exempt.
 	StanzasPerSecond int
 	// PingAfter is the silence after which a client is asked whether it is

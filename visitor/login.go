@@ -112,8 +112,8 @@ func (e anonymousExchange) step([]byte) ([]byte, *login, error) {
 	return nil, &login{user: e.srv.users.take(), named: true, grant: grant}, nil
 }
 
-// verify checks the token of a connection's request, which is forgotten then.
-// The error is a token.Refusal.
+// verify checks the token of a connection's request. The error is a
+// token.Refusal.
 func (s *Server) verify(st *stream) (*token.Grant, error) {
 	if s.cfg.Tokens == nil {
 		return nil, nil

@@ -100,7 +100,7 @@ func (m *meter) charge(n int) {
 	m.tokens -= float64(n)
 }
 
-// took counts a stanza of n bytes, which charge has seen: it costs as much as one
+// took counts a stanza, or a control frame, of n bytes, which charge has seen: it costs as much as one
 // of which StanzasPerSecond make BytesPerSecond.
 func (m *meter) took(n int) {
 	if m.limits != nil {

@@ -277,6 +277,9 @@ func (n *negotiation) sasl(h *wire.Header, data []byte) error {
 		return n.flush(wire.NewBuilder(nil).Elem("challenge", sasl.Encode(out), "xmlns", wire.NSSASL).Bytes())
 	}
 	n.who, n.exchange = *who, nil
+	if n.request.Token != "" { // noRequest is everybody's
+		n.request.Token = "" // a secret, and long
+	}
 	n.srv.metrics.logins.WithLabelValues(n.running, "success").Inc()
 	n.t.limit(n.maxBytes())
 	if n.who.admin {

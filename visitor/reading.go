@@ -120,6 +120,7 @@ func (s *Session) park(st *stream) error {
 func (s *Session) take(st *stream, ev event) error {
 	if ev.kind != 0 {
 		s.asked = false
+		st.meter.took(len(ev.data)) // control frames as well: they cost no less
 	}
 	if err := s.handle(ev); err != nil {
 		return err
@@ -130,7 +131,6 @@ func (s *Session) take(st *stream, ev event) error {
 func (s *Session) handle(ev event) error {
 	switch ev.kind {
 	case eventElement:
-		s.current.Load().meter.took(len(ev.data))
 		return s.element(ev.data)
 	case eventEnd:
 		return errClosed

@@ -164,3 +164,23 @@ func TestManySmallStanzasAreReadSlowly(t *testing.T) {
 		f.leave()
 	})
 }
+
+// So do WebSocket pings, each of which costs an answer.
+func TestManyPingsAreReadSlowly(t *testing.T) {
+	inBubble(t, func(c *Config) {
+		c.Limits.BytesPerSecond, c.Limits.RateBurst, c.Limits.StanzasPerSecond = 10_000, 10_000, 10
+	}, func(t *testing.T, h *house) {
+		p := h.websocket().visitor()
+		start := time.Now()
+		go func() {
+			for range 100 {
+				p.write(clientFrame(0x89, "here?"))
+			}
+		}()
+		for range 100 {
+			p.expect("PONG here?")
+		}
+		require.InDelta(t, 9, time.Since(start).Seconds(), 1, "ten at once, then ten a second")
+		p.leave()
+	})
+}

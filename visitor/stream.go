@@ -29,7 +29,7 @@ type stream struct {
 	// of that.
 	conn     net.Conn       // raw, or TLS over it
 	bindings []sasl.Binding // of the TLS that ends here
-	request  *request.Info  // of the connection; noRequest once bound
+	request  *request.Info  // of the connection, without its token after login; noRequest once bound
 	meter    *meter
 	t        transport
 	who      login        // once logged in

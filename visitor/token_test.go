@@ -211,3 +211,14 @@ func TestPlainGETsAndOrigins(t *testing.T) {
 		}
 	}
 }
+
+// A token is a secret, and long: no connection keeps it longer than it takes.
+func TestTokenIsForgotten(t *testing.T) {
+	inBubble(t, withTokens(true), func(t *testing.T, h *house) {
+		p := h.told(request.Info{Token: tokenFor(t, "meet.jitsi", "stage", "u1")}).visitor()
+		streams, _ := h.srv.open()
+		require.Len(t, streams, 1)
+		require.Empty(t, streams[0].request.Token)
+		p.leave()
+	})
+}

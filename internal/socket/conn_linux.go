@@ -266,6 +266,9 @@ func (w waiter) Interrupted() { close(w) }
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
+		if c.late() {
+			return 0, os.ErrDeadlineExceeded
+		}
 		n, err := c.TryRead(p)
 		if err != ErrAgain {
 			return n, err
@@ -274,6 +277,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 			<-w
 		}
 	}
+}
+
+// late reports whether the read deadline has passed.
+func (c *Conn) late() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed && passed(c.readBy, sinceBegan())
 }
 
 // Write implements net.Conn.

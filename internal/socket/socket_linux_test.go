@@ -169,6 +169,29 @@ func TestInterruptions(t *testing.T) {
 	})
 }
 
+// Read keeps to its deadline even with a peer that never stops sending, as a
+// net.Conn does: what bounds a handshake must not be up to who makes it.
+func TestReadKeepsToItsDeadline(t *testing.T) {
+	bothNetworks(t, func(t *testing.T, p *Poller, c *Conn, far net.Conn) {
+		w := newWatcher()
+		parked(t, c, w)
+		_, err := far.Write([]byte("x"))
+		require.NoError(t, err)
+		<-w.called
+		by := time.Now().Add(time.Millisecond)
+		require.NoError(t, c.SetReadDeadline(by))
+		for time.Now().Before(by) {
+			runtime.Gosched()
+		}
+		_, err = c.Read(make([]byte, 9))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, c.SetReadDeadline(time.Time{}))
+		n, err := c.Read(make([]byte, 9))
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+	})
+}
+
 // The end of the peer can come with its last bytes in one report.
 func TestEndBehindBytes(t *testing.T) {
 	bothNetworks(t, func(t *testing.T, p *Poller, c *Conn, far net.Conn) {
