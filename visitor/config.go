@@ -57,7 +57,7 @@ type Identity struct{ Category, Type, Name string }
 type Limits struct {
 	// Connections is how many clients are served at once, logged in or not;
 	// default 20,000. Above it TCP clients get resource-constraint, others
-	// HTTP 503.
+	// HTTP 503; 64 on trusted listeners are served nevertheless.
 	Connections int
 	// PerAddress is the same for one client address (for IPv6 a /64);
 	// default 500. Loopback and unix sockets are exempt: all that comes

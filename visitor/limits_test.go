@@ -55,7 +55,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 		a, b := h.websocket().visitor(), h.tcp(true)
 		b.open(testDomain)
 		near, far := net.Pipe()
-		go h.srv.acceptTCP(near, true)
+		go h.srv.acceptTCP(near, false)
 		got, err := io.ReadAll(far)
 		require.NoError(t, err)
 		require.Equal(t, `<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' from='v3.meet.jitsi' version='1.0'>`+

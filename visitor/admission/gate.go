@@ -29,9 +29,14 @@ const (
 	Join Kind = iota
 	// Resume is a login for a session that is there.
 	Resume
-	// Exempt counts as a connection, and waits for nobody: the focus.
+	// Exempt counts as a connection, and waits for nobody: the focus. A few
+	// are let in when there is no room for others.
 	Exempt
 )
+
+// reserve is how many connections there may be above the limit that are exempt:
+// visitors must not keep the focus out.
+const reserve = 64
 
 // Limit names what refuses a connection.
 type Limit string
@@ -95,7 +100,7 @@ func (g *Gate) register(addr netip.Addr, kind Kind, patience time.Duration) (t *
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.inside >= g.limits.Connections:
+	case g.inside >= g.limits.Connections && (kind != Exempt || g.inside >= g.limits.Connections+reserve):
 		return nil, &Refusal{Connections, retryFull}
 	case addr.IsValid() && g.addresses[addr] >= g.limits.PerAddress:
 		return nil, &Refusal{PerAddress, retryFull}

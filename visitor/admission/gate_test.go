@@ -19,7 +19,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 	g := NewGate(Limits{Connections: 4, PerAddress: 2, Rate: 1000})
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	enter := func(addr netip.Addr) Limit {
-		refusal := g.Enter(t.Context(), addr, Exempt, 0)
+		refusal := g.Enter(t.Context(), addr, Join, 0)
 		if refusal == nil {
 			return ""
 		}
@@ -44,6 +44,19 @@ func TestConnectionsAreCounted(t *testing.T) {
 	n, addresses = g.Inside()
 	require.Zero(t, n)
 	require.Zero(t, addresses)
+}
+
+// A node full of visitors lets its focus in, which would have them served.
+func TestTheFocusComesIntoAFullNode(t *testing.T) {
+	g := NewGate(Limits{Connections: 2, PerAddress: 5, Rate: 1000})
+	for range 2 {
+		require.Nil(t, g.Enter(t.Context(), netip.Addr{}, Join, 0))
+	}
+	require.Equal(t, Connections, g.Enter(t.Context(), netip.Addr{}, Join, 0).Limit)
+	for range reserve {
+		require.Nil(t, g.Enter(t.Context(), netip.Addr{}, Exempt, 0))
+	}
+	require.Equal(t, Connections, g.Enter(t.Context(), netip.Addr{}, Exempt, 0).Limit, "so many, and no more")
 }
 
 func TestKey(t *testing.T) {
