@@ -59,8 +59,8 @@ type Limits struct {
 	// default 20,000. Above it TCP clients get resource-constraint, others
 	// HTTP 503; 64 on trusted listeners are served nevertheless.
 	Connections int
-	// PerAddress is the same for one client address (for IPv6 a /64);
-	// default 500. Loopback and unix sockets are exempt: all that comes
+	// PerAddress is the same for one client address (for IPv6 a /64), and how
+	// many of its sessions may be without a connection besides; default 500. Loopback and unix sockets are exempt: all that comes
 	// through a proxy comes from there.
 	PerAddress int
 	// JoinsPerSecond is the highest rate of logins; default 2000. A node that

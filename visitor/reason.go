@@ -45,6 +45,7 @@ var (
 	// errInterrupted: reading was interrupted; whoever did it has said why.
 	errInterrupted = errors.New("interrupted")
 	errExpired     = errors.New("not resumed in time")
+	errEvicted     = errors.New("too many hibernate")
 	errOverrun     = errors.New("what the client has missed is no longer kept")
 )
 
@@ -95,6 +96,8 @@ func reasonOf(err error) reason {
 		return reason{label: reasonTLS}
 	case errors.Is(err, errExpired):
 		return reason{label: reasonExpired, gone: true}
+	case errors.Is(err, errEvicted):
+		return reason{label: reasonEvicted, gone: true}
 	case errors.Is(err, errOverrun):
 		return reason{label: fanout.SlowConsumer, stream: errSlow}
 	case isTimeout(err):

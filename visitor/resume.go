@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -121,6 +122,7 @@ func (s *Session) next(err error) error {
 // said why.
 func (s *Session) lose(st *stream, err error) {
 	s.current.Store(nil)
+	s.from = st.peer
 	r := reasonOf(err)
 	r.gone = r.frame.Code == 0 && !errors.Is(err, errInterrupted)
 	if errors.Is(err, errInterrupted) {
@@ -151,10 +153,10 @@ func (a alarm) ring() {
 
 // hibernate waits for a new connection. The error is what the session ends for.
 func (s *Session) hibernate() error {
-	if !s.srv.asleep(s) {
-		return errShutdown
+	if err := s.srv.asleep(s); err != nil {
+		return err
 	}
-	defer s.srv.awake(s, s.transport)
+	defer s.srv.awake(s, s.transport, s.from)
 	expired := time.NewTimer(s.hibernation)
 	defer expired.Stop()
 	wake := make(alarm, 1)
@@ -239,13 +241,21 @@ func (s *Server) resumable(id string) *Session {
 }
 
 // asleep notes that a session has lost its connection, and gives up the one
-// that has been without for longest if there are too many. False means that the
-// server is closing.
-func (s *Server) asleep(sess *Session) bool {
+// that has been without for longest if there are too many. The error is why the
+// session may not go on: the server is closing, or its address has too many
+// already, which must not cost others theirs.
+func (s *Server) asleep(sess *Session) error {
 	s.mu.Lock()
-	if s.closing {
+	switch {
+	case s.closing:
 		s.mu.Unlock()
-		return false
+		return errShutdown
+	case sess.from.IsValid() && s.sleepers[sess.from] >= s.cfg.Limits.PerAddress:
+		s.mu.Unlock()
+		return errEvicted
+	}
+	if sess.from.IsValid() {
+		s.sleepers[sess.from]++
 	}
 	var oldest *Session
 	if s.hibernating.Len() >= s.cfg.Limits.Hibernating {
@@ -256,16 +266,21 @@ func (s *Server) asleep(sess *Session) bool {
 	s.metrics.sessions.WithLabelValues(sess.transport, stateHibernating).Inc()
 	s.mu.Unlock()
 	if oldest != nil && oldest.current.Load() == nil {
-		oldest.end(reason{label: reasonEvicted, gone: true})
+		oldest.end(reasonOf(errEvicted))
 	}
-	return true
+	return nil
 }
 
-// awake notes that a session hibernates no more. transport is that of the
-// connection it had lost.
-func (s *Server) awake(sess *Session, transport string) {
+// awake notes that a session hibernates no more. transport and from are those of
+// the connection it had lost.
+func (s *Server) awake(sess *Session, transport string, from netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n := s.sleepers[from]; n > 1 {
+		s.sleepers[from] = n - 1
+	} else {
+		delete(s.sleepers, from)
+	}
 	if sess.sleep != nil {
 		s.hibernating.Remove(sess.sleep)
 		sess.sleep = nil

@@ -2,6 +2,7 @@ package visitor
 
 import (
 	"fmt"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,4 +200,41 @@ func TestLateCountsAreBounded(t *testing.T) {
 		}
 		require.Equal(t, want, l.handled[hashID(fmt.Sprint(i))])
 	}
+}
+
+// An address that may have so many connections may not have more sessions
+// without one, of which all of the node have a few.
+func TestSleepersOfOneAddressAreCounted(t *testing.T) {
+	inBubble(t, func(c *Config) { c.Limits.PerAddress = 2 }, func(t *testing.T, h *house) {
+		vanish := func(from string) (id string) {
+			near, far := net.Pipe()
+			p := h.returningOn(addressed{near, from}, far, "").visitor()
+			id = p.resumable()
+			p.hangUp()
+			synctest.Wait()
+			return id
+		}
+		first := vanish("192.0.2.1:1")
+		vanish("192.0.2.1:2")
+		require.Empty(t, h.ended())
+		vanish("192.0.2.1:3")
+		require.Len(t, h.ended(), 1, "one too many")
+		require.EqualValues(t, 1, testutil.ToFloat64(h.srv.metrics.closed[reasonEvicted]))
+		vanish("192.0.2.2:1")
+		for range 3 {
+			vanish("127.0.0.1:1") // not counted
+		}
+		require.Len(t, h.ended(), 1)
+
+		near, far := net.Pipe()
+		p := h.returningOn(addressed{near, "192.0.2.1:4"}, far, first).anonymous()
+		p.resume(first, 0)
+		p.expect(resumedWith(first, 0))
+		vanish("192.0.2.1:5")
+		require.Len(t, h.ended(), 1, "the first has made room")
+		p.hangUp()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, h.srv.sleepers)
+	})
 }

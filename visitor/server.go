@@ -76,6 +76,7 @@ type Server struct {
 	closing   bool
 	// hibernating is the sessions without a connection, oldest first.
 	hibernating list.List
+	sleepers    map[netip.Addr]int // of these, by the address they were counted under
 	counts      lateCounts
 }
 
@@ -102,6 +103,7 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 		sessions:   make(map[wire.JID]*Session),
 		ids:        make(map[smID]*Session),
 		listeners:  make(map[net.Listener]struct{}),
+		sleepers:   make(map[netip.Addr]int),
 		pollers:    newPollers(&cfg.Limits),
 	}
 	s.gate = admission.NewGate(admission.Limits{

@@ -3,6 +3,7 @@ package visitor
 import (
 	"container/list"
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,7 @@ type Session struct {
 	asked       bool          // the client was asked whether it is there
 	hibernation time.Duration // how long it outlives its connection; 0: not at all
 	transport   string        // of the latest connection
+	from        netip.Addr    // what the connection it has lost was counted under
 
 	// Guarded by Server.mu.
 	over  bool          // the Handler has been told of its end
