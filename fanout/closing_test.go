@@ -134,3 +134,30 @@ func TestAReplayThatTheRoomOvertakes(t *testing.T) {
 	<-link.Done()
 	require.Equal(t, SlowConsumer, s.Reason())
 }
+
+// unwilling is a connection whose end takes its time, as that of TLS does,
+// which has to be written.
+type unwilling struct {
+	net.Conn
+	closing, mayClose chan struct{}
+}
+
+func (u *unwilling) CloseWrite() error {
+	close(u.closing)
+	<-u.mayClose
+	return nil
+}
+
+func TestTheEndOfOneConnectionHoldsNobodyUp(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1})
+	near, far := socketPair(t)
+	u := &unwilling{near, make(chan struct{}), make(chan struct{})}
+	first, _ := attachTo(t, b, Options{To: "a"}, u, far)
+	second, c := attach(t, b, Options{To: "b"})
+	first.Close("closed")
+	<-u.closing
+	second.Deliver(nil, private("1"))
+	require.NoError(t, c.conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	defer close(u.mayClose)
+	c.expect("<i n='1'/>")
+}

@@ -19,7 +19,7 @@ type devNull struct{}
 func (devNull) send(b []byte) (int, bool, error) { return len(b), false, nil }
 func (devNull) arm(time.Time)                    {}
 func (devNull) await(func(func()), func(error))  {}
-func (devNull) closeWrite()                      {}
+func (devNull) closeWrite() bool                 { return false }
 
 // idleShard is a shard whose loop the test runs by hand.
 func idleShard(cfg Config) (*Broadcaster, *shard) {

@@ -14,6 +14,7 @@ type Link struct {
 	trailer []byte
 	pending []byte // rest of a short write
 	blocked bool   // the connection is waited for
+	ended   bool   // its write side
 	left    bool   // to be released when that is over
 	last    bool   // and its session removed with it
 

@@ -18,8 +18,9 @@ type sender interface {
 	// await has tell called once, when more can be sent or the armed
 	// deadline has passed. What has to block for that is run by spawn.
 	await(spawn func(func()), tell func(error))
-	// closeWrite tells the peer that nothing more comes.
-	closeWrite()
+	// closeWrite tells the peer that nothing more comes. wait means that
+	// await does it, and tells when it is done.
+	closeWrite() (wait bool)
 }
 
 func newSender(conn net.Conn, sendBuffer int) sender {
@@ -54,13 +55,18 @@ func (s polledSender) arm(deadline time.Time) { _ = s.conn.SetWriteDeadline(dead
 
 func (s polledSender) await(_ func(func()), tell func(error)) { s.conn.AwaitRoom(tell) }
 
-func (s polledSender) closeWrite() { _ = s.conn.CloseWrite() }
+func (s polledSender) closeWrite() bool {
+	_ = s.conn.CloseWrite()
+	return false
+}
 
 // connSender serves any net.Conn: TLS, in-memory pipes, systems without the
 // socket sender. Each write is handed to a goroutine that lives as long as it.
 type connSender struct {
 	conn net.Conn
-	buf  []byte // owned by the shard, and by the goroutine while it runs
+	// Owned by the shard, and by the goroutine while it runs.
+	buf  []byte
+	last interface{ CloseWrite() error } // to be ended next; nil before
 }
 
 // keepCopy is the largest copy an idle connSender keeps.
@@ -78,6 +84,11 @@ func (c *connSender) arm(deadline time.Time) {
 
 func (c *connSender) await(spawn func(func()), tell func(error)) {
 	spawn(func() {
+		if c.last != nil {
+			_ = c.last.CloseWrite() // the connection is closed next in any case
+			tell(nil)
+			return
+		}
 		_, err := c.conn.Write(c.buf)
 		if cap(c.buf) > keepCopy {
 			c.buf = nil
@@ -86,8 +97,9 @@ func (c *connSender) await(spawn func(func()), tell func(error)) {
 	})
 }
 
-func (c *connSender) closeWrite() {
-	if w, ok := c.conn.(interface{ CloseWrite() error }); ok {
-		_ = w.CloseWrite() // the connection is closed next in any case
-	}
+// closeWrite waits: TLS writes its end, for which there may be no room.
+func (c *connSender) closeWrite() bool {
+	var ok bool
+	c.last, ok = c.conn.(interface{ CloseWrite() error })
+	return ok
 }

@@ -61,8 +61,9 @@ func (s *socketSender) await(spawn func(func()), tell func(error)) {
 	})
 }
 
-func (s *socketSender) closeWrite() {
+func (s *socketSender) closeWrite() bool {
 	if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
+	return false
 }

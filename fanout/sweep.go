@@ -144,11 +144,22 @@ func (sh *shard) visit(s *Session) {
 			continue
 		}
 		if s.finishing {
-			s.link.out.closeWrite()
-			sh.end(s, s.reason)
+			sh.finish(s)
 		}
 		return
 	}
+}
+
+// finish ends the write side of s, and then the session.
+func (sh *shard) finish(s *Session) {
+	if !s.link.ended {
+		s.link.ended = true
+		if s.link.out.closeWrite() {
+			sh.block(s)
+			return
+		}
+	}
+	sh.end(s, s.reason)
 }
 
 func (sh *shard) send(s *Session, b []byte) {
