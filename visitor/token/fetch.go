@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +22,12 @@ const (
 // errAbsent: the server says that there is no such key.
 var errAbsent = errors.New("token: no such key")
 
-// get fetches a URL. maxAge is what the answer says of itself (RFC 9111
+// get fetches a URL, from. maxAge is what the answer says of itself (RFC 9111
 // §5.2.2.1), zero if nothing.
-func get(client *http.Client, url string) (body []byte, maxAge time.Duration, err error) {
+func get(client *http.Client, from string) (body []byte, maxAge time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, 0, fmt.Errorf("token: %w", err)
 	}
@@ -40,16 +41,25 @@ func get(client *http.Client, url string) (body []byte, maxAge time.Duration, er
 	case http.StatusNotFound, http.StatusGone, http.StatusForbidden: // the last by object stores
 		return nil, 0, errAbsent
 	default:
-		return nil, 0, fmt.Errorf("token: %s answers %s", url, res.Status)
+		return nil, 0, fmt.Errorf("token: %s answers %s", req.URL.Redacted(), res.Status)
 	}
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxBody+1))
 	if err != nil {
 		return nil, 0, fmt.Errorf("token: %w", err)
 	}
 	if len(body) > maxBody {
-		return nil, 0, fmt.Errorf("token: %s answers with more than %d bytes", url, maxBody)
+		return nil, 0, fmt.Errorf("token: %s answers with more than %d bytes", req.URL.Redacted(), maxBody)
 	}
 	return body, maxAgeOf(res.Header), nil
+}
+
+// redacted is a URL without the password it may hold, for the log.
+func redacted(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Redacted()
 }
 
 func maxAgeOf(h http.Header) time.Duration {

@@ -132,7 +132,7 @@ func (s *KeyServer) fetch(kid string) ([]any, error) {
 		s.absent.put(&entry{kid: kid, err: errUnknownKey, until: time.Now().Add(absentLife)})
 		return nil, errUnknownKey
 	}
-	s.log.Warn("token key not fetched", "server", s.url, "error", err)
+	s.log.Warn("token key not fetched", "server", redacted(s.url), "error", err)
 	s.absent.put(&entry{kid: kid, err: errNoKey, until: time.Now().Add(errorLife)})
 	return nil, errNoKey
 }

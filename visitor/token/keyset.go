@@ -88,7 +88,7 @@ func (s *KeySet) refresh() {
 	defer s.mu.Unlock()
 	s.asked = time.Now()
 	if err != nil {
-		s.log.Warn("token keys not fetched", "server", s.url, "error", err)
+		s.log.Warn("token keys not fetched", "server", redacted(s.url), "error", err)
 		return
 	}
 	if life == 0 {
