@@ -24,6 +24,9 @@ type login struct {
 	grant *token.Grant
 }
 
+// anonymous reports whether the client has no account.
+func (l *login) anonymous() bool { return l.named || l.resuming }
+
 // exchange is one run of a mechanism.
 type exchange interface {
 	// step takes the client's next message, nil if it sent no initial
@@ -99,8 +102,8 @@ type anonymousExchange struct {
 	st  *stream
 }
 
-// step names the client: as before if it named the session it comes back to,
-// for only the session's own user may resume it (XEP-0198 §5).
+// step names the client: as before if its URL named the session it comes back
+// to, for only the session's own user may resume it (XEP-0198 §5).
 func (e anonymousExchange) step([]byte) ([]byte, *login, error) {
 	grant, err := e.srv.verify(e.st)
 	if err != nil {

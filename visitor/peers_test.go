@@ -291,17 +291,15 @@ func TestCoderWebSocketResumes(t *testing.T) {
 	require.NoError(t, p.c.CloseNow())
 	h.tell(jid, 1)
 
-	thief := dialCoderWith(t, url)
-	thief.anonymous()
-	thief.send("<resume xmlns='urn:xmpp:sm:3' previd='" + id + "' h='0'/>")
-	require.Equal(t, itemNotFound, thief.next())
-
-	q := dialCoderWith(t, url+"&previd="+id)
-	q.anonymous()
-	q.send("<resume xmlns='urn:xmpp:sm:3' previd='" + id + "' h='0'/>")
-	require.Equal(t, resumedWith(id, 0), q.next())
-	require.Equal(t, told(0), q.next())
-	require.Equal(t, told(1), q.next())
+	var q *coderPeer
+	for _, again := range []string{url, url + "&previd=" + id} { // in the element alone, and in both
+		q = dialCoderWith(t, again)
+		q.anonymous()
+		q.send("<resume xmlns='urn:xmpp:sm:3' previd='" + id + "' h='0'/>")
+		require.Equal(t, resumedWith(id, 0), q.next())
+		require.Equal(t, told(0), q.next())
+		require.Equal(t, told(1), q.next())
+	}
 	q.send(`<iq xmlns='jabber:client' type='get' id='p' to='v3.meet.jitsi'><ping xmlns='urn:xmpp:ping'/></iq>`)
 	require.Equal(t, `<iq xmlns='jabber:client' to='`+jid+`' from='v3.meet.jitsi' id='p' type='result'/>`, q.next())
 	require.Empty(t, h.ended())

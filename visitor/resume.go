@@ -288,8 +288,13 @@ func (s *Server) awake(sess *Session, transport string, from netip.Addr) {
 	s.metrics.sessions.WithLabelValues(transport, stateHibernating).Dec()
 }
 
-// resumed notes that a stream is a session's.
+// resumed notes that a stream is a session's. The client has the session's name
+// from here on.
 func (s *Server) resumed(sess *Session, st *stream) {
+	if st.who.named {
+		s.users.release(st.who.user)
+		st.who.named = false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attachedLocked(sess, st)
@@ -342,7 +347,7 @@ var errResumed = errors.New("resumed")
 func (n *negotiation) resume(h *wire.Header) error {
 	previd := h.Attr("previd")
 	sess := n.srv.resumable(previd)
-	if sess == nil || sess.host != n.host || sess.jid.Local != n.who.user {
+	if sess == nil || !n.mayResume(sess) {
 		return n.notResumed(resumeNotFound, n.srv.lateCount(previd))
 	}
 	count, err := parseCount(h)
@@ -366,6 +371,18 @@ func (n *negotiation) resume(h *wire.Header) error {
 		n.srv.metrics.resumptions[resumeTimeout].Inc()
 	}
 	return err
+}
+
+// mayResume reports whether a session is this client's. Anonymous clients have
+// nothing but the session's id to show that they are the same user (XEP-0198
+// §5): who knows that secret is, whether its URL said so before the login or
+// only <resume/> does now. A session that came with a token wants one as good
+// from a client that logged in as somebody else.
+func (n *negotiation) mayResume(s *Session) bool {
+	if s.host != n.host {
+		return false
+	}
+	return s.jid.Local == n.who.user || s.named && n.who.anonymous() && n.who.grant.Succeeds(s.bearer.Load().grant)
 }
 
 // notResumed refuses a resumption; the client may bind instead (XEP-0198 §5).

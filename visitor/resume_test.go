@@ -151,25 +151,46 @@ func TestSMResumeUnknown(t *testing.T) {
 	})
 }
 
-// sm-resume-foreign: the id alone is not enough without ?previd=, nor is it for
-// a client with a session of its own to come back to, nor for the focus.
+// The id is the secret by which an anonymous visitor is known again: in
+// <resume/> alone, over whatever transport, whatever else its URL says. The name
+// of the login before is free again at once.
+func TestSMResumeByTheElementAlone(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, h *house) {
+		p, other := h.websocket().visitor(), h.websocket().visitor()
+		id, otherID := p.resumable(), other.resumable()
+		before := h.srv.session(mustJID(p.jid))
+		for i, again := range []*peer{
+			h.websocket().anonymous(), h.returning("x" + id).anonymous(), h.returning(otherID).anonymous(), h.tcp(true).anonymous(),
+		} {
+			h.tell(p.jid, i)
+			again.resume(id, i)
+			again.play("S: "+resumedWith(id, 0), "S: "+told(i))
+			require.Same(t, before, h.srv.session(mustJID(p.jid)))
+		}
+		synctest.Wait()
+		require.Len(t, h.srv.users.taken, 2)
+		other.play("C: <r xmlns='urn:xmpp:sm:3'/>", "S: <a xmlns='urn:xmpp:sm:3' h='0'/>")
+		require.Equal(t, 4, h.resumptions(resumeOK))
+		require.Empty(t, h.ended())
+	})
+}
+
+// An account's session is the account's, and no account gets a visitor's.
 func TestSMResumeForeign(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, h *house) {
-		victim, own := h.websocket().visitor(), h.websocket().visitor()
-		id, ownID := victim.resumable(), own.resumable()
-		for _, thief := range []*peer{h.websocket().anonymous(), h.returning("x" + id).anonymous(), h.returning(ownID).anonymous(), h.tcp(true).anonymous()} {
-			thief.resume(id, 0)
+		visitor, focus := h.websocket().visitor(), h.tcp(true).focus()
+		id, focusID := visitor.resumable(), focus.resumable()
+		for thief, wants := range map[*peer]string{
+			h.tcp(true).focusLogin(): id, h.websocket().anonymous(): focusID, h.returning(focusID).anonymous(): focusID,
+		} {
+			thief.resume(wants, 0)
 			thief.expect(itemNotFound)
 			thief.leave()
 		}
-		focus := h.tcp(true).focusLogin()
-		focus.resume(id, 0)
-		focus.expect(itemNotFound)
-		focus.leave()
-		for _, p := range []*peer{victim, own} {
+		for _, p := range []*peer{visitor, focus} {
 			p.play("C: <r xmlns='urn:xmpp:sm:3'/>", "S: <a xmlns='urn:xmpp:sm:3' h='0'/>")
 		}
-		require.Equal(t, 5, h.resumptions(resumeNotFound))
+		require.Equal(t, 3, h.resumptions(resumeNotFound))
 	})
 }
 

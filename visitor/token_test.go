@@ -164,6 +164,42 @@ func TestTokenIsRefreshedByResuming(t *testing.T) {
 	})
 }
 
+// Where sessions come with tokens, the element alone resumes one only with a
+// token as good.
+func TestTokenOfWhoResumesByTheElementAlone(t *testing.T) {
+	for _, c := range []struct {
+		name, tenant, room, user string
+		resumes                  bool
+	}{
+		{"the same", "meet.jitsi", "stage", "u1", true},
+		{"same room, another user", "meet.jitsi", "stage", "u2", true},
+		{"same user, another room", "meet.jitsi", "other", "u1", true},
+		{"neither", "meet.jitsi", "other", "u2", false},
+		{"another tenant", "acme", "stage", "u1", false},
+		{"none", "", "", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, withTokens(true), func(t *testing.T, h *house) {
+				p := h.told(request.Info{Token: tokenFor(t, "meet.jitsi", "stage", "u1")}).visitor()
+				id := p.resumable()
+				info := request.Info{}
+				if c.tenant != "" {
+					info.Token, info.Tenant = tokenFor(t, c.tenant, c.room, c.user), c.tenant
+				}
+				again := h.told(info).anonymous()
+				again.resume(id, 0)
+				if c.resumes {
+					again.expect(resumedWith(id, 0))
+					return
+				}
+				again.expect(itemNotFound)
+				again.leave()
+				p.play("C: <r xmlns='urn:xmpp:sm:3'/>", "S: <a xmlns='urn:xmpp:sm:3' h='0'/>")
+			})
+		})
+	}
+}
+
 // The whole way: what the URL says becomes the session's.
 func TestTokenInTheURL(t *testing.T) {
 	h := newHouse(t, withTokens(false))

@@ -54,6 +54,23 @@ func (g *Grant) coversTenant(tenant string) bool {
 	return false
 }
 
+// Succeeds reports whether a client with this grant may go on where one with the
+// old grant was: both are of the same tenant, and of the same user or for the
+// same room. Everybody may where there was no token.
+func (g *Grant) Succeeds(old *Grant) bool {
+	switch {
+	case old == nil:
+		return true
+	case g == nil || g.tenant != old.tenant:
+		return false
+	}
+	return g.identity.sameUser(old.identity) || g.sameRoom(old)
+}
+
+func (g *Grant) sameRoom(as *Grant) bool {
+	return g.room == as.room && (g.pattern == nil) == (as.pattern == nil)
+}
+
 // newGrant is the grant of verified claims.
 func (v *Verifier) newGrant(c *claims, tenant string) (*Grant, error) {
 	g := &Grant{identity: c.identity(tenant), domains: v.cfg.Domains}

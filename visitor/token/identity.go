@@ -14,3 +14,8 @@ type Identity struct {
 	// Features are the names of those the token turns on.
 	Features map[string]bool
 }
+
+// sameUser reports whether both tokens name a user, and the same.
+func (i *Identity) sameUser(as *Identity) bool {
+	return i.UserID != "" && i.UserID == as.UserID && i.GroupID == as.GroupID
+}
