@@ -1,12 +1,10 @@
 package node
 
 import (
-	_ "embed"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,48 +12,33 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/xmpptest/browser"
-	"vnode/internal/xmpptest/prosody"
 )
 
-//go:embed testdata/visitor.html
-var visitorPage string
-
-// tab is a visitor in a real browser: strophe.js in Chromium, whose way to the
-// node can fail.
+// tab is somebody with a real browser: strophe.js in Chromium.
 type tab struct {
 	*browser.Tab
-	t   *testing.T
-	net *link
+	t *testing.T
 }
 
-// page serves the visitor's page and strophe.js.
-func page(t *testing.T) string {
-	strophe, err := browser.Module("strophe.js/dist/strophe.umd.min.js")
-	require.NoError(t, err)
-	files := http.NewServeMux()
-	serve := func(path, kind, text string) {
-		files.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", kind)
-			_, _ = w.Write([]byte(text))
-		})
-	}
-	serve("/strophe.js", "text/javascript", strophe)
-	serve("/visitor.html", "text/html", visitorPage)
-	s := httptest.NewServer(files)
-	t.Cleanup(s.Close)
-	return s.URL + "/visitor.html"
+// visit is what a page is asked to do.
+type visit struct {
+	way     netip.AddrPort // to nginx
+	service string         // a URL, with %s for the site
+	domain  string
+	room    string // its name
+	inURL   bool   // the URL of a resumption names the session
 }
 
-// browse opens the page with a service of the HTTP server at addr, such as
-// ws://%s/xmpp-websocket; %s is the way there.
-func browse(t *testing.T, b *browser.Browser, page, service, addr string) *tab {
+// opens opens the page, by a name for which any port will do.
+func (i *installation) opens(t *testing.T, v visit) *tab {
 	t.Helper()
-	p := &tab{Tab: b.Tab(t), t: t, net: newLink(t, netip.MustParseAddrPort(addr))}
-	ask := url.Values{
-		"service": {fmt.Sprintf(service, p.net.toMain.Addr())},
-		"domain":  {"v3.meet.jitsi"}, "room": {"demo@conference.v3.meet.jitsi"},
+	p := &tab{Tab: i.browser.Tab(t), t: t}
+	site := fmt.Sprintf("%s:%d", i.Domain, v.way.Port())
+	ask := url.Values{"service": {fmt.Sprintf(v.service, site)}, "domain": {v.domain}, "room": {v.room + "@conference." + v.domain}}
+	if v.inURL {
+		ask.Set("previd", "")
 	}
-	p.run(chromedp.Navigate(page + "?" + ask.Encode()))
+	p.run(chromedp.Navigate("https://" + site + "/visitor.html?" + ask.Encode()))
 	return p
 }
 
@@ -67,129 +50,167 @@ func (p *tab) run(actions ...chromedp.Action) {
 // until waits for an expression of the page to become true.
 func (p *tab) until(what string) {
 	p.t.Helper()
-	if err := p.Run(chromedp.Poll(what, nil, chromedp.WithPollingTimeout(70*time.Second))); err != nil {
+	// Frames are drawn in the tab in front only, so they are not what to wait by.
+	poll := chromedp.Poll(what, nil, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(20*time.Second))
+	if err := p.Run(poll); err != nil {
 		var seen any
 		p.run(chromedp.Evaluate("seen", &seen))
 		require.NoError(p.t, err, "%s; the page has seen %v", what, seen)
 	}
 }
 
-func (p *tab) lines() (heard []string) {
+func (p *tab) text(what string) (s string) {
 	p.t.Helper()
-	p.run(chromedp.Evaluate("seen.lines", &heard))
-	return heard
+	p.run(chromedp.Evaluate(what, &s))
+	return s
 }
 
-func (p *tab) say(id string) { p.run(chromedp.Evaluate(fmt.Sprintf("say(%q)", id), nil)) }
+// say says a line and returns its id.
+func (p *tab) say(id string) string {
+	p.t.Helper()
+	p.run(chromedp.Evaluate(fmt.Sprintf("say(%q)", id), nil))
+	return id
+}
 
-// hears waits for a line and checks that it came once.
+// hears waits for a line.
 func (p *tab) hears(id string) {
 	p.t.Helper()
 	p.until(fmt.Sprintf("seen.lines.includes(%q)", id))
-	require.Equal(p.t, 1, count(p.lines(), id))
 }
 
-func count(all []string, one string) (n int) {
-	for _, s := range all {
-		if s == one {
-			n++
-		}
-	}
-	return n
+// heardOnce checks that nothing came twice.
+func (p *tab) heardOnce() {
+	p.t.Helper()
+	var heard []string
+	p.run(chromedp.Evaluate("seen.lines", &heard))
+	slices.Sort(heard)
+	require.Equal(p.t, slices.Compact(slices.Clone(heard)), heard)
 }
 
-// audience is a conference at a real main with one participant, and a page to
-// watch it with.
-type audience struct {
-	*stage
-	participant *person
-	browser     *browser.Browser
-	page, http  string
+// guest is a visitor of a show, whose way to nginx can fail.
+type guest struct {
+	*tab
+	participant *tab
+	name        string // begins its lines
+	net         *link
 }
 
-func newAudience(t *testing.T) *audience {
-	s := newStage(t, prosody.Options{Auth: prosody.AuthSelfSigned, Bidi: true}, "v3")
-	s.ready()
-	s.open()
-	a := &audience{stage: s, participant: s.participant(), browser: browser.Run(t), page: page(t), http: s.nodes["v3"].Addresses().HTTP[0]}
-	s.connect()
-	return a
+// visitor lets one come in by a URL with query added, see the participant, and talk with it.
+func (s *show) visitor(t *testing.T, name, service, query string, inURL bool) *guest {
+	t.Helper()
+	g := &guest{participant: &tab{Tab: s.participant.Tab, t: t}, name: name, net: newLink(t, s.Web)}
+	g.tab = s.opens(t, visit{
+		way: netip.MustParseAddrPort(g.net.toMain.Addr().String()), domain: s.node + ".meet.jitsi", room: s.name, inURL: inURL,
+		service: service + "?room=" + s.name + "&vnode=" + s.node + query,
+	})
+	g.until(fmt.Sprintf("seen.occupants.includes(nick) && seen.occupants.includes(%q)", g.participant.text("nick")))
+	g.talk("first")
+	return g
 }
 
-// enters lets a visitor come in through addr, see the participant, and talk
-// with it.
-func (a *audience) enters(service string) *tab {
-	a.t.Helper()
-	v := browse(a.t, a.browser, a.page, service, a.http)
-	v.until(fmt.Sprintf("seen.occupants.includes(nick) && seen.occupants.includes(%q)", a.participant.nick))
-	return v
-}
-
-// talk lets both say a line that the other hears once.
-func (a *audience) talk(v *tab, about string) {
-	a.t.Helper()
-	v.hears(a.participant.say(about + "-down"))
-	v.say(about + "-up")
-	a.participant.hears(about + "-up")
-	require.Equal(a.t, 1, a.participant.heard(about+"-up"))
+// talk lets both say a line that the other hears. The participant's tab serves
+// visitors of several tests at once.
+func (g *guest) talk(about string) {
+	g.t.Helper()
+	g.hears(g.participant.say(g.name + about + "-down"))
+	g.participant.hears(g.say(g.name + about + "-up"))
 }
 
 // away cuts the browser's network off for d. What was under way, and what is
-// said meanwhile, reaches the other side afterwards, once.
-func (a *audience) away(v *tab, d time.Duration, about string) {
-	a.t.Helper()
-	v.net.freeze() // what it says now is on its way, and lost with the connection
-	v.say(about + "-kept")
-	v.net.cut()
-	a.participant.say(about + "-missed")
+// said meanwhile, reaches the other side afterwards.
+func (g *guest) away(d time.Duration, about string) {
+	g.t.Helper()
+	g.net.freeze() // what it says now is on its way, and lost with the connection
+	kept := g.say(g.name + about + "-kept")
+	g.net.cut()
+	missed := g.participant.say(g.name + about + "-missed")
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	<-timer.C
-	v.net.heal()
-	v.hears(about + "-missed")
-	a.participant.hears(about + "-kept")
-	require.Equal(a.t, 1, a.participant.heard(about+"-kept"))
-	a.talk(v, about)
+	g.net.heal()
+	g.hears(missed)
+	g.participant.hears(kept)
+	g.talk(about)
+	g.heardOnce()
 }
 
-// leaves ends the visitor's stay; nobody is left behind.
-func (a *audience) leaves(v *tab) {
-	a.t.Helper()
-	v.run(chromedp.Evaluate("leave()", nil))
-	visitors := func() float64 { return a.nodes["v3"].metric("vnode_muc_occupants", "visitor") }
-	require.Eventually(a.t, func() bool { return visitors() == 0 }, 20*time.Second, 5*time.Millisecond)
+// reload reloads the page, which goes on as the same occupant.
+func (g *guest) reload() {
+	g.t.Helper()
+	before := g.text("nick")
+	g.run(chromedp.Reload())
+	g.until("seen.resumed === 1")
+	require.Equal(g.t, before, g.text("nick"))
+	g.talk("reloaded")
+	g.heardOnce()
 }
 
-// A visitor with a real browser watches a real main room by WebSocket, loses
-// its network for a moment and for most of what a session may be away, and
-// reloads its page: one session, one occupant, every line once.
-func TestABrowserByWebSocket(t *testing.T) {
+func (g *guest) leaves() {
+	g.t.Helper()
+	g.run(chromedp.Evaluate("leave()", nil))
+	g.until("seen.status.includes('DISCONNECTED')")
+}
+
+const (
+	byWebSocket = "wss://%s/xmpp-websocket"
+	byBOSH      = "https://%s/http-bind"
+)
+
+// What `vnode setup` makes of a fresh installation is enough for browsers: main
+// and nginx run with the generated pieces, two nodes from the generated unit,
+// and nginx knows a visitor's node by ?vnode= alone. Visitors lose their network
+// between browser and nginx, for a moment and for most of what a session may be
+// away, and reload their page: one session, one occupant, every line once.
+func TestBrowsersOnWhatSetupMade(t *testing.T) {
 	t.Parallel()
-	a := newAudience(t)
-	v := a.enters("ws://%s/xmpp-websocket?room=demo")
-	a.talk(v, "first")
-	a.away(v, 5*time.Second, "five")
-	v.until("seen.resumed === 1")
-
-	var before, after string
-	v.run(chromedp.Evaluate("nick", &before), chromedp.Reload())
-	v.until("seen.resumed === 1")
-	v.run(chromedp.Evaluate("nick", &after))
-	require.Equal(t, before, after)
-	a.talk(v, "reloaded")
-
-	a.away(v, 40*time.Second, "forty")
-	v.until("seen.resumed === 2")
-	a.leaves(v)
-}
-
-// The same by BOSH, where the session is the HTTP server's and a lost
-// connection only a request to send again.
-func TestABrowserByBOSH(t *testing.T) {
-	t.Parallel()
-	a := newAudience(t)
-	v := a.enters("http://%s/http-bind?room=demo")
-	a.talk(v, "first")
-	a.away(v, 5*time.Second, "five")
-	a.leaves(v)
+	i := install(t)
+	open, closed := i.show("v3"), i.show("v1")
+	t.Run("visitors", func(t *testing.T) {
+		t.Run("WebSocket", func(t *testing.T) {
+			t.Parallel()
+			g := open.visitor(t, "ws-", byWebSocket, "", true)
+			g.away(5*time.Second, "five")
+			g.until("seen.resumed === 1")
+			g.reload()
+			g.away(40*time.Second, "forty")
+			g.until("seen.resumed === 2")
+			g.leaves()
+		})
+		// A client that does not put the session's id into its URL.
+		t.Run("WebSocket, resumed by the element alone", func(t *testing.T) {
+			t.Parallel()
+			g := open.visitor(t, "element-", byWebSocket, "", false)
+			g.away(5*time.Second, "five")
+			g.until("seen.resumed === 1")
+			g.reload()
+			g.leaves()
+		})
+		// Here the session is the HTTP server's, and a lost connection only a
+		// request to send again.
+		t.Run("BOSH", func(t *testing.T) {
+			t.Parallel()
+			g := open.visitor(t, "bosh-", byBOSH, "", true)
+			g.away(5*time.Second, "five")
+			g.leaves()
+		})
+		for name, service := range map[string]string{"WebSocket": byWebSocket, "BOSH": byBOSH} {
+			t.Run(name+", with a token", func(t *testing.T) {
+				t.Parallel()
+				good := signedFor(t, i.Domain, closed.name)
+				wrong := i.opens(t, visit{
+					way: i.Web, domain: "v1.meet.jitsi", room: closed.name,
+					service: service + "?room=" + closed.name + "&vnode=v1&token=" + good[:len(good)-6] + "AAAAAA",
+				})
+				wrong.until("seen.refused !== ''")
+				require.Equal(t, "the token's signature is wrong", wrong.text("seen.refused"))
+				wrong.until("seen.status.includes('AUTHFAIL')")
+				closed.visitor(t, name+"-", service, "&token="+good, true).leaves()
+			})
+		}
+	})
+	open.participant.heardOnce()
+	closed.participant.heardOnce()
+	for _, node := range []string{"v1", "v3"} {
+		require.Eventually(t, func() bool { return i.visitors(node) == 0 }, 20*time.Second, 50*time.Millisecond)
+	}
 }

@@ -32,10 +32,12 @@ func withTokens(t *testing.T, c *config.Config) {
 	c.TokenKeyFile, c.TokenIssuers = secretFile(t, tokenSecret+"\n"), []string{"jitsi"}
 }
 
-func signed(t *testing.T, room string) string {
+func signed(t *testing.T, room string) string { return signedFor(t, "meet.jitsi", room) }
+
+func signedFor(t *testing.T, sub, room string) string {
 	t.Helper()
 	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"iss": "jitsi", "aud": "x", "sub": "meet.jitsi", "room": room, "exp": time.Now().Add(time.Hour).Unix(),
+		"iss": "jitsi", "aud": "x", "sub": sub, "room": room, "exp": time.Now().Add(time.Hour).Unix(),
 	}).SignedString([]byte(tokenSecret))
 	require.NoError(t, err)
 	return s
