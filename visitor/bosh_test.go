@@ -101,7 +101,7 @@ func boshEnd(attrs, content string) string {
 // visitor logs in and binds, as in the transcript bosh-login.
 func (p *boshPeer) visitor() *boshPeer {
 	p.t.Helper()
-	p.sid = p.create(testDomain).expect(boshBody + ` sid='{sid}' wait='60' hold='1' requests='2' inactivity='60' polling='5' maxpause='120' ver='1.6'` +
+	p.sid = p.create(testDomain).expect(boshBody + ` sid='{sid}' wait='55' hold='1' requests='2' inactivity='60' polling='5' maxpause='120' ver='1.6'` +
 		` from='v3.meet.jitsi' authid='{sid}' secure='true' xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0' xmpp:restartlogic='true'>` +
 		`<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>ANONYMOUS</mechanism></mechanisms>` + limitsBeforeLogin + `</stream:features></body>`)
 	p.send("", anonymousAuth).expect(p.with(saslSuccess))

@@ -22,8 +22,9 @@ type Config struct {
 	// OutputBytes is how much may wait for the client's next request before
 	// Write blocks; default 256 KiB.
 	OutputBytes int
-	// Wait is the longest time a request is held; default 60 s. Clients ask
-	// for less.
+	// Wait is the longest time a request is held; default 55 s, less than
+	// the 60 s after which nginx, unless told otherwise, answers for us with
+	// 504. Clients ask for less.
 	Wait time.Duration
 	// Inactivity is how long a session lives without a request; default
 	// 60 s. MaxPause is the same for a client that has announced it
@@ -44,7 +45,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.BodyBytes, 32<<10)
 	setDefault(&c.InputBytes, 256<<10)
 	setDefault(&c.OutputBytes, 256<<10)
-	setDefault(&c.Wait, time.Minute)
+	setDefault(&c.Wait, 55*time.Second)
 	setDefault(&c.Inactivity, time.Minute)
 	setDefault(&c.MaxPause, 2*time.Minute)
 	setDefault(&c.Polling, 5*time.Second)
