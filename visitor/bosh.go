@@ -19,7 +19,7 @@ func (s *Server) newBOSH() {
 	l := &s.cfg.Limits
 	s.bosh = bosh.NewServer(bosh.Config{
 		Sessions: 2 * l.Connections, BodyBytes: 2 * l.NegotiationBytes, InputBytes: l.StanzaBytes,
-		Shard: s.cfg.Shard,
+		Domain: s.cfg.Domain, Shard: s.cfg.Shard,
 	}, s.acceptBOSH)
 }
 

@@ -25,6 +25,8 @@ type Config struct {
 	// AccountDomains are further domains with accounts, for visitors that are
 	// no browsers: jigasi. They are served on every transport.
 	AccountDomains map[string]sasl.Accounts
+	// Elsewhere knows the nodes that are reached through this one; nil: none.
+	Elsewhere Elsewhere
 	// Tokens verifies those of anonymous clients; nil: none is looked at.
 	Tokens *token.Verifier
 	// RoomPrefix is the first label of the rooms' domains, by which a token's

@@ -213,9 +213,13 @@ func (h *house) asking(near, far net.Conn, info request.Info) *peer {
 	st := h.srv.newStream(near, transportWebSocket, info.Secure)
 	st.tell(st.peer, info)
 	st.t = newWSTransport(st.meter, nil, h.srv.cfg.Limits.NegotiationBytes)
+	h.admitted(st)
+	return &peer{t: h.t, conn: far, ws: true}
+}
+
+func (h *house) admitted(st *stream) {
 	require.Nil(h.t, h.srv.admit(h.srv.lifetime, st.peer, admission.Exempt, 0))
 	require.True(h.t, h.srv.start(st))
-	return &peer{t: h.t, conn: far, ws: true}
 }
 
 // on connects over the named transport; TCP is trusted.

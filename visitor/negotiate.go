@@ -111,9 +111,9 @@ func (n *negotiation) open() error {
 	}
 	host, err := n.findHost(h.To)
 	if err != nil {
-		return err
+		return n.elsewhere(&h, err)
 	}
-	n.host = host
+	n.host, n.asked = host, nil
 	n.opened = true
 	n.out = n.t.appendHeader(n.out[:0], n.ownHeader())
 	return n.flush(n.features())

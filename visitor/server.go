@@ -341,6 +341,9 @@ func (s *Server) forget(st *stream) {
 	defer s.mu.Unlock()
 	delete(s.streams, st)
 	s.gate.Leave(st.peer)
+	if st.passed {
+		return
+	}
 	state := stateNegotiating
 	if st.session != nil {
 		state = stateBound

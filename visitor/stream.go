@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ type stream struct {
 	name    string     // of the transport
 	trusted bool       // a listener that needs no TLS
 
+	// Owned by the goroutine of the stream.
+	asked *http.Request // the handshake, until the first header if it may be for elsewhere
+
 	// Owned by the goroutine of the stream or, once it has resumed a session,
 	// of that.
 	conn     net.Conn       // raw, or TLS over it
@@ -37,7 +41,9 @@ type stream struct {
 
 	released atomic.Bool // fanout has let go of it
 
-	session *Session // once bound; guarded by Server.mu
+	// Guarded by Server.mu.
+	session *Session // once bound
+	passed  bool     // on to another node
 }
 
 // run is the stream's goroutine, and its session's if it binds one. Where it

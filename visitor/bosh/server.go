@@ -36,6 +36,9 @@ type Config struct {
 	// Transfer is how long a request may take to arrive and a response to
 	// be taken; default 30 s.
 	Transfer time.Duration
+	// Domain, unless empty, ends the sids behind a dot: a server in front of
+	// this one sees whose session a request is of.
+	Domain string
 	// Shard is announced as x-jitsi-shard, unless empty.
 	Shard string
 }
@@ -81,7 +84,11 @@ func NewServer(cfg Config, accept func(*Conn, *http.Request) bool) *Server {
 // create makes a session for req, which has no sid, and gives it away. nil
 // means that it is refused.
 func (s *Server) create(req *request, r *http.Request) (*Conn, *waiter) {
-	c := newConn(s, rand.Text(), req, r)
+	sid := rand.Text()
+	if s.cfg.Domain != "" {
+		sid += "." + s.cfg.Domain
+	}
+	c := newConn(s, sid, req, r)
 	if !s.add(c) {
 		return nil, nil
 	}

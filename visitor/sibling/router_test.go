@@ -59,9 +59,9 @@ func TestRequestsReachTheirNode(t *testing.T) {
 	t.Cleanup(v4.Close)
 	gone := httptest.NewServer(node("v6"))
 	gone.Close()
-	front := httptest.NewServer(New(node("v3"), map[string]Address{
-		"v4": address(t, v4), "v5": onUnix(t, node("v5")), "v6": address(t, gone),
-	}, slog.New(slog.DiscardHandler)))
+	front := httptest.NewServer(New([]Sibling{
+		{"v4", "v4.meet.jitsi", address(t, v4)}, {"v5", "v5.meet.jitsi", onUnix(t, node("v5"))}, {"v6", "v6.meet.jitsi", address(t, gone)},
+	}, slog.New(slog.DiscardHandler)).Handler(node("v3")))
 	t.Cleanup(front.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	host := front.Listener.Addr().String()

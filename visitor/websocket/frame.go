@@ -61,16 +61,25 @@ func (e CloseError) Error() string { return fmt.Sprintf("websocket: close %d: %s
 
 // AppendText appends one unfragmented, unmasked text frame.
 func AppendText(dst, payload []byte) []byte {
+	return append(appendTextHeader(dst, 0, len(payload)), payload...)
+}
+
+// AppendClientText appends one unfragmented text frame as a client sends it. The
+// mask is zero: what it guards against, proxies between a browser and a server,
+// is not between nodes (RFC 6455 §10.3).
+func AppendClientText(dst, payload []byte) []byte {
+	return append(append(appendTextHeader(dst, bitMask, len(payload)), 0, 0, 0, 0), payload...)
+}
+
+func appendTextHeader(dst []byte, mask byte, n int) []byte {
 	dst = append(dst, bitFIN|opText)
-	switch n := len(payload); {
+	switch {
 	case n <= 125:
-		dst = append(dst, byte(n))
+		return append(dst, mask|byte(n))
 	case n <= 0xFFFF:
-		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
+		return binary.BigEndian.AppendUint16(append(dst, mask|126), uint16(n))
 	}
-	return append(dst, payload...)
+	return binary.BigEndian.AppendUint64(append(dst, mask|127), uint64(n))
 }
 
 // AppendPong appends the answer to a ping; payload is the ping's.

@@ -121,6 +121,15 @@ func (e *earlyReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Unread returns a copy of the bytes that were read behind the last message.
+func (r *Reader) Unread() []byte {
+	unread := bytes.Clone(r.buf[r.r:r.w])
+	if e, ok := r.src.(*earlyReader); ok {
+		unread = append(unread, e.early...)
+	}
+	return unread
+}
+
 // SetLimit changes the limit from the next frame on.
 func (r *Reader) SetLimit(max int) { r.max = max }
 

@@ -207,6 +207,28 @@ func TestReaderTakesWhatTheHandshakeReadAhead(t *testing.T) {
 	}
 }
 
+// Who takes a connection over behind a message misses nothing of what the client
+// sent on at once.
+func TestUnreadIsWhatComesNext(t *testing.T) {
+	first := AppendClientText(nil, []byte("<open/>"))
+	all := join(first, AppendClientText(nil, []byte(strings.Repeat("y", 70_000))), AppendClientText(nil, []byte(strings.Repeat("z", 300))))
+	for _, early := range []int{0, 3, len(first), len(first) + 5, 9000, len(all)} {
+		src := bytes.NewReader(all[early:])
+		r := NewReader(src, all[:early], testMax)
+		m, err := r.Next()
+		require.NoError(t, err)
+		require.Equal(t, "<open/>", string(m.Data))
+		rest, err := io.ReadAll(src)
+		require.NoError(t, err)
+		next := NewReader(bytes.NewReader(rest), r.Unread(), 100_000)
+		for _, want := range []string{strings.Repeat("y", 70_000), strings.Repeat("z", 300)} {
+			m, err := next.Next()
+			require.NoError(t, err)
+			require.Equal(t, want, string(m.Data), "%d bytes early", early)
+		}
+	}
+}
+
 // An announced length must not make us allocate; only bytes that came do.
 func TestReaderMemoryFollowsBytesNotAnnouncements(t *testing.T) {
 	in := append([]byte{fin | text, 0x80 | 127, 0, 0, 0, 0, 0, 0x9F, 0, 0}, make([]byte, 4)...) // 10 MB to come

@@ -130,7 +130,10 @@ type ID string
 const nodeSuffix = ".meet.jitsi"
 
 // Host is the domain visitors log in to, v3.meet.jitsi.
-func (c *Config) Host() string { return string(c.ID) + nodeSuffix }
+func (c *Config) Host() string { return HostOf(string(c.ID)) }
+
+// HostOf is the domain of the node with an id.
+func HostOf(id string) string { return id + nodeSuffix }
 
 // Rooms is the domain of the node's rooms, conference.v3.meet.jitsi.
 func (c *Config) Rooms() string { return c.RoomPrefix + "." + c.Host() }

@@ -125,18 +125,21 @@ func (n *Node) webTLS() *tls.Config {
 	return cfg
 }
 
-// webHandler is what browsers reach: this node, and siblings through it.
-func (n *Node) webHandler(c *config.Config) (http.Handler, error) {
+// siblings are the nodes that browsers reach through this one, nil if there are
+// none.
+func (n *Node) siblings(c *config.Config) (*sibling.Router, error) {
 	list, err := c.SiblingNodes()
 	if err != nil {
 		return nil, fmt.Errorf("siblings: %w", err)
 	}
 	if len(list) == 0 {
-		return n.clients.HTTPHandler(), nil
+		return nil, nil
 	}
-	others := make(map[string]sibling.Address)
+	var nodes []sibling.Sibling
 	for _, s := range list {
-		others[s.VNode] = sibling.Address{Network: s.Network, Addr: s.Addr}
+		nodes = append(nodes, sibling.Sibling{
+			VNode: s.VNode, Domain: config.HostOf(s.VNode), Address: sibling.Address{Network: s.Network, Addr: s.Addr},
+		})
 	}
-	return sibling.New(n.clients.HTTPHandler(), others, n.log), nil
+	return sibling.New(nodes, n.log), nil
 }

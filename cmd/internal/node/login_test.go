@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -87,12 +88,48 @@ func TestSiblingsShareAnAddress(t *testing.T) {
 	four.ID = "v4"
 	v4 := start(t, four)
 	three := testConfig(t, "127.0.0.1:5269")
-	three.Siblings = []string{"v4=" + v4.Addresses().HTTP[0]}
+	three.Siblings = []string{"v4=" + v4.Addresses().HTTP[0], "v6=unix:" + filepath.Join(t.TempDir(), "nobody")}
 	v3 := start(t, three)
 	url := "http://" + v3.Addresses().HTTP[0] + "/xmpp-websocket?vnode="
 	require.Contains(t, logIn(t, url+"v3", "v3.meet.jitsi"), "<success")
 	require.Contains(t, logIn(t, url+"v4", "v4.meet.jitsi"), "<success")
 	require.Contains(t, logIn(t, url+"v4", "v3.meet.jitsi"), "host-unknown")
+	// The stream's 'to' is enough.
+	url = "http://" + v3.Addresses().HTTP[0] + "/xmpp-websocket?room=r"
+	require.Contains(t, logIn(t, url, "v4.meet.jitsi"), "<success")
+	require.Contains(t, logIn(t, url, "v3.meet.jitsi"), "<success")
+	require.Contains(t, logIn(t, url, "v5.meet.jitsi"), "host-unknown")
+	require.Contains(t, logIn(t, url, "v6.meet.jitsi"), "resource-constraint")
+}
+
+// By BOSH a session's later requests find their node too, by the sid.
+func TestSiblingsShareAnAddressByBOSH(t *testing.T) {
+	four := testConfig(t, "127.0.0.1:5269")
+	four.ID = "v4"
+	v4 := start(t, four)
+	three := testConfig(t, "127.0.0.1:5269")
+	three.Siblings = []string{"v4=" + v4.Addresses().HTTP[0]}
+	v3 := start(t, three)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ask := func(body string) string {
+		r, err := client.Post("http://"+v3.Addresses().HTTP[0]+"/http-bind?room=r", "text/xml", strings.NewReader(body))
+		require.NoError(t, err)
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		return string(b)
+	}
+	for _, domain := range []string{"v3.meet.jitsi", "v4.meet.jitsi"} {
+		answer := ask(`<body xmlns='http://jabber.org/protocol/httpbind' rid='7' to='` + domain +
+			`' wait='1' hold='1' ver='1.6' xmpp:version='1.0' xmlns:xmpp='urn:xmpp:xbosh'/>`)
+		_, rest, ok := strings.Cut(answer, " sid='")
+		require.True(t, ok, answer)
+		sid, _, _ := strings.Cut(rest, "'")
+		require.Contains(t, ask(`<body xmlns='http://jabber.org/protocol/httpbind' rid='8' sid='`+sid+
+			`'><auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/></body>`), "<success")
+		ask(`<body xmlns='http://jabber.org/protocol/httpbind' rid='9' type='terminate' sid='` + sid + `'/>`)
+	}
 }
 
 func TestLoginsThatCannotBe(t *testing.T) {

@@ -207,13 +207,19 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 			err = errors.Join(err, n.federation.Close(ctx), n.fan.Close(ctx))
 		}
 	}()
+	siblings, err := n.siblings(c)
+	if err != nil {
+		return err
+	}
+	if siblings != nil {
+		clients.Elsewhere = siblings
+	}
 	n.clients, err = visitor.New(clients, n.fan, fromClients{r}, n.log, n.registry)
 	if err != nil {
 		return err
 	}
-	n.web, err = n.webHandler(c)
-	if err != nil {
-		return err
+	if n.web = n.clients.HTTPHandler(); siblings != nil {
+		n.web = siblings.Handler(n.web)
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms, n.configured = n.rooms, n.rooms.Limits()
