@@ -109,6 +109,7 @@ func (n *node) second(joins, resumes int) {
 		n.mu.Unlock()
 		n.g.Adapt()
 	}
+	synctest.Wait() // for who was let in last
 }
 
 func (n *node) come(kind Kind) {
