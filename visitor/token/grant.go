@@ -72,8 +72,8 @@ func (g *Grant) sameRoom(as *Grant) bool {
 }
 
 // newGrant is the grant of verified claims.
-func (v *Verifier) newGrant(c *claims, tenant string) (*Grant, error) {
-	g := &Grant{identity: c.identity(tenant), domains: v.cfg.Domains}
+func (r *rules) newGrant(c *claims, tenant string) (*Grant, error) {
+	g := &Grant{identity: c.identity(tenant), domains: r.cfg.Domains}
 	if c.Room != nil {
 		g.room = strings.ToLower(*c.Room)
 		if c.Context != nil && bool(c.Context.Room.Regex) && g.room != "*" {
@@ -83,7 +83,7 @@ func (v *Verifier) newGrant(c *claims, tenant string) (*Grant, error) {
 			}
 		}
 	}
-	if !v.cfg.AnyTenant {
+	if !r.cfg.AnyTenant {
 		g.tenant = strings.ToLower(*c.Subject)
 	}
 	return g, nil

@@ -81,6 +81,17 @@ func (s *KeyServer) Keys(ctx context.Context, kid string) ([]any, error) {
 	}
 }
 
+// Expire has each key fetched again when a token wants it next. When that fails,
+// what was there goes on to be used.
+func (s *KeyServer) Expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for el := s.known.order.Front(); el != nil; el = el.Next() {
+		el.Value.(*entry).until = time.Time{}
+	}
+	s.absent = newCache(maxAbsent)
+}
+
 // orStale prefers what was right an hour ago to nothing, unless the server says
 // that it is no longer.
 func orStale(stale []any, err error) ([]any, error) {

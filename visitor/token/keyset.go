@@ -67,6 +67,14 @@ func (s *KeySet) Keys(ctx context.Context, kid string) ([]any, error) {
 	return nil, errUnknownKey
 }
 
+// Expire has the document fetched again for the next token. When that fails, what
+// was there goes on to be used.
+func (s *KeySet) Expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until, s.asked = time.Time{}, time.Time{}
+}
+
 // kept looks a key up, and says whether the document is to be fetched.
 func (s *KeySet) kept(kid string) (keys []any, ask bool) {
 	s.mu.Lock()

@@ -247,3 +247,33 @@ func TestKeyFiles(t *testing.T) {
 	}
 	require.False(t, fits("HS256", errors.New("no key")))
 }
+
+// What was fetched is asked for again when it is said to have changed, and goes
+// on to be used when that fails.
+func TestExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &web{pages: map[string][]byte{pemPath("a"): pairs()["RS256"].public}}
+		s := NewKeyServer("https://keys.example/keys", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+		keys := func(k Keys) error { _, err := k.Keys(t.Context(), "a"); return err }
+		require.NoError(t, keys(s))
+		w.set(func() { w.status = http.StatusInternalServerError })
+		s.Expire()
+		require.NoError(t, keys(s))
+		require.Equal(t, 2, w.requests())
+		w.set(func() { w.status = 0; delete(w.pages, pemPath("a")) })
+		s.Expire()
+		require.Equal(t, errUnknownKey, keys(s), "withdrawn")
+
+		page, err := json.Marshal(map[string]string{"a": string(pairs()["RS256"].public)})
+		require.NoError(t, err)
+		w.set(func() { w.pages["/set"] = page })
+		set := NewKeySet("https://keys.example/set", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+		require.NoError(t, keys(set))
+		w.set(func() { w.status = http.StatusInternalServerError })
+		set.Expire()
+		require.NoError(t, keys(set))
+		w.set(func() { w.status = 0; w.pages["/set"] = []byte("{}") })
+		set.Expire()
+		require.Error(t, keys(set), "withdrawn")
+	})
+}

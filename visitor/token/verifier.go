@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -77,18 +78,34 @@ func refuse(format string, args ...any) error { return Refusal(fmt.Sprintf(forma
 
 // Verifier verifies tokens. Its methods may be called from any goroutine.
 type Verifier struct {
+	rules atomic.Pointer[rules]
+}
+
+// rules are what a Verifier goes by. They do not change.
+type rules struct {
 	cfg    Config
 	parser *jwt.Parser
 }
 
 // New returns a Verifier. The error is that of [Config.Validate].
 func New(cfg Config) (*Verifier, error) {
-	if err := cfg.Validate(); err != nil {
+	v := new(Verifier)
+	if err := v.Reload(cfg); err != nil {
 		return nil, err
 	}
-	return &Verifier{cfg: cfg, parser: jwt.NewParser(
+	return v, nil
+}
+
+// Reload replaces all that tokens are verified by from now on. What was granted
+// before stays so. On an error, that of [Config.Validate], nothing has changed.
+func (v *Verifier) Reload(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	v.rules.Store(&rules{cfg: cfg, parser: jwt.NewParser(
 		jwt.WithValidMethods(cfg.Algorithms), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding(),
-	)}, nil
+	)})
+	return nil
 }
 
 // Verify checks a token, "" for none, of a client whose URL names the tenant,
@@ -96,8 +113,12 @@ func New(cfg Config) (*Verifier, error) {
 // is there or ctx ends. The error is a [Refusal]. Without an error the grant is
 // nil for a client that needs no token and has none.
 func (v *Verifier) Verify(ctx context.Context, raw, tenant string) (*Grant, error) {
+	return v.rules.Load().verify(ctx, raw, tenant)
+}
+
+func (r *rules) verify(ctx context.Context, raw, tenant string) (*Grant, error) {
 	switch {
-	case raw == "" && v.cfg.Optional:
+	case raw == "" && r.cfg.Optional:
 		return nil, nil
 	case raw == "":
 		return nil, refuse("a token is required")
@@ -106,9 +127,9 @@ func (v *Verifier) Verify(ctx context.Context, raw, tenant string) (*Grant, erro
 	}
 	c := new(claims)
 	var found error // by our own key function
-	t, err := v.parser.ParseWithClaims(raw, c, func(t *jwt.Token) (any, error) {
+	t, err := r.parser.ParseWithClaims(raw, c, func(t *jwt.Token) (any, error) {
 		var keys any
-		keys, found = v.keys(ctx, t)
+		keys, found = r.keys(ctx, t)
 		return keys, found
 	})
 	switch {
@@ -116,19 +137,19 @@ func (v *Verifier) Verify(ctx context.Context, raw, tenant string) (*Grant, erro
 		return nil, found
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return nil, refuse("the token is malformed")
-	case err != nil && (t == nil || t.Method == nil || !slices.Contains(v.cfg.Algorithms, t.Method.Alg())):
+	case err != nil && (t == nil || t.Method == nil || !slices.Contains(r.cfg.Algorithms, t.Method.Alg())):
 		return nil, refuse("the token's signature algorithm is not accepted")
 	case err != nil:
 		return nil, refuse("the token's signature is wrong")
 	}
-	if err := v.check(c, time.Now()); err != nil {
+	if err := r.check(c, time.Now()); err != nil {
 		return nil, err
 	}
-	return v.newGrant(c, tenant)
+	return r.newGrant(c, tenant)
 }
 
 // keys finds what may verify a token's signature.
-func (v *Verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
+func (r *rules) keys(ctx context.Context, t *jwt.Token) (any, error) {
 	if typ, _ := t.Header["typ"].(string); !strings.EqualFold(typ, "JWT") {
 		return nil, refuse("the token's type is not JWT")
 	}
@@ -139,7 +160,7 @@ func (v *Verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
 	if !ok && t.Header["kid"] != nil {
 		return nil, refuse("the token is malformed")
 	}
-	all, err := v.cfg.Keys.Keys(ctx, kid)
+	all, err := r.cfg.Keys.Keys(ctx, kid)
 	if err != nil {
 		return nil, err
 	}
@@ -156,9 +177,9 @@ func (v *Verifier) keys(ctx context.Context, t *jwt.Token) (any, error) {
 }
 
 // check looks at the claims of a token whose signature is right.
-func (v *Verifier) check(c *claims, now time.Time) error {
+func (r *rules) check(c *claims, now time.Time) error {
 	clock := float64(now.UnixNano()) / 1e9
-	leeway := v.cfg.Leeway.Seconds()
+	leeway := r.cfg.Leeway.Seconds()
 	switch {
 	case c.Expires != nil && clock >= *c.Expires+leeway:
 		return refuse("the token has expired %d s ago", int64(min(clock-*c.Expires, math.MaxInt32)))
@@ -166,13 +187,13 @@ func (v *Verifier) check(c *claims, now time.Time) error {
 		return refuse("the token is not valid yet")
 	case c.Issuer == nil:
 		return refuse("the token names no issuer")
-	case !accepted(v.cfg.Issuers, *c.Issuer):
+	case !accepted(r.cfg.Issuers, *c.Issuer):
 		return refuse("the token's issuer is not accepted")
 	case len(c.Audience) == 0:
 		return refuse("the token names no audience")
-	case !accepted(v.cfg.Audiences, c.Audience...):
+	case !accepted(r.cfg.Audiences, c.Audience...):
 		return refuse("the token's audience is not accepted")
-	case c.Room == nil && !v.cfg.RoomOptional:
+	case c.Room == nil && !r.cfg.RoomOptional:
 		return refuse("the token names no room")
 	case c.Room != nil && *c.Room == "":
 		return refuse("the token's room is empty")

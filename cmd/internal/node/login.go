@@ -4,16 +4,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
-	"time"
 
 	"vnode/cmd/internal/config"
 	"vnode/visitor"
 	"vnode/visitor/request"
 	"vnode/visitor/sasl"
 	"vnode/visitor/sibling"
-	"vnode/visitor/token"
 )
 
 // focus is the focus' account.
@@ -37,13 +33,13 @@ func (n *Node) focus(c *config.Config) (sasl.Accounts, error) {
 // clientConfig says whom the clients' side serves.
 func (n *Node) clientConfig(c *config.Config) (visitor.Config, error) {
 	focus, errFocus := n.focus(c)
-	accounts, errAccounts := readAccounts(c)
-	tokens, errTokens := n.tokens(c)
+	accounts, errAccounts := n.openAccounts(c)
+	errTokens := n.openTokens(c)
 	services, errServices := n.services(c)
 	proxies, unix, errProxies := c.Proxies()
 	cfg := visitor.Config{
 		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: focus, AccountDomains: accounts, TLS: n.tlsConfig(),
-		Tokens: tokens, RoomPrefix: c.RoomPrefix, Shard: c.Shard, Version: n.version,
+		Tokens: n.tokens, RoomPrefix: c.RoomPrefix, Shard: c.Shard, Version: n.version,
 		Requests: request.Policy{Proxies: proxies, UnixProxies: unix, Origins: c.HTTPOrigins, RegionHeader: c.RegionHeader},
 		Items:    []string{c.Rooms()},
 		Services: services,
@@ -52,70 +48,6 @@ func (n *Node) clientConfig(c *config.Config) (visitor.Config, error) {
 		},
 	}
 	return cfg, errors.Join(errFocus, errAccounts, errTokens, errServices, errProxies)
-}
-
-func readAccounts(c *config.Config) (map[string]sasl.Accounts, error) {
-	if c.AccountsFile == "" {
-		return nil, nil
-	}
-	f, err := os.Open(c.AccountsFile)
-	if err != nil {
-		return nil, fmt.Errorf("accounts-file: %w", err)
-	}
-	defer f.Close()
-	domains, err := sasl.ReadAccounts(f)
-	if err != nil {
-		return nil, fmt.Errorf("accounts-file %s: %w", c.AccountsFile, err)
-	}
-	all := make(map[string]sasl.Accounts)
-	for d, users := range domains {
-		all[d] = users
-	}
-	return all, nil
-}
-
-// shortSecret is the length in bytes below which RFC 7518 §3.2 has a secret not
-// be used with HS256.
-const shortSecret = 32
-
-// tokens verifies visitors' tokens, nil when none are asked for.
-func (n *Node) tokens(c *config.Config) (*token.Verifier, error) {
-	if !c.Tokens() {
-		return nil, nil
-	}
-	cfg := token.Config{
-		Algorithms: []string{"RS256"}, Issuers: c.TokenIssuers, Audiences: c.TokenAudiences,
-		Domains: []string{c.MainDomain, c.Host()}, AnyTenant: c.TokenAnyTenant,
-		Optional: c.TokenOptional, RoomOptional: c.TokenRoomOptional, Leeway: time.Duration(c.TokenLeeway),
-	}
-	client := &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 8, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 5 * time.Second,
-	}}
-	switch {
-	case c.TokenKeysURL != "":
-		cfg.Keys = token.NewKeySet(c.TokenKeysURL, client, n.log)
-	case c.TokenKeyServer != "":
-		cfg.Keys = token.NewKeyServer(c.TokenKeyServer, client, n.log)
-	default:
-		content, err := os.ReadFile(c.TokenKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("token-key-file: %w", err)
-		}
-		if cfg.Keys, cfg.Algorithms, err = token.FileKeys(content); err != nil {
-			return nil, fmt.Errorf("token-key-file %s: %w", c.TokenKeyFile, err)
-		}
-		if cfg.Algorithms[0] == "HS256" && len(content) < shortSecret {
-			n.log.Warn("the secret in token-key-file is short enough to be guessed", "bytes", len(content), "should_be", shortSecret)
-		}
-	}
-	if len(c.TokenAlgorithms) > 0 {
-		cfg.Algorithms = c.TokenAlgorithms
-	}
-	v, err := token.New(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("token-algorithms: %w", err)
-	}
-	return v, nil
 }
 
 // webTLS is tlsConfig for WebSockets, which HTTP/2 has no upgrade for.

@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/cmd/internal/config"
+	"vnode/internal/wire"
 	"vnode/visitor/sasl"
 )
 
@@ -37,9 +40,14 @@ func signed(t *testing.T, room string) string { return signedFor(t, "meet.jitsi"
 
 func signedFor(t *testing.T, sub, room string) string {
 	t.Helper()
+	return signedWith(t, tokenSecret, sub, room)
+}
+
+func signedWith(t *testing.T, secret, sub, room string) string {
+	t.Helper()
 	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"iss": "jitsi", "aud": "x", "sub": sub, "room": room, "exp": time.Now().Add(time.Hour).Unix(),
-	}).SignedString([]byte(tokenSecret))
+	}).SignedString([]byte(secret))
 	require.NoError(t, err)
 	return s
 }
@@ -159,4 +167,79 @@ func TestLoginsThatCannotBe(t *testing.T) {
 	cfg.AccountsFile = secretFile(t, acc.Line("*@jigasi.example.com"))
 	node := start(t, cfg)
 	require.Contains(t, logIn(t, "http://"+node.Addresses().HTTP[0]+"/xmpp-websocket", "jigasi.example.com"), "invalid-mechanism")
+}
+
+// plain logs in with a password over TCP and returns the name of the answer.
+func (r *running) plain(domain, user, password string) string {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", r.Addresses().C2S[0])
+	require.NoError(r.t, err)
+	defer conn.Close()
+	require.NoError(r.t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	p := &person{t: r.t, conn: conn, r: wire.NewReader(conn, wire.Limits{MaxBytes: 1 << 16})}
+	header := wire.StreamHeader{Content: wire.NSClient, To: domain, Version: "1.0"}
+	p.write(string(header.Append(nil, "")))
+	p.expect("stream:features")
+	p.write("<auth xmlns='" + wire.NSSASL + "' mechanism='PLAIN'>" +
+		base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password)) + "</auth>")
+	tok, err := p.r.Next()
+	require.NoError(r.t, err)
+	h, err := wire.ParseHeader(tok.Data)
+	require.NoError(r.t, err)
+	return string(h.Name)
+}
+
+// A new secret for tokens, and accounts that come and go, take effect with a
+// reload; a file with a mistake changes nothing; what cannot change is named.
+func TestCredentialsAreReloaded(t *testing.T) {
+	const jigasi, jibri = "jigasi.example.com", "jibri.example.com"
+	line := func(address, password string) string {
+		user, _, _ := strings.Cut(address, "@")
+		acc, err := sasl.NewAccount(user, password, false)
+		require.NoError(t, err)
+		return acc.Line(address) + "\n"
+	}
+	cfg := testConfig(t, "127.0.0.1:5269")
+	withTokens(t, cfg)
+	cfg.AccountsFile = secretFile(t, line("a@"+jigasi, "one")+line("b@"+jigasi, "two"))
+	var log ear
+	node := startLogging(t, cfg, &log)
+	with := func(secret string) string {
+		url := "http://" + node.Addresses().HTTP[0] + "/xmpp-websocket?room=stage&token=" + signedWith(t, secret, "meet.jitsi", "stage")
+		return logIn(t, url, "v3.meet.jitsi")
+	}
+	require.Contains(t, with(tokenSecret), "<success")
+	require.Equal(t, "success", node.plain(jigasi, "a", "one"))
+	require.Equal(t, "failure", node.plain(jigasi, "c", "three"))
+
+	const fresh = "another secret, of as many bytes"
+	write := func(path, text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
+	write(cfg.TokenKeyFile, fresh)
+	write(cfg.AccountsFile, line("b@"+jigasi, "new")+line("c@"+jigasi, "three")+line("d@"+jibri, "four"))
+	next := *cfg
+	next.TokenOptional = true
+	require.NoError(t, node.Reload(&next))
+	require.Contains(t, with(fresh), "<success")
+	require.Contains(t, with(tokenSecret), "signature is wrong")
+	require.Contains(t, logIn(t, "http://"+node.Addresses().HTTP[0]+"/xmpp-websocket", "v3.meet.jitsi"), "<success", "now optional")
+	require.Equal(t, "failure", node.plain(jigasi, "a", "one"))
+	require.Equal(t, "failure", node.plain(jigasi, "b", "two"))
+	require.Equal(t, "success", node.plain(jigasi, "b", "new"))
+	require.Equal(t, "success", node.plain(jigasi, "c", "three"))
+	require.Contains(t, log.String(), `msg="accounts read again" domain=jigasi.example.com added=1 removed=1 changed=1`)
+	require.Contains(t, log.String(), `msg="a restart is needed for a new domain in accounts-file" domain=jibri.example.com`)
+	require.Contains(t, log.String(), `msg="configuration reloaded" changed=[token-optional]`)
+
+	write(cfg.AccountsFile, "x")
+	write(cfg.TokenKeyFile, tokenSecret)
+	require.ErrorContains(t, node.Reload(&next), "accounts-file")
+	require.Equal(t, "success", node.plain(jigasi, "c", "three"))
+	require.Contains(t, with(fresh), "<success", "nothing has changed")
+
+	off := next
+	off.AccountsFile, off.TokenKeyFile, off.TokenOptional = "", "", false
+	require.NoError(t, node.Reload(&off))
+	require.Equal(t, "failure", node.plain(jigasi, "c", "three"), "nobody is left")
+	require.Contains(t, with(fresh), "<success", "tokens go on to be looked at")
+	require.Contains(t, log.String(), `msg="a restart is needed for some changes" keys="[token-key-file token-optional]"`)
 }

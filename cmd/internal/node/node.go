@@ -28,6 +28,7 @@ import (
 	"vnode/muc/rate"
 	"vnode/s2s"
 	"vnode/visitor"
+	"vnode/visitor/token"
 	"vnode/visitorlist"
 )
 
@@ -56,8 +57,12 @@ type Node struct {
 	hurry        context.Context // ended by Hurry
 	Hurry        func()          // ends a drain, and the end itself, sooner: nobody is waited for
 
+	accounts map[string]*accounts // by domain
+	tokens   *token.Verifier      // nil: none are asked for
+
 	// Owned by who calls Reload.
 	configured muc.Limits // as the configuration has them
+	keySource  keySource
 
 	// Replaced whole by Reload.
 	cfg  atomic.Pointer[config.Config]

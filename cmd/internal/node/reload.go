@@ -3,24 +3,30 @@ package node
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"vnode/cmd/internal/config"
 	"vnode/cmd/internal/systemd"
 )
 
 // reloadable are the keys that take effect without a restart.
-var reloadable = []string{
+var reloadable = append([]string{
 	"certificate-file", "key-file", "s2s-trust", "s2s-trusted-addresses", "s2s-ca-file", "s2s-pins", "main-s2s", "log-level",
 	"max-visitors-per-room", "max-visitors", "max-rooms", "join-rate", "leave-rate", "presence-rate", "presence-burst",
 	"chat-audience", "chat-rate", "chat-burst", "room-chat-rate", "room-chat-burst", "chat-slow-mode",
-	"drain-timeout", "drain-spread",
+	"drain-timeout", "drain-spread", "accounts-file",
+}, tokenSettings...)
+
+// tokenSettings take effect while tokens were, and are still, asked for.
+var tokenSettings = []string{
+	"token-key-file", "token-keys-url", "token-key-server", "token-algorithms", "token-issuers", "token-audiences",
+	"token-optional", "token-room-optional", "token-any-tenant", "token-leeway",
 }
 
 // Reload applies a new, valid configuration as far as a running node can, and
-// logs what changed and what waits for a restart. Certificates and CAs are read
-// again even when no key changed. Streams that are up stay up. On an error
-// nothing has changed. One call at a time.
+// logs what changed and what waits for a restart. Certificates, CAs, accounts
+// and the keys of tokens are read again even when no key changed. Streams that
+// are up stay up, and who is logged in stays so. On an error nothing has changed.
+// One call at a time.
 func (n *Node) Reload(c *config.Config) (err error) {
 	systemd.Reloading()
 	defer func() {
@@ -43,6 +49,10 @@ func (n *Node) Reload(c *config.Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	login, err := n.readCredentials(&next, c)
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
 	limits := roomLimits(&next)
 	if err := limits.Validate(); err != nil {
 		return fmt.Errorf("reload: %w", err)
@@ -57,15 +67,18 @@ func (n *Node) Reload(c *config.Config) (err error) {
 		return fmt.Errorf("reload: %w", err)
 	}
 	n.configured = n.rooms.Limits()
+	if err := n.replaceCredentials(login); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
 	n.cert.Store(&cert)
 	n.level.Set(next.Level())
 	n.cfg.Store(&next)
 	var applied, waiting []string
 	for _, key := range old.Changed(c) {
-		if slices.Contains(reloadable, key) {
-			applied = append(applied, key)
-		} else {
+		if n.waitsForRestart(key, c) {
 			waiting = append(waiting, key)
+		} else {
+			applied = append(applied, key)
 		}
 	}
 	n.log.Info("configuration reloaded", "changed", applied, "certificate_expires", cert.Leaf.NotAfter)
