@@ -76,10 +76,10 @@ func NewGate(l Limits) *Gate {
 	return &Gate{limits: l, addresses: make(map[netip.Addr]int), pace: newPace(l.Rate, time.Now())}
 }
 
-// Enter counts a connection in, or refuses it. It waits for its
-// turn, but for no longer than about patience, nor than ctx: then it is refused too. Addresses
-// that are not valid are not counted. What is let in is taken out again by
-// Leave.
+// Enter counts a connection in, or refuses it. It waits for its turn, but for no
+// longer than about patience, nor than ctx: then it is refused too. Turns go
+// round among the addresses that wait. Addresses that are not valid are not
+// counted. What is let in is taken out again by Leave.
 func (g *Gate) Enter(ctx context.Context, addr netip.Addr, kind Kind, patience time.Duration) *Refusal {
 	t, refusal := g.register(addr, kind, patience)
 	if t == nil {
@@ -88,7 +88,7 @@ func (g *Gate) Enter(ctx context.Context, addr netip.Addr, kind Kind, patience t
 	ctx, cancel := context.WithTimeout(ctx, 2*patience) // the node may have become slower
 	defer cancel()
 	select {
-	case <-t.come():
+	case <-t.come:
 		return nil
 	case <-ctx.Done():
 		return g.giveUp(addr, t)
@@ -108,7 +108,7 @@ func (g *Gate) register(addr netip.Addr, kind Kind, patience time.Duration) (t *
 	g.pace.pass(time.Now())
 	if kind != Exempt {
 		var ok bool
-		if t, ok = g.pace.enter(kind, patience); !ok {
+		if t, ok = g.pace.enter(addr, kind, patience); !ok {
 			return nil, &Refusal{Rate, g.pace.retry()}
 		}
 	}
@@ -126,11 +126,11 @@ func (g *Gate) giveUp(addr netip.Addr, t *turn) *Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	select {
-	case <-t.come():
+	case <-t.come:
 		return nil
 	default:
 	}
-	t.queue.Remove(t.place)
+	t.remove()
 	g.leave(addr)
 	return &Refusal{Rate, g.pace.retry()}
 }

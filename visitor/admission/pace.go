@@ -1,8 +1,8 @@
 package admission
 
 import (
-	"container/list"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 )
 
@@ -36,9 +36,9 @@ type pace struct {
 	rate, max float64 // logins a second
 	last      time.Time
 	tokens    float64
-	resumes   list.List // of those who wait: chan struct{}, to be closed
-	joins     list.List // likewise
-	let       uint      // in, of those who waited
+	resumes   line // those who wait
+	joins     line // likewise
+	let       uint // in, of those who waited
 	// backlog guesses how many are out there that were refused: each refusal
 	// adds one, and the rate takes them off.
 	backlog float64
@@ -61,15 +61,15 @@ func (p *pace) pass(now time.Time) {
 	p.tokens = min(max(1, burst*p.rate), p.tokens+turns)
 	for p.tokens >= 1 && p.waiting() > 0 {
 		q := &p.resumes
-		if p.let++; q.Len() == 0 || p.let%joinShare == 0 && p.joins.Len() > 0 {
+		if p.let++; q.len() == 0 || p.let%joinShare == 0 && p.joins.len() > 0 {
 			q = &p.joins
 		}
-		close(q.Remove(q.Front()).(chan struct{}))
+		q.pop()
 		p.tokens--
 	}
 }
 
-func (p *pace) waiting() int { return p.resumes.Len() + p.joins.Len() }
+func (p *pace) waiting() int { return p.resumes.len() + p.joins.len() }
 
 // next is when the next one's turn comes; not at all with nobody waiting. Turns
 // come in groups: a timer for each would be work as well.
@@ -78,30 +78,23 @@ func (p *pace) next() (time.Duration, bool) {
 	return max(group, seconds((1-p.tokens)/p.rate)), p.waiting() > 0
 }
 
-// turn is the place of one who waits.
-type turn struct {
-	queue *list.List
-	place *list.Element
-}
-
-func (t turn) come() chan struct{} { return t.place.Value.(chan struct{}) }
-
 // enter lets somebody in, or lets it wait, unless it would have to for too long.
-func (p *pace) enter(kind Kind, patience time.Duration) (t *turn, ok bool) {
-	queue, ahead := &p.joins, p.waiting()
+func (p *pace) enter(addr netip.Addr, kind Kind, patience time.Duration) (t *turn, ok bool) {
+	queue, before := &p.joins, p.resumes.len()
 	if kind == Resume {
-		queue, ahead = &p.resumes, p.resumes.Len()
+		queue, before = &p.resumes, 0
 	}
-	if ahead == 0 && p.tokens >= 1 {
+	if before+queue.len() == 0 && p.tokens >= 1 {
 		p.tokens--
 		return nil, true
 	}
 	p.short = true
-	if seconds((float64(ahead+1)-p.tokens)/p.rate) > patience {
+	turns := int(p.rate*patience.Seconds()+p.tokens) - before
+	if queue.ahead(addr, turns) >= turns {
 		p.backlog++
 		return nil, false
 	}
-	return &turn{queue, queue.PushBack(make(chan struct{}))}, true
+	return queue.push(addr), true
 }
 
 // retry spreads those who are refused over the time it takes to let them in.
