@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -150,6 +151,27 @@ func TestImportsPointDown(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The table of packages in the architecture leaves none out, and names none that
+// is not there.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/ARCHITECTURE.md")
+	require.NoError(t, err)
+	var named, there []string
+	for row := range strings.Lines(string(page)) {
+		if cells := strings.Split(row, "|"); len(cells) == 6 && strings.Contains(cells[2], "`") {
+			for i, name := range strings.Split(cells[2], "`") {
+				if i%2 == 1 {
+					named = append(named, "vnode/"+name)
+				}
+			}
+		}
+	}
+	for _, p := range list(t) {
+		there = append(there, p.ImportPath)
+	}
+	require.ElementsMatch(t, there, named)
 }
 
 // Every rule is about something: a rule that outlived its package would hide
