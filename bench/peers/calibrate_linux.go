@@ -143,7 +143,7 @@ func connect(ctx context.Context, p *process, addr unix.Sockaddr) (int, error) {
 			return 0, p.ended()
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case <-time.After(startPoll):
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"vnode/bench"
 	"vnode/bench/peers/floor"
+	"vnode/internal/child"
 )
 
 // selfFloor makes the test's program the floor.
@@ -156,7 +157,7 @@ func TestServerThatEndsAtOnce(t *testing.T) {
 	k, err := FindKind("floor")
 	require.NoError(t, err)
 	_, err = k.Start(t.Context(), o)
-	require.ErrorIs(t, err, errNotListening)
+	require.ErrorIs(t, err, child.ErrNotListening)
 	require.ErrorContains(t, err, "exit status 3")
 	require.ErrorContains(t, err, "no room for me")
 }

@@ -67,3 +67,11 @@ func (p *process) signal(sig syscall.Signal) error {
 
 // ended tells how the child ended, with the last lines it wrote.
 func (p *process) ended() error { return fmt.Errorf("it has ended: %w\n%s", p.Ended(), p.LogTail()) }
+
+// listens is Listens, with the last lines the child wrote.
+func (p *process) listens(ctx context.Context, network, addr string) error {
+	if err := p.Listens(ctx, network, addr); err != nil {
+		return fmt.Errorf("%w\n%s", err, p.LogTail())
+	}
+	return nil
+}

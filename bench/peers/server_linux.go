@@ -7,9 +7,9 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 
 	"vnode/bench"
+	"vnode/internal/child"
 )
 
 // ErrNotInstalled is wrapped by the errors of [Start] when a server's program
@@ -108,7 +108,7 @@ func (k Kind) Start(ctx context.Context, o Options) (*Server, error) {
 		if s, err = k.attempt(ctx, o); err == nil {
 			return s, nil
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrNotInstalled) || !errors.Is(err, errNotListening) {
+		if ctx.Err() != nil || errors.Is(err, ErrNotInstalled) || !errors.Is(err, child.ErrNotListening) {
 			break
 		}
 	}
@@ -173,35 +173,6 @@ func (s *Server) run(ctx context.Context, c command, network, addr string) error
 	}
 	s.proc = p
 	return p.listens(ctx, network, addr)
-}
-
-// errNotListening is a server that has not come up.
-var errNotListening = errors.New("the server does not listen")
-
-const (
-	startTime = 30 * time.Second // most a server takes to listen
-	startPoll = 20 * time.Millisecond
-)
-
-// listens waits until the process accepts connections there.
-func (p *process) listens(ctx context.Context, network, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	tick := time.NewTicker(startPoll)
-	defer tick.Stop()
-	for {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-tick.C:
-		case <-p.Done():
-			return fmt.Errorf("%w: %w", errNotListening, p.ended())
-		case <-ctx.Done():
-			return fmt.Errorf("%w on %s: %w\n%s", errNotListening, addr, err, p.LogTail())
-		}
-	}
 }
 
 // freePort returns a loopback port that was free a moment ago.

@@ -57,7 +57,7 @@ func TestADemoWithoutANodeFailsAndSaysWhy(t *testing.T) {
 	require.NoError(t, err)
 	var out, progress bytes.Buffer
 	err = run(t.Context(), o, &out, &progress)
-	require.ErrorContains(t, err, "the node has ended before it listened")
+	require.ErrorContains(t, err, "ended before it listened")
 	require.Contains(t, progress.String(), "is simulated")
 	require.Empty(t, out.String())
 }

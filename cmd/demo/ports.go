@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"syscall"
 
-	"github.com/prometheus/procfs"
+	"vnode/internal/child"
 )
 
 // checkPorts fails when the node could not listen, and says who is in the way
@@ -36,47 +35,8 @@ func checkPorts(o options) error {
 
 // owner names the process that listens on addr's port, as far as /proc tells.
 func owner(addr string) string {
-	const unknown = "another process"
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return unknown
+	if pid, name := child.Listener(addr); pid != 0 {
+		return fmt.Sprintf("%s (process %d)", name, pid)
 	}
-	fs, err := procfs.NewDefaultFS()
-	if err != nil {
-		return unknown
-	}
-	procs, err := fs.AllProcs()
-	if err != nil {
-		return unknown
-	}
-	sockets := listening(fs, port)
-	for _, p := range procs {
-		targets, err := p.FileDescriptorTargets()
-		if err != nil {
-			continue // somebody else's
-		}
-		for _, t := range targets {
-			if inode, ok := strings.CutPrefix(t, "socket:["); ok && sockets[strings.TrimSuffix(inode, "]")] {
-				name, _ := p.Comm()
-				return fmt.Sprintf("%s (process %d)", name, p.PID)
-			}
-		}
-	}
-	return unknown
-}
-
-// listening returns the inodes of the sockets that listen on a port.
-func listening(fs procfs.FS, port string) map[string]bool {
-	const stateListen = 10 // TCP_LISTEN of include/net/tcp_states.h
-	inodes := make(map[string]bool)
-	four, _ := fs.NetTCP() // without IPv4 or IPv6 there is no such file
-	six, _ := fs.NetTCP6()
-	for _, table := range []procfs.NetTCP{four, six} {
-		for _, line := range table {
-			if line.St == stateListen && strconv.FormatUint(line.LocalPort, 10) == port {
-				inodes[strconv.FormatUint(line.Inode, 10)] = true
-			}
-		}
-	}
-	return inodes
+	return "another process"
 }

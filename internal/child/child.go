@@ -120,12 +120,16 @@ func (p *Process) ended() error {
 	return p.err
 }
 
+// ErrNotListening is a program that has not come up.
+var ErrNotListening = errors.New("the program does not listen")
+
 const (
-	startTime = 15 * time.Second // most a program takes to listen
+	startTime = 30 * time.Second // most a program takes to listen
 	startPoll = 20 * time.Millisecond
 )
 
-// Listens waits until the process accepts connections there.
+// Listens waits until the process accepts connections there, for half a minute
+// at most. The error wraps [ErrNotListening].
 func (p *Process) Listens(ctx context.Context, network, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -139,9 +143,9 @@ func (p *Process) Listens(ctx context.Context, network, addr string) error {
 		select {
 		case <-tick.C:
 		case <-p.done:
-			return errors.New("the node has ended before it listened")
+			return fmt.Errorf("%w: it has ended before it listened: %w", ErrNotListening, p.ended())
 		case <-ctx.Done():
-			return fmt.Errorf("the node does not listen on %s: %w", addr, err)
+			return fmt.Errorf("%w on %s: %w", ErrNotListening, addr, err)
 		}
 	}
 }

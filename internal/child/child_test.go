@@ -62,5 +62,5 @@ func TestANodeThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Listens(t.Context(), "tcp", l.Addr().String()))
 	require.NoError(t, l.Close())
-	require.ErrorContains(t, p.Listens(t.Context(), "tcp", l.Addr().String()), "ended before")
+	require.ErrorIs(t, p.Listens(t.Context(), "tcp", l.Addr().String()), ErrNotListening)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"vnode/bench"
 	"vnode/internal/xmpptest/jitsi"
@@ -18,24 +17,7 @@ import (
 // program is the built vnode.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "vnode-setup-test-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	if program, err = jitsi.Build(context.Background(), dir); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	if err := goleak.Find(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { jitsi.Main(m, &program) }
 
 // stage is an installation on which set-up was run, all of it running.
 type stage struct {
