@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/s2s/acks"
 )
 
 // Stream management, XEP-0198. Either side may enable it on a stream it has
@@ -61,8 +62,8 @@ func (st *stream) enable() error {
 	st.counting.Store(true)
 	st.mu.Lock()
 	st.control = append(st.control, smEnabled...)
-	st.acks.manage()
-	st.acks.managed()
+	st.acks.Manage()
+	st.acks.Enabled()
 	st.mu.Unlock()
 	st.wakeWriter()
 	return nil
@@ -72,11 +73,11 @@ func (st *stream) enable() error {
 func (st *stream) enabled(h *wire.Header) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.acks.how != ackSM || st.acks.asks {
+	if !st.acks.Enabling() {
 		return
 	}
 	st.noteAnswer()
-	st.acks.managed()
+	st.acks.Enabled()
 	st.in.Store(0)
 	st.counting.Store(true)
 	if resume := h.Attr("resume"); resume == "true" || resume == "1" {
@@ -92,9 +93,9 @@ func (st *stream) enabled(h *wire.Header) {
 func (st *stream) notEnabled() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.acks.how == ackSM && !st.acks.asks {
+	if st.acks.Enabling() {
 		st.noteAnswer()
-		st.acks.ping(st.home.answers.Load())
+		st.acks.Ping(st.home.answers.Load())
 		st.wakeWriter()
 	}
 }
@@ -106,11 +107,11 @@ func (st *stream) acknowledged(h *wire.Header) error {
 		return refuse(BadProtocol, wire.InvalidXML, "no count of stanzas")
 	}
 	st.mu.Lock()
-	if st.acks.how != ackSM {
+	if st.acks.Method() != acks.Management {
 		st.mu.Unlock()
 		return nil
 	}
-	ok := st.acks.handledCount(uint32(n))
+	ok := st.acks.Count(uint32(n))
 	st.noteAnswer()
 	st.mu.Unlock()
 	if !ok {
@@ -123,7 +124,7 @@ func (st *stream) acknowledged(h *wire.Header) error {
 // noteAnswer notes the answer to the question under way, if there is one.
 // st.mu is held.
 func (st *stream) noteAnswer() {
-	if took, asked := st.acks.answered(time.Now()); asked {
+	if took, asked := st.acks.Answered(time.Now()); asked {
 		st.srv.m.rtt.Observe(took.Seconds())
 	}
 }
@@ -132,7 +133,7 @@ func (st *stream) noteAnswer() {
 type resumption struct {
 	id    string
 	in    uint32 // stanzas handled
-	acks  acks
+	acks  acks.State[sent]
 	lasts time.Duration // from each loss on
 	until time.Time
 	timer *time.Timer
@@ -156,14 +157,14 @@ func (st *stream) manage() error {
 	}
 	if r != nil {
 		st.srv.m.resumptions[resumeFailed].Inc()
-		st.srv.unacknowledged(st.log, r.acks.lost())
+		st.srv.unacknowledged(st.log, r.acks.Lost())
 	}
 	if !st.offersSM {
 		return nil
 	}
 	st.mu.Lock()
-	st.acks.manage()
-	st.acks.ask(time.Now(), "", st.heard.Load())
+	st.acks.Manage()
+	st.acks.Ask(time.Now(), "", st.heard.Load())
 	st.mu.Unlock()
 	return st.send([]byte(smEnable))
 }
@@ -188,7 +189,7 @@ func (st *stream) resume(r *resumption) (done bool, err error) {
 	switch {
 	case err != nil && local == "failed": // it has forgotten how much it has handled
 		return false, nil
-	case err != nil || !r.acks.handledCount(uint32(n)):
+	case err != nil || !r.acks.Count(uint32(n)):
 		return false, because(BadProtocol, errors.New("the peer's count of stanzas makes no sense"))
 	case local == "failed":
 		return false, nil
@@ -198,12 +199,12 @@ func (st *stream) resume(r *resumption) (done bool, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.acks, st.resumeID, st.resumeFor = r.acks, r.id, r.lasts
-	st.acks.question = question{}
-	for _, s := range st.acks.unacked {
+	st.acks.Forget()
+	for _, s := range st.acks.Unacked() {
 		st.control = append(st.control, s.stanza...)
 	}
 	st.srv.m.resumptions[resumeDone].Inc()
-	st.log.Info("stream resumed", "stanzas", len(st.acks.unacked))
+	st.log.Info("stream resumed", "stanzas", len(st.acks.Unacked()))
 	return true, nil
 }
 
@@ -213,17 +214,17 @@ func (st *stream) resume(r *resumption) (done bool, err error) {
 func (st *stream) settle(e *ending) {
 	st.mu.Lock()
 	a, id, d := st.acks, st.resumeID, st.resumeFor
-	st.acks.giveUp()
+	st.acks.GiveUp()
 	st.mu.Unlock()
 	if id != "" && (e.reason == Lost || e.reason == Stalled) {
 		st.home.hold(&resumption{id: id, in: st.in.Load(), acks: a, lasts: d, until: time.Now().Add(d)})
 		return
 	}
 	if e.reason == Shutdown {
-		st.srv.lose(st.log, a.lost(), undeliveredShutdown)
+		st.srv.lose(st.log, a.Lost(), undeliveredShutdown)
 		return
 	}
-	st.srv.unacknowledged(st.log, a.lost())
+	st.srv.unacknowledged(st.log, a.Lost())
 }
 
 // unacknowledged answers stanzas that may or may not have arrived.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/s2s/acks"
 )
 
 const (
@@ -198,13 +200,13 @@ func TestUnacknowledgedIsBounded(t *testing.T) {
 		p.raw.in.limit = 16 << 20
 		p.raw.in.mu.Unlock()
 		synctest.Wait()
-		const total = maxUnackedStanzas + 1000
+		const total = acks.MaxStanzas + 1000
 		for n := range total {
 			w.Send(rooms, mainRooms, chat(n))
 		}
 		synctest.Wait()
 		taken := int(w.metric("vnode_s2s_unacked_stanzas"))
-		require.InDelta(t, maxUnackedStanzas, taken, batchBytes/float64(len(chat(1))))
+		require.InDelta(t, acks.MaxStanzas, taken, batchBytes/float64(len(chat(1))))
 		require.EqualValues(t, total-taken, w.metric("vnode_s2s_queue_stanzas"))
 		for got := 0; got < total; {
 			if s := p.read(); s == ackAsked {
@@ -215,21 +217,4 @@ func TestUnacknowledgedIsBounded(t *testing.T) {
 			}
 		}
 	})
-}
-
-// The counter of stream management wraps around.
-func TestCountWrapsAround(t *testing.T) {
-	a := acks{total: 1<<32 + 5, base: 7}
-	a.manage()
-	require.Equal(t, a.total, a.base)
-	a.base = 6 // so that 2^32-1 were counted
-	for range 4 {
-		a.sending(sent{item: item{stanza: []byte("x")}})
-	}
-	require.False(t, a.handledCount(4))
-	require.True(t, a.handledCount(0))
-	require.Len(t, a.unacked, 3)
-	require.False(t, a.handledCount(1<<32-1), "less than before")
-	require.True(t, a.handledCount(3))
-	require.Zero(t, a.bytes)
 }

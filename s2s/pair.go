@@ -103,7 +103,7 @@ func (p *pair) wants() bool { return p.keep || p.busy() }
 
 // busy reports whether stanzas wait for a stream. p.mu is held.
 func (p *pair) busy() bool {
-	return p.q.len() > 0 || p.lost != nil && len(p.lost.acks.unacked) > 0
+	return p.q.len() > 0 || p.lost != nil && len(p.lost.acks.Unacked()) > 0
 }
 
 func (p *pair) nudge() {
@@ -219,7 +219,7 @@ func (p *pair) drop() int {
 	n := p.q.len()
 	p.q = queue{}
 	if r != nil {
-		n += len(r.acks.unacked)
+		n += len(r.acks.Unacked())
 	}
 	return n
 }
@@ -251,7 +251,7 @@ func (p *pair) hold(r *resumption) {
 
 func (p *pair) giveUp(r *resumption) {
 	p.srv.m.resumptions[resumeFailed].Inc()
-	p.srv.unacknowledged(p.log, r.acks.lost())
+	p.srv.unacknowledged(p.log, r.acks.Lost())
 }
 
 // takeResumption returns the stream to resume, nil when there is none.

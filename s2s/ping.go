@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/s2s/acks"
 )
 
 // pingPrefix begins the ids of our pings; what follows nobody can guess.
@@ -14,12 +15,12 @@ const pingPrefix = "s2s-ping-"
 
 // appendQuestion asks the peer what it has handled. st.mu is held.
 func (st *stream) appendQuestion(b []byte, now time.Time) []byte {
-	if st.acks.how == ackSM {
-		st.acks.ask(now, "", st.heard.Load())
+	if st.acks.Method() == acks.Management {
+		st.acks.Ask(now, "", st.heard.Load())
 		return append(b, smRequest...)
 	}
 	id := pingPrefix + rand.Text()
-	st.acks.ask(now, id, st.heard.Load())
+	st.acks.Ask(now, id, st.heard.Load())
 	w := wire.NewBuilder(b).Start("iq", "type", "get", "id", id, "from", st.local, "to", st.remote)
 	return w.Elem("ping", "", "xmlns", wire.NSPing).Bytes()
 }
@@ -30,8 +31,8 @@ func (st *stream) learnWhatArrives() {
 	st.home = st.srv.pair(st.domainPair)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.home != nil && st.acks.how == ackNone && (st.dir == outbound || st.bidi) {
-		st.acks.ping(st.home.answers.Load())
+	if st.home != nil && st.acks.Method() == acks.None && (st.dir == outbound || st.bidi) {
+		st.acks.Ping(st.home.answers.Load())
 	}
 }
 
@@ -52,12 +53,10 @@ func (s *Server) isPong(h *wire.Header, from, to wire.JID) bool {
 
 func (st *stream) pong(id string, from, to wire.JID) bool {
 	st.mu.Lock()
-	a := &st.acks
-	if a.how != ackPing || a.question.id != id || from != (wire.JID{Domain: st.remote}) || to != (wire.JID{Domain: st.local}) {
+	if from != (wire.JID{Domain: st.remote}) || to != (wire.JID{Domain: st.local}) || !st.acks.Pong(id) {
 		st.mu.Unlock()
 		return false
 	}
-	a.handled(a.question.upTo)
 	st.noteAnswer()
 	st.mu.Unlock()
 	st.home.answers.Store(true)
@@ -74,25 +73,24 @@ func (st *stream) look(written time.Time, silence time.Duration) (next time.Time
 	now := time.Now()
 	st.mu.Lock()
 	a := &st.acks
-	asking, gone := !a.question.at.IsZero(), false
+	gone := false
 	switch next = written.Add(silence); {
 	case now.Before(next):
-	case a.asks && !asking:
-		a.due, next = true, now
+	case a.Prompt():
+		next = now
 	default:
 		st.control, next = append(st.control, ' '), now
 	}
-	switch {
-	case asking:
+	if a.Asking() {
 		var until time.Time
-		until, gone = a.overdue(now, st.heard.Load(), st.cfg.LossTimeout)
+		until, gone = a.Overdue(now, st.heard.Load(), st.cfg.LossTimeout)
 		next = earliest(next, until)
-	case len(a.unacked) > 0 && a.asks:
-		next = earliest(next, a.asked.Add(pingEvery))
+	} else if at, ok := a.NextPing(); ok {
+		next = earliest(next, at)
 	}
-	if gone && !a.proven {
+	if gone && !a.Proven() {
 		// As far as this stream shows, the peer does not answer pings.
-		a.giveUp()
+		a.GiveUp()
 		st.home.answers.Store(false)
 		gone = false
 	}

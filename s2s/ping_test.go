@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
+	"vnode/s2s/acks"
 )
 
 var pingID = regexp.MustCompile(`^<iq type='get' id='(s2s-ping-\w+)' from='(.*)' to='(.*)'><ping xmlns='urn:xmpp:ping'/></iq>$`)
@@ -50,7 +51,7 @@ func TestPingsTellWhatArrived(t *testing.T) {
 		p.expect(string(chat(2)), string(chat(3)))
 		began := time.Now()
 		ping := p.read() // not with every write
-		require.Equal(t, pingEvery, time.Since(began))
+		require.Equal(t, acks.PingEvery, time.Since(began))
 		w.Send(rooms, mainRooms, chat(4))
 		p.expect(string(chat(4)))
 		p.answer(ping)

@@ -8,6 +8,15 @@ type item struct {
 	deadline time.Time
 }
 
+// sent is a stanza the connection took.
+type sent struct {
+	item
+	from *pair
+}
+
+// Size implements acks.Stanza.
+func (s sent) Size() int { return len(s.stanza) }
+
 // queue holds what a pair has to send, oldest first. Deadlines are in order
 // because every stanza may wait equally long.
 type queue struct {

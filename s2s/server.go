@@ -262,7 +262,7 @@ func (s *Server) waiting() (stanzas, bytes int, oldest time.Time) {
 func (s *Server) unacked() (n int) {
 	for _, st := range s.allStreams() {
 		st.mu.Lock()
-		n += len(st.acks.unacked)
+		n += len(st.acks.Unacked())
 		st.mu.Unlock()
 	}
 	return n

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/s2s/acks"
 )
 
 // Namespaces only servers speak.
@@ -84,7 +85,7 @@ type stream struct {
 	checking int      // dialback checks under way
 	ended    *ending  // the first reason to end
 	linked   []string // peers of pairs proved here
-	acks     acks
+	acks     acks.State[sent]
 
 	resumeID  string // by which the stream may be resumed, "" when it may not
 	resumeFor time.Duration
@@ -408,7 +409,7 @@ func (st *stream) end(e *ending) {
 		switch {
 		case st.isReady && e.reason == Shutdown:
 			wait = st.cfg.CloseTimeout
-		case e.reason == Lost && len(st.acks.lost()) > 0:
+		case e.reason == Lost && len(st.acks.Lost()) > 0:
 			wait = ackLinger
 		}
 		st.raw.SetReadDeadline(time.Now().Add(wait))

@@ -74,7 +74,7 @@ func (st *stream) gather(b *batch) {
 		for _, p := range st.carries {
 			st.gatherFrom(p, b)
 		}
-		if now := time.Now(); st.acks.wantsAnswer(now) {
+		if now := time.Now(); st.acks.WantsAnswer(now) {
 			b.buf = st.appendQuestion(b.buf, now)
 		}
 	}
@@ -92,7 +92,7 @@ func (st *stream) gather(b *batch) {
 func (st *stream) gatherFrom(p *pair, b *batch) {
 	budget := batchBytes - len(b.buf)
 	if st.ended == nil {
-		budget = min(budget, st.acks.room())
+		budget = min(budget, st.acks.Room(batchBytes))
 	}
 	its := p.take(st, budget)
 	if len(its) == 0 {
@@ -104,7 +104,7 @@ func (st *stream) gatherFrom(p *pair, b *batch) {
 			b.large = append(b.large, sent{it, p})
 			continue
 		}
-		st.acks.sending(sent{it, p})
+		st.acks.Sending(sent{it, p})
 		b.buf = append(b.buf, it.stanza...)
 		fit = append(fit, it)
 	}
@@ -141,6 +141,6 @@ func (st *stream) flush(b *batch) bool {
 
 func (st *stream) unsent(n int) {
 	st.mu.Lock()
-	st.acks.unsent(n)
+	st.acks.Unsent(n)
 	st.mu.Unlock()
 }
