@@ -91,7 +91,7 @@ func (s *Server) kindOf(i *request.Info) admission.Kind {
 	return admission.Join
 }
 
-// tellBusy refuses a request for now (RFC 9110 §15.6.4).
+// tellBusy refuses a request for the moment (RFC 9110 §15.6.4).
 func tellBusy(w http.ResponseWriter, refusal *admission.Refusal) {
 	w.Header().Set("Retry-After", strconv.Itoa(int((refusal.After+time.Second-1)/time.Second)))
 	http.Error(w, "the node takes no more logins now", http.StatusServiceUnavailable)

@@ -38,6 +38,7 @@ type client struct {
 	writable   bool
 	group      Group
 	stalled    bool
+	late       bool // events were missed: the end may be behind what is read
 
 	jid, nick string
 	offers    offers

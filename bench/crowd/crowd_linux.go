@@ -233,7 +233,7 @@ func (c *Crowd) Stall(every int) (n int) {
 func (c *Crowd) Unstall() {
 	c.each(func(v *client) {
 		if v.stalled {
-			v.stalled = false
+			v.stalled, v.late = false, true
 			v.readable()
 		}
 	})

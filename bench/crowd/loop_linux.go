@@ -173,6 +173,7 @@ func (v *client) readable() {
 		}
 		n, err := receiveNow(v.fd, l.buf[have:])
 		if errors.Is(err, syscall.EAGAIN) {
+			v.late = false
 			return
 		}
 		if err != nil {
@@ -180,7 +181,7 @@ func (v *client) readable() {
 			return
 		}
 		v.took(l.buf[:have+n], n)
-		if n < len(l.buf)-have {
+		if n < len(l.buf)-have && !v.late {
 			return // edge-triggered: what comes later is a new event
 		}
 	}

@@ -18,7 +18,7 @@ type receiver struct {
 type hub struct {
 	// Static after construction.
 	size int // stanzas of one batch
-	todo chan func()
+	work chan func()
 	done chan struct{} // closed when nothing is done any more
 
 	// Owned by the hub's goroutine.
@@ -31,7 +31,7 @@ type hub struct {
 }
 
 func newHub(size int) *hub {
-	h := &hub{size: size, todo: make(chan func(), 64), done: make(chan struct{}), latest: make(map[string][]byte), flush: time.NewTimer(time.Hour)}
+	h := &hub{size: size, work: make(chan func(), 64), done: make(chan struct{}), latest: make(map[string][]byte), flush: time.NewTimer(time.Hour)}
 	h.flush.Stop()
 	return h
 }
@@ -40,7 +40,7 @@ func (h *hub) run(ctx context.Context) {
 	defer close(h.done)
 	for {
 		select {
-		case f := <-h.todo:
+		case f := <-h.work:
 			f()
 		case <-h.flush.C:
 			h.send()
@@ -55,7 +55,7 @@ func (h *hub) run(ctx context.Context) {
 func (h *hub) do(f func()) {
 	done := make(chan struct{})
 	select {
-	case h.todo <- func() { f(); close(done) }:
+	case h.work <- func() { f(); close(done) }:
 	case <-h.done:
 		return
 	}

@@ -29,7 +29,7 @@ import (
 	"vnode/s2s"
 	"vnode/visitor"
 	"vnode/visitor/token"
-	"vnode/visitorlist"
+	"vnode/visitor/visitorlist"
 )
 
 // Node is a visitor node with all its parts.

@@ -11,7 +11,7 @@ import (
 	"vnode/muc"
 	"vnode/visitor"
 	"vnode/visitor/token"
-	"vnode/visitorlist"
+	"vnode/visitor/visitorlist"
 )
 
 // withList adds the list of visitors to what browsers reach. Without tokens

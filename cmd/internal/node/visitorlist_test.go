@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/bench"
-	"vnode/visitorlist"
-	"vnode/visitorlist/stomp"
+	"vnode/visitor/visitorlist"
+	"vnode/visitor/visitorlist/stomp"
 )
 
 // subscriber is a moderator's page that asks for the list of visitors.

@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vnode/visitorlist/stomp"
+	"vnode/visitor/visitorlist/stomp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"vnode/visitorlist/stomp"
+	"vnode/visitor/visitorlist/stomp"
 )
 
 const (
