@@ -96,7 +96,7 @@ func saturationAgainstPeers() row {
 		peers:     &compare.Plan{Visitors: []int{1000}, ChatPart: 1, Size: 900, Search: true, JoinLimit: 3 * time.Minute},
 		peerNames: []string{"vnode", "prosody", "ejabberd"},
 		judge: func(runs []report.Run) verdict {
-			return against(runs, "saturation", report.DeliveriesPerSecond, map[string]float64{"tcp": 200}, true)
+			return against(runs, "ceiling", report.DeliveriesPerSecond, map[string]float64{"tcp": 200}, true)
 		},
 	}
 }
