@@ -116,7 +116,7 @@ func (p *places) hasModule(host, module string) (has, known bool) {
 	return f.Strings(o)[module], true
 }
 
-// nginxBlock returns where the first match in nginx' files is, "" for nowhere.
+// nginxBlock returns where the first match in nginx' files is, "" when it is in none.
 func (p *places) nginxBlock(pattern *regexp.Regexp) string {
 	for _, glob := range []string{"etc/nginx/conf.d/*.conf", "etc/nginx/sites-enabled/*"} {
 		paths, _ := filepath.Glob(filepath.Join(p.root, glob)) // the pattern is good

@@ -416,7 +416,7 @@ func TestContainerPieces(t *testing.T) {
 	require.Contains(t, node, `"turn:meet.example.com:3478?transport=udp"`)
 }
 
-func TestErrorsSayWhatToDo(t *testing.T) {
+func TestErrorsNameTheRemedy(t *testing.T) {
 	busy := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(busy, "etc/vnode"), 0o755))
 	broken := func(name, text string) string {
