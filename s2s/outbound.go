@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 
 	"vnode/internal/wire"
 )
@@ -211,7 +212,7 @@ func (st *stream) external() error {
 	case space == wire.NSSASL && local == "success":
 	case space == wire.NSSASL && local == "failure":
 		condition, _ := wire.FirstChild(elem)
-		return saslFailed(condition.Local)
+		return saslFailed(strings.Clone(condition.Local))
 	default:
 		return refuse(BadProtocol, wire.UnsupportedStanzaType, "no answer to SASL")
 	}

@@ -33,9 +33,9 @@ type focus struct {
 	done chan struct{} // closed when the stream has ended
 	err  error         // why; static once done is closed
 
-	visitors atomic.Int64 // available presences of visitors seen, less those gone
-	results  atomic.Int64 // answers to our IQs
-	errors   atomic.Int64 // of them, of type error
+	visitors atomic.Int64             // available presences of visitors seen, less those gone
+	errors   atomic.Int64             // answers of type error to our IQs
+	flight   atomic.Pointer[inFlight] // told of answers; nil outside the relay experiment
 
 	// Owned by the caller while logging in, then by the reader.
 	r *wire.Reader
@@ -217,9 +217,11 @@ func (f *focus) iq(h *wire.Header) {
 		_ = f.write(wire.AppendResult(nil, h, "", wire.Unescape(h.From), nil))
 		return
 	}
-	f.results.Add(1)
 	if string(h.Type) == "error" {
 		f.errors.Add(1)
+	}
+	if flight := f.flight.Load(); flight != nil {
+		flight.answer(string(h.ID))
 	}
 	f.waitMu.Lock()
 	if answer := f.waiting[string(h.ID)]; answer != nil {

@@ -1,6 +1,9 @@
 package wire
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // StreamCondition is a defined condition of a stream error, RFC 6120 §4.9.3.
 type StreamCondition string
@@ -88,7 +91,7 @@ func ParseStreamError(elem []byte) StreamError {
 			e.Text = c.Text()
 			continue
 		}
-		e.Condition = StreamCondition(c.Local)
+		e.Condition = StreamCondition(strings.Clone(c.Local)) // elem is often a reader's buffer
 	}
 	return e
 }
