@@ -30,9 +30,18 @@ type Config struct {
 	// answer costs as much as a third of a delivery, and what waits for it is
 	// a place in the log.
 	AckGap time.Duration
+	// SweepGap is the least time between two sweeps over a log's sessions: what
+	// is appended meanwhile goes out together, which is cheaper for the node,
+	// a proxy and the clients. The first message after such a time goes out at
+	// once. Default 0: a sweep begins as soon as there is something to send.
+	SweepGap time.Duration
 	// ConflateLag is how many messages a session must be behind before
 	// superseded updates are left out for it; default 128.
 	ConflateLag int
+	// ConflateAge is how long a message must have waited for a session before
+	// superseded updates are left out for it; default 2 s. In a quiet room a
+	// client that was away for a minute lags but a few.
+	ConflateAge time.Duration
 	// MaxPrivate is how many bytes of private stanzas may wait for a session
 	// that does not say otherwise; default 1 MiB.
 	MaxPrivate int
@@ -61,6 +70,9 @@ func (c Config) withDefaults() Config {
 	c.LogMessages = 1 << bits.Len(uint(c.LogMessages-1))
 	if c.LogAge <= 0 {
 		c.LogAge = 3 * time.Minute
+	}
+	if c.ConflateAge <= 0 {
+		c.ConflateAge = 2 * time.Second
 	}
 	if c.AckGap <= 0 {
 		c.AckGap = 5 * time.Second

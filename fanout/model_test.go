@@ -55,7 +55,9 @@ type modelClient struct {
 
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), latest: map[string]*bool{}}
-	m.b = newBroadcaster(t, Config{Shards: 1 + int(seed%3), ConflateLag: 3, LogMessages: 4096})
+	m.b = newBroadcaster(t, Config{
+		Shards: 1 + int(seed%3), ConflateLag: 3, LogMessages: 4096, SweepGap: time.Duration(seed/3%2) * time.Millisecond,
+	})
 	m.log = m.b.NewLog()
 	for i := range 5 {
 		m.clients = append(m.clients, m.newClient(i))

@@ -28,6 +28,7 @@ type shard struct {
 	groups     map[*Log]*group
 	sweep      []*group   // with sessions left to visit
 	spareSweep []*group   // the other buffer of sweep
+	held       []*group   // with news, waiting for the end of their gap; inSweep is set
 	ready      []*Session // to be visited out of turn
 	scratch    []byte
 	tally      tally
@@ -101,8 +102,9 @@ func (sh *shard) post(c command) {
 
 func (sh *shard) run() {
 	defer close(sh.stopped)
-	tidy := time.NewTimer(tidyEvery)
+	tidy, gap := time.NewTimer(tidyEvery), time.NewTimer(time.Hour)
 	defer tidy.Stop()
+	defer gap.Stop()
 	for {
 		sh.refresh()
 		sh.visitReady()
@@ -112,19 +114,24 @@ func (sh *shard) run() {
 			return
 		}
 		if !more && len(sh.ready) == 0 {
-			sh.wait(tidy)
+			sh.wait(tidy, gap)
 		}
 	}
 }
 
 // wait blocks until there is something to do.
-func (sh *shard) wait(tidy *time.Timer) {
-	var due <-chan time.Time
+func (sh *shard) wait(tidy, gap *time.Timer) {
+	var due, over <-chan time.Time
 	if sh.keeping > 0 {
 		due = tidy.C
 	}
+	if len(sh.held) > 0 {
+		gap.Reset(sh.gap())
+		over = gap.C
+	}
 	select {
 	case <-sh.wake:
+	case <-over:
 	case <-due:
 		sh.tidy()
 		tidy.Reset(tidyEvery)

@@ -6,10 +6,11 @@ import "time"
 type group struct {
 	log      *Log
 	sessions []*Session
-	pos      int    // the elevator: where the next visit is
-	left     int    // visits until everybody was seen since head moved
-	head     uint64 // how far sessions may be sent now
-	next     uint64 // what head becomes at the end of refresh
+	pos      int       // the elevator: where the next visit is
+	left     int       // visits until everybody was seen since head moved
+	head     uint64    // how far sessions may be sent now
+	next     uint64    // what head becomes at the end of refresh
+	moved    time.Time // when head moved last; kept only with a gap between sweeps
 	inSweep  bool
 	tpl      template
 }
@@ -41,15 +42,75 @@ func (sh *shard) toSweep(g *group) {
 // message is in the inbox when that message is seen, so it takes effect before
 // the message is sent.
 func (sh *shard) refresh() {
+	sh.release()
 	for _, g := range sh.sweep {
 		g.next = g.log.head.Load()
 	}
 	sh.commands()
+	if sh.b.cfg.SweepGap > 0 {
+		sh.advanceApart()
+		return
+	}
 	for _, g := range sh.sweep {
-		if g.next > g.head {
-			g.head, g.left = g.next, len(g.sessions)
+		g.advance()
+	}
+}
+
+// advance moves the head to what was found in the log.
+func (g *group) advance() {
+	if g.next > g.head {
+		g.head, g.left = g.next, len(g.sessions)
+	}
+}
+
+// advanceApart moves the heads of the groups whose gap is over and puts the
+// others aside. A group found in the middle of a sweep goes on with it.
+func (sh *shard) advanceApart() {
+	now := time.Now()
+	due := sh.sweep[:0]
+	for _, g := range sh.sweep {
+		switch {
+		case g.next <= g.head:
+		case now.Sub(g.moved) >= sh.b.cfg.SweepGap:
+			g.advance()
+			g.moved = now
+		case g.left == 0:
+			sh.held = append(sh.held, g)
+			continue
+		}
+		due = append(due, g)
+	}
+	clear(sh.sweep[len(due):])
+	sh.sweep = due
+}
+
+// release takes back the groups put aside whose gap is over.
+func (sh *shard) release() {
+	if len(sh.held) == 0 {
+		return
+	}
+	now := time.Now()
+	rest := sh.held[:0]
+	for _, g := range sh.held {
+		if now.Sub(g.moved) >= sh.b.cfg.SweepGap {
+			sh.sweep = append(sh.sweep, g)
+			continue
+		}
+		rest = append(rest, g)
+	}
+	clear(sh.held[len(rest):])
+	sh.held = rest
+}
+
+// gap is how long the first of the groups put aside still has to wait.
+func (sh *shard) gap() time.Duration {
+	first := sh.held[0].moved
+	for _, g := range sh.held[1:] {
+		if g.moved.Before(first) {
+			first = g.moved
 		}
 	}
+	return sh.b.cfg.SweepGap - time.Since(first)
 }
 
 // sweepSome visits some sessions of each group that has news and reports
@@ -182,18 +243,31 @@ func (sh *shard) send(s *Session, b []byte) {
 // call.
 func (sh *shard) batch(s *Session) []byte {
 	if s.log != nil && len(s.queue) == 0 {
-		if head := s.group.head; s.cursor < head && head-s.cursor <= uint64(sh.b.cfg.ConflateLag) {
-			return sh.fromTemplate(s, head)
+		if s.cursor < s.group.head && !sh.lagging(s) {
+			return sh.fromTemplate(s, s.group.head)
 		}
 	}
 	return sh.merge(s)
+}
+
+// lagging says whether s is so far behind, or has been for so long, that updates
+// which newer ones replace are left out for it.
+func (sh *shard) lagging(s *Session) bool {
+	if s.log == nil || s.cursor >= s.group.head {
+		return false
+	}
+	if s.group.head-s.cursor > uint64(sh.b.cfg.ConflateLag) {
+		return true
+	}
+	m := s.log.at(s.cursor)
+	return m != nil && sh.now.Sub(m.at) > sh.b.cfg.ConflateAge
 }
 
 // merge encodes, message by message, the private queue and the log in their
 // order.
 func (sh *shard) merge(s *Session) []byte {
 	out := sh.scratch[:0]
-	lagging := s.log != nil && s.group.head > s.cursor+uint64(sh.b.cfg.ConflateLag)
+	lagging := sh.lagging(s)
 	fromLog := 0
 	for len(out) < maxBatch && !s.finishing && !s.dead {
 		if len(s.queue) > 0 && s.due() {

@@ -96,6 +96,8 @@ type Config struct {
 	RoomChatBurst int      `toml:"room-chat-burst"`
 	ChatSlowMode  Duration `toml:"chat-slow-mode"`
 
+	SweepGap Duration `toml:"sweep-gap"`
+
 	DrainTimeout Duration `toml:"drain-timeout"`
 	DrainSpread  Duration `toml:"drain-spread"`
 
@@ -233,6 +235,9 @@ func (c *Config) Validate() error {
 	choice("log-format", c.LogFormat, "text", "json")
 	if c.MainGrace <= 0 {
 		bad("main-grace", "must be longer than nothing, such as 60s")
+	}
+	if c.SweepGap < 0 || c.SweepGap > Duration(time.Second) {
+		bad("sweep-gap", "must be between 0s and 1s")
 	}
 	if c.DrainTimeout < 0 {
 		bad("drain-timeout", "must not be negative; 0s ends conferences at once")

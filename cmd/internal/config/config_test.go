@@ -87,6 +87,7 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		"no such file":         {args: []string{"-config", "/nonexistent/vnode.toml"}, want: "no such file"},
 		"grace":                {args: []string{"-main-grace", "soon"}, want: `-main-grace: "soon" is not a duration`},
 		"no grace":             {args: []string{"-main-grace", "0s"}, want: "main-grace: must be longer"},
+		"long gap":             {args: []string{"-sweep-gap", "2s"}, want: "sweep-gap: must be between"},
 		"grace in the file":    {file: "main-grace = 'x'", want: "line 1, column"},
 		"visitors":             {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
 		"rooms":                {args: []string{"-max-rooms", "0"}, want: "max-rooms: 0 is less than 1"},

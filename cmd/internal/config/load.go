@@ -82,6 +82,7 @@ var usages = []struct{ key, usage string }{
 	{"token-any-tenant", "`true` accepts tokens of other tenants"},
 	{"token-leeway", "how far the issuer's clock may be off, a `duration`"},
 	{"drain-timeout", "how long conferences go on after SIGTERM, a `duration` such as 15s"},
+	{"sweep-gap", "least `duration` between two sweeps of a room's stanzas to its visitors"},
 	{"drain-spread", "over what `duration` the end spreads the closing of sessions"},
 	{"admin-token-file", "`file` with the operators' token (default: generated, kept in the state directory)"},
 	{"log-level", "`level`: debug, info, warn, error"},

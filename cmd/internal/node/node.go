@@ -204,7 +204,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	if err != nil {
 		return err
 	}
-	n.fan = fanout.New(fanout.Config{}, n.registry)
+	n.fan = fanout.New(fanout.Config{SweepGap: time.Duration(c.SweepGap)}, n.registry)
 	defer func() {
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
