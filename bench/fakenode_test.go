@@ -153,6 +153,13 @@ func (n *fakeNode) serveMain(h *handshake, out *outbox) {
 	}
 }
 
+// remembered is how many lines of history main has sent.
+func (n *fakeNode) remembered() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.history)
+}
+
 func (n *fakeNode) fromMain(elem []byte, h *wire.Header) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

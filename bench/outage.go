@@ -74,7 +74,7 @@ func (o *occupant) cut(halfOpen bool) error {
 // comeBack resumes the session on a new connection. The error is why it is
 // lost.
 func (o *occupant) comeBack(ctx context.Context, c *client) error {
-	if err := sleepUntil(ctx, time.Now().Add(o.outages.wait())); err != nil {
+	if err := Sleep(ctx, o.outages.wait()); err != nil {
 		return err
 	}
 	begin := time.Now()

@@ -149,7 +149,7 @@ func (r *run) talk(ctx context.Context) error {
 		r.problem("%v", err)
 	}
 	r.enter("everybody talks")
-	err := sleepUntil(ctx, time.Now().Add(r.Talk))
+	err := Sleep(ctx, r.Talk)
 	stop()
 	return errors.Join(err, <-said)
 }
@@ -175,7 +175,7 @@ func (r *run) conversation(ctx context.Context) error {
 			<-ctx.Done()
 			return nil
 		}
-		if err := sleepUntil(ctx, begin.Add(t.due())); err != nil {
+		if err := Sleep(ctx, time.Until(begin.Add(t.due()))); err != nil {
 			return nil
 		}
 		t.said++

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -131,7 +132,7 @@ func TestAnInterruptedRunReports(t *testing.T) {
 }
 
 func TestVisitorsLeaveByThemselves(t *testing.T) {
-	s, _, main := newScenario(t, false)
+	s, node, main := newScenario(t, false)
 	ctx := testContext(t)
 	speaker, err := main.Join(ctx)
 	require.NoError(t, err)
@@ -139,6 +140,13 @@ func TestVisitorsLeaveByThemselves(t *testing.T) {
 	room, err := s.Focus.CreateRoom(ctx, s.Room, s.Ledger)
 	require.NoError(t, err)
 	require.NoError(t, main.ConnectVNode(ctx))
+	// History comes on a stream of its own: connect may overtake it.
+	require.NoError(t, poll(ctx, func() error {
+		if node.remembered() == 0 {
+			return errors.New("no history yet")
+		}
+		return nil
+	}))
 	require.NoError(t, s.Swarm.Join(ctx, 5, 0))
 	require.NoError(t, speaker.Update(ctx))
 	require.NoError(t, room.Update(ctx))

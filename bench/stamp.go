@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"strconv"
-	"time"
 )
 
 // Kind says which of a source's two sequences a stamp counts in.
@@ -96,11 +95,3 @@ func (p *stampParser) kind() Kind {
 	p.rest = p.rest[2:]
 	return k
 }
-
-// epoch anchors the clock of stamps.
-var epoch = time.Now()
-
-// Now is the clock of stamps: nanoseconds since 1970, but advancing with the
-// monotonic clock from the process's start, so that a step of the wall clock
-// neither loses nor invents latency.
-func Now() int64 { return epoch.UnixNano() + int64(time.Since(epoch)) }

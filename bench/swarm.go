@@ -86,7 +86,7 @@ func (s *Swarm) Join(ctx context.Context, n int, perSecond float64) error {
 	for i := range n {
 		if perSecond > 0 {
 			due := begin.Add(time.Duration(float64(i) / perSecond * float64(time.Second)))
-			if err := sleepUntil(ctx, due); err != nil {
+			if err := Sleep(ctx, time.Until(due)); err != nil {
 				return err
 			}
 		}
@@ -318,16 +318,5 @@ func poll(ctx context.Context, try func() error) error {
 			return fmt.Errorf("%w (%w)", err, ctx.Err())
 		case <-tick.C:
 		}
-	}
-}
-
-func sleepUntil(ctx context.Context, t time.Time) error {
-	timer := time.NewTimer(time.Until(t))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

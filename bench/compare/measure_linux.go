@@ -124,7 +124,7 @@ const loadLimit = 0.92
 func (m *measurement) join(ctx context.Context) error {
 	m.say("%s, repeat %d of %d: %d visitors join", m.server.Name, m.repeat, m.Repeats, m.visitors)
 	r := m.begin(scenarioJoin, 0)
-	if err := sleep(ctx, m.Settle/2); err != nil {
+	if err := bench.Sleep(ctx, m.Settle/2); err != nil {
 		return err
 	}
 	before, err := m.clock()
@@ -150,7 +150,7 @@ func (m *measurement) join(ctx context.Context) error {
 	if joinErr != nil {
 		r.Problems = append(r.Problems, fmt.Sprintf("%d of %d joined: %v", joined, m.visitors, joinErr))
 	}
-	if err := sleep(ctx, m.Settle); err != nil {
+	if err := bench.Sleep(ctx, m.Settle); err != nil {
 		return err
 	}
 	idle, err := m.clock()
@@ -249,7 +249,7 @@ func (m *measurement) speak(ctx context.Context, rate float64, d time.Duration) 
 		if moments.Float64() < m.ChatPart {
 			kind = bench.Chat
 		}
-		if err := sleep(ctx, time.Duration(due-bench.Now())); err != nil {
+		if err := bench.Sleep(ctx, time.Duration(due-bench.Now())); err != nil {
 			return said, 0, err
 		}
 		m.turn++
@@ -260,7 +260,7 @@ func (m *measurement) speak(ctx context.Context, rate float64, d time.Duration) 
 			return said, late, nil
 		}
 	}
-	return said, late, sleep(ctx, time.Duration(begin+int64(d)-bench.Now()))
+	return said, late, bench.Sleep(ctx, time.Duration(begin+int64(d)-bench.Now()))
 }
 
 // hopeless is how late the load gives up: it cannot catch up any more.
@@ -320,17 +320,3 @@ const (
 	lateLimit    = 250 * time.Millisecond
 	backlogLimit = time.Second
 )
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

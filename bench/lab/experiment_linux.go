@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vnode/bench"
 	"vnode/bench/crowd"
 	"vnode/bench/report"
 )
@@ -171,7 +172,7 @@ func (s *stage) settle(ctx context.Context, least time.Duration) error {
 		if now.rss < low-low/100 {
 			low, since = now.rss, time.Now()
 		}
-		if err := sleep(ctx, time.Second/2); err != nil {
+		if err := bench.Sleep(ctx, time.Second/2); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ func relay(ctx context.Context, s *stage) ([]report.Run, error) {
 	share, profileErr := profiled()
 	waiting, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	for s.crowd.Count().Requests < uint64(sent) && sleep(waiting, time.Millisecond) == nil {
+	for s.crowd.Count().Requests < uint64(sent) && bench.Sleep(waiting, time.Millisecond) == nil {
 	}
 	if got := s.crowd.Count().Requests; got != uint64(sent) && ctx.Err() == nil {
 		w.problems = append(w.problems, fmt.Sprintf("%d of %d IQs arrived", got, sent))
@@ -119,7 +119,7 @@ func (s *stage) pump(ctx context.Context, nicks []string) (sent int, err error) 
 			if now.Sub(moved) > drainTime {
 				break
 			}
-			_ = sleep(ctx, 100*time.Microsecond) // the loop looks at ctx
+			_ = bench.Sleep(ctx, 100*time.Microsecond) // the loop looks at ctx
 			continue
 		}
 		// As many as leave in one write, each complete in itself.

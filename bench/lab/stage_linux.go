@@ -219,18 +219,18 @@ func (s *stage) publish(ctx context.Context, rate float64, d time.Duration) (n i
 // schedule calls do at Poisson times.
 func (s *stage) schedule(ctx context.Context, rate float64, d time.Duration, do func(due int64) error) (n int, late time.Duration, err error) {
 	if rate <= 0 {
-		return 0, 0, sleep(ctx, d)
+		return 0, 0, bench.Sleep(ctx, d)
 	}
 	begin := bench.Now()
 	end := begin + int64(d)
 	for due := begin; ; {
 		due += int64(s.rng.ExpFloat64() / rate * float64(time.Second))
 		if due > end {
-			return n, late, sleep(ctx, time.Duration(end-bench.Now()))
+			return n, late, bench.Sleep(ctx, time.Duration(end-bench.Now()))
 		}
 		wait := time.Duration(due - bench.Now())
 		if wait > 0 {
-			if err := sleep(ctx, wait); err != nil {
+			if err := bench.Sleep(ctx, wait); err != nil {
 				return n, late, err
 			}
 		} else if ctx.Err() != nil {
@@ -241,20 +241,6 @@ func (s *stage) schedule(ctx context.Context, rate float64, d time.Duration, do 
 			return n, late, err
 		}
 		n++
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -312,7 +298,7 @@ func (w *window) checkFocus(ctx context.Context) {
 		if seen == joined {
 			return
 		}
-		if time.Now().After(patience) || sleep(ctx, 10*time.Millisecond) != nil {
+		if time.Now().After(patience) || bench.Sleep(ctx, 10*time.Millisecond) != nil {
 			w.problems = append(w.problems, fmt.Sprintf("the focus sees %d of %d visitors", seen, joined))
 			return
 		}

@@ -20,6 +20,7 @@ import (
 	"vnode/bench/peers"
 	"vnode/bench/peers/floor"
 	"vnode/bench/report"
+	"vnode/cmd/internal/build"
 )
 
 var compareCommand = command{
@@ -139,7 +140,7 @@ func (c *comparing) run(ctx context.Context, out, progress io.Writer) (err error
 	c.plan.Options.Self, c.plan.Options.Cores, c.plan.LoadCores = []string{self, floorCommand.name}, cores.Node, len(cores.Load)
 	machine := lab.Machine(cores)
 	machine.Pinning = strings.Replace(machine.Pinning, "node on", "server on", 1)
-	file := &report.File{Began: time.Now(), Command: command0(), Version: version(), Machine: machine}
+	file := &report.File{Began: time.Now(), Command: command0(), Version: build.Version(), Machine: machine}
 	bar := newCompareBar(progress, c.quiet)
 	c.plan.Say = bar.say
 	if c.closed {

@@ -8,8 +8,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
+
+	"vnode/cmd/internal/build"
 )
 
 // Exit codes: 1 when something could not be measured or was wrong, 2 when the
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	}
 	switch name {
 	case "version":
-		fmt.Fprintln(out, "bench", version())
+		fmt.Fprintln(out, "bench", build.Version())
 		return 0
 	case "help":
 		name, args = "", []string{"-help"}
@@ -140,19 +141,4 @@ func (c *command) usage(f *flag.FlagSet, out io.Writer) {
 	fmt.Fprintln(out, "\nFlags:")
 	f.SetOutput(out)
 	f.PrintDefaults()
-}
-
-// version is the module's as the toolchain stamped it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			v += " " + s.Value[:12]
-		}
-	}
-	return v + " " + info.GoVersion
 }

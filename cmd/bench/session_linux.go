@@ -12,6 +12,7 @@ import (
 
 	"vnode/bench/lab"
 	"vnode/bench/report"
+	"vnode/cmd/internal/build"
 )
 
 // settings are the flags of every command that measures a node of its own.
@@ -70,7 +71,7 @@ func (s *settings) begin(ctx context.Context, out, progress io.Writer, target *l
 	}
 	v.progress = newProgress(progress, s.quiet)
 	v.lab.Doing = v.progress.doing
-	v.file = &report.File{Began: time.Now(), Command: command0(), Version: version(), Machine: lab.Machine(cores)}
+	v.file = &report.File{Began: time.Now(), Command: command0(), Version: build.Version(), Machine: lab.Machine(cores)}
 	return v, nil
 }
 

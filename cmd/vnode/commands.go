@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+
+	"vnode/cmd/internal/build"
 )
 
 // command is what `vnode NAME` does instead of running a node. run returns the
@@ -31,6 +33,6 @@ func commandNamed(name string) (command, bool) {
 }
 
 func runVersion(_ []string, stdout, _ io.Writer) int {
-	fmt.Fprintln(stdout, "vnode", version())
+	fmt.Fprintln(stdout, "vnode", build.Version())
 	return 0
 }

@@ -11,9 +11,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
+	"vnode/cmd/internal/build"
 	"vnode/cmd/internal/config"
 	"vnode/cmd/internal/node"
 	"vnode/cmd/internal/systemd"
@@ -67,7 +67,7 @@ func serve(cfg *config.Config, args []string, stdout, stderr io.Writer) error {
 	defer removePID()
 	level := new(slog.LevelVar)
 	log := newLogger(cfg, level, stderr)
-	n, err := node.New(cfg, version(), log, level)
+	n, err := node.New(cfg, build.Version(), log, level)
 	if err != nil {
 		return err
 	}
@@ -145,20 +145,4 @@ Commands (vnode COMMAND -help tells more):
 	fmt.Fprint(w, "\nFlags:\n")
 	flags.SetOutput(w)
 	flags.PrintDefaults()
-}
-
-// version is the module's as the toolchain stamped it, with the revision of a
-// build from a checkout.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			v += " " + s.Value[:12]
-		}
-	}
-	return v + " " + info.GoVersion
 }
