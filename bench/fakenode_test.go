@@ -358,6 +358,7 @@ func (n *fakeNode) focusStanza(c *fakeClient, elem []byte) {
 		payload = []byte("<query xmlns='" + wire.NSMUCOwner + "'><x xmlns='jabber:x:data' type='form'><field var='" + whois + "'/></x></query>")
 	case string(h.Name) == "presence" && child.Space == wire.NSMUC:
 		n.focus, n.room = c, strings.TrimSuffix(wire.Unescape(h.To), "/"+focusNick)
+		n.focusSays = elem // visitors may come before the update
 		c.send(selfPresence(n.room, c, "moderator", "owner"))
 		return
 	case string(h.Type) == "unavailable":
