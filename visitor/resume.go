@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -99,8 +98,8 @@ func (s *Session) next(err error) error {
 	if s.ending.Load() != nil || s.hibernation == 0 || !survivable(err) {
 		return err
 	}
-	if answered, err := s.answerClaim(); answered {
-		return err
+	if c := s.claim.Swap(nil); c != nil {
+		return s.decide(c)
 	}
 	st := s.current.Load()
 	if errors.Is(err, errInterrupted) && !st.released.Load() {
@@ -156,7 +155,18 @@ func (s *Session) hibernate() error {
 	if err := s.srv.asleep(s); err != nil {
 		return err
 	}
-	defer s.srv.awake(s, s.transport, s.from)
+	c, err := s.slumber()
+	// A client that reads <resumed/> finds its address with one sleeper less.
+	s.srv.awake(s)
+	if c != nil {
+		return s.decide(c)
+	}
+	return err
+}
+
+// slumber waits for a claim. Without one, the error is what the session ends
+// for.
+func (s *Session) slumber() (*claim, error) {
 	expired := time.NewTimer(s.hibernation)
 	defer expired.Stop()
 	wake := make(alarm, 1)
@@ -165,29 +175,25 @@ func (s *Session) hibernate() error {
 	for {
 		// Looked at behind the store: who interrupts before it has left word.
 		if s.ending.Load() != nil {
-			return errInterrupted
+			return nil, errInterrupted
 		}
-		if answered, err := s.answerClaim(); answered {
-			return err
+		if c := s.claim.Swap(nil); c != nil {
+			return c, nil
 		}
 		select {
 		case <-wake:
 		case <-s.fan.Done(): // more waits for the client than it may
-			return errInterrupted
+			return nil, errInterrupted
 		case <-expired.C:
-			return errExpired
+			return nil, errExpired
 		}
 	}
 }
 
-// answerClaim answers the claim there may be. The error is what the session
-// ends for: a client that cannot be told exactly what it missed must start
-// anew.
-func (s *Session) answerClaim() (answered bool, err error) {
-	c := s.claim.Swap(nil)
-	if c == nil {
-		return false, nil
-	}
+// decide answers a claim, which is nobody else's. The error is what the
+// session ends for: a client that cannot be told exactly what it missed must
+// start anew.
+func (s *Session) decide(c *claim) error {
 	link, err := s.fan.Resume(c.st.output(), c.h, s.resumed(c))
 	switch {
 	case errors.Is(err, fanout.ErrBadAck):
@@ -197,7 +203,7 @@ func (s *Session) answerClaim() (answered bool, err error) {
 	}
 	if err != nil {
 		c.answer(err)
-		return true, err
+		return err
 	}
 	s.carry(c.st)
 	c.st.bound(link)
@@ -210,7 +216,7 @@ func (s *Session) answerClaim() (answered bool, err error) {
 		s.seeOff(old, r, func() { <-old.link.Done(); old.hangUp(r, nil) })
 	}
 	s.log("session resumed", "peer", c.st.raw.RemoteAddr().String())
-	return true, nil
+	return nil
 }
 
 func (s *Session) resumed(c *claim) *fanout.Message {
@@ -271,21 +277,21 @@ func (s *Server) asleep(sess *Session) error {
 	return nil
 }
 
-// awake notes that a session hibernates no more. transport and from are those of
-// the connection it had lost.
-func (s *Server) awake(sess *Session, transport string, from netip.Addr) {
+// awake notes that a session hibernates no more, before it has another
+// connection.
+func (s *Server) awake(sess *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.sleepers[from]; n > 1 {
-		s.sleepers[from] = n - 1
+	if n := s.sleepers[sess.from]; n > 1 {
+		s.sleepers[sess.from] = n - 1
 	} else {
-		delete(s.sleepers, from)
+		delete(s.sleepers, sess.from)
 	}
 	if sess.sleep != nil {
 		s.hibernating.Remove(sess.sleep)
 		sess.sleep = nil
 	}
-	s.metrics.sessions.WithLabelValues(transport, stateHibernating).Dec()
+	s.metrics.sessions.WithLabelValues(sess.transport, stateHibernating).Dec()
 }
 
 // resumed notes that a stream is a session's. The client has the session's name
