@@ -19,6 +19,7 @@ import (
 	"vnode/bench"
 	"vnode/bench/report"
 	"vnode/internal/child"
+	"vnode/internal/port"
 	"vnode/internal/xmpptest/prosody"
 )
 
@@ -112,7 +113,10 @@ func TestEveryTransportDelivers(t *testing.T) {
 // A node that runs is measured, left running, and can be measured again.
 func TestANodeThatRuns(t *testing.T) {
 	t.Parallel() // it mostly waits
-	main, err := net.Listen("tcp4", "127.0.0.1:0")
+	held, err := port.Hold()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, held.Close()) })
+	main, err := net.Listen("tcp4", held.String())
 	require.NoError(t, err)
 	n := &node{dir: t.TempDir(), main: main}
 	require.NoError(t, n.start(t.Context(), program, nil))
@@ -136,9 +140,10 @@ func TestARealMain(t *testing.T) {
 	t.Parallel() // it mostly waits
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	addr, err := freeAddresses(4)
+	ports, err := port.HoldAll(4)
 	require.NoError(t, err)
-	s2s, c2s, web, admin := addr[0], addr[1], addr[2], addr[3]
+	t.Cleanup(func() { require.NoError(t, ports.Close()) })
+	s2s, c2s, web, admin := ports[0].String(), ports[1].String(), ports[2].String(), ports[3].String()
 	main, err := prosody.Start(ctx, prosody.Options{
 		MainDomain: mainDomain, Bidi: true, Nodes: map[string]netip.AddrPort{"v" + nodeID: netip.MustParseAddrPort(s2s)},
 	})

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"vnode/internal/child"
+	"vnode/internal/port"
 )
 
 // Target is a node that runs.
@@ -65,28 +66,20 @@ type node struct {
 	process *child.Process
 	dir     string
 	main    net.Listener // where the node finds main
+	ports   port.Ports   // where the node listens
 }
-
-// attempts is how often a node is started: a port that was free may be somebody
-// else's by the time the node listens.
-const attempts = 3
 
 // startNode runs a node with all transports and waits until it listens.
 func startNode(ctx context.Context, program string, cores []int) (*node, error) {
-	for attempt := 1; ; attempt++ {
-		dir, err := os.MkdirTemp("", "vnode-bench-")
-		if err != nil {
-			return nil, err
-		}
-		n := &node{dir: dir}
-		if err = n.start(ctx, program, cores); err == nil {
-			return n, nil
-		}
-		err = errors.Join(err, n.stop())
-		if attempt == attempts || ctx.Err() != nil {
-			return nil, err
-		}
+	dir, err := os.MkdirTemp("", "vnode-bench-")
+	if err != nil {
+		return nil, err
 	}
+	n := &node{dir: dir}
+	if err := n.start(ctx, program, cores); err != nil {
+		return nil, errors.Join(err, n.stop())
+	}
+	return n, nil
 }
 
 func (n *node) start(ctx context.Context, program string, cores []int) error {
@@ -94,11 +87,10 @@ func (n *node) start(ctx context.Context, program string, cores []int) error {
 	if n.main, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
 		return err
 	}
-	addr, err := freeAddresses(4)
-	if err != nil {
+	if n.ports, err = port.HoldAll(4); err != nil {
 		return err
 	}
-	s2s, c2s, web, admin := addr[0], addr[1], addr[2], addr[3]
+	s2s, c2s, web, admin := n.ports[0].String(), n.ports[1].String(), n.ports[2].String(), n.ports[3].String()
 	socket, password := filepath.Join(n.dir, "node.sock"), rand.Text()
 	secret := filepath.Join(n.dir, "focus-password")
 	if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil {
@@ -143,20 +135,5 @@ func (n *node) stop() error {
 	if n.main != nil {
 		_ = n.main.Close()
 	}
-	return os.RemoveAll(n.dir)
-}
-
-// freeAddresses returns loopback addresses that were free a moment ago, all
-// different.
-func freeAddresses(n int) ([]string, error) {
-	var addr []string
-	for range n {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		addr = append(addr, l.Addr().String())
-	}
-	return addr, nil
+	return errors.Join(n.ports.Close(), os.RemoveAll(n.dir))
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vnode/bench/peers/floor"
+	"vnode/internal/port"
 )
 
 // Calibrate measures the floor without clients: a process that sends batches of
@@ -35,11 +36,12 @@ func Calibrate(ctx context.Context, opt Options, unixSocket bool, o floor.Closed
 		return c, err
 	}
 	defer func() { err = errors.Join(err, progress.Close()) }()
-	port, err := freePort()
+	held, err := port.Hold()
 	if err != nil {
 		return c, err
 	}
-	listen, addr := "tcp:127.0.0.1:"+strconv.Itoa(port), unix.Sockaddr(&unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	defer func() { err = errors.Join(err, held.Close()) }()
+	listen, addr := "tcp:"+held.String(), unix.Sockaddr(&unix.SockaddrInet4{Port: int(held.Addr().Port()), Addr: held.Addr().Addr().As4()})
 	if unixSocket {
 		socket := filepath.Join(dir, "floor.sock")
 		listen, addr = "unix:"+socket, &unix.SockaddrUnix{Name: socket}

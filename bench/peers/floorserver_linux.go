@@ -12,11 +12,10 @@ func startFloor(ctx context.Context, s *Server, o Options) error {
 	if len(o.Self) == 0 {
 		return errors.New("the program that is the floor is not named")
 	}
-	port, err := freePort()
-	if err != nil {
+	if err := s.hold(1); err != nil {
 		return err
 	}
-	network, addr := "tcp", "127.0.0.1:"+strconv.Itoa(port)
+	network, addr := "tcp", s.ports[0].String()
 	if s.Transport == "unix" {
 		network, addr = "unix", filepath.Join(s.dir, "floor.sock")
 		s.Socket = addr

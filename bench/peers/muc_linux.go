@@ -56,15 +56,14 @@ func (s *Server) configure(name string, port int) (string, error) {
 
 // startMUC runs a MUC server of somebody else's, once its program is found.
 func startMUC(ctx context.Context, s *Server, config string, o Options, run func(config string) command) error {
-	port, err := freePort()
+	if err := s.hold(1); err != nil {
+		return err
+	}
+	path, err := s.configure(config, int(s.ports[0].Addr().Port()))
 	if err != nil {
 		return err
 	}
-	path, err := s.configure(config, port)
-	if err != nil {
-		return err
-	}
-	addr := "127.0.0.1:" + strconv.Itoa(port)
+	addr := s.ports[0].String()
 	s.serveRoom("ws://" + addr + wsPath)
 	c := run(path)
 	c.cores = o.Cores

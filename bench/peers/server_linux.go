@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"vnode/bench"
-	"vnode/internal/child"
+	"vnode/internal/port"
 )
 
 // ErrNotInstalled is wrapped by the errors of [Start] when a server's program
@@ -32,6 +32,7 @@ type Server struct {
 	Socket string // path of the unix socket that serves the URL; empty: TCP
 
 	dir     string
+	ports   port.Ports // it listens at
 	proc    *process
 	helpers family
 	open    func(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error)
@@ -94,31 +95,13 @@ func FindKind(name string) (Kind, error) {
 	return Kind{}, fmt.Errorf("no server %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// attempts is how often a server is started: the port that was free may be
-// somebody else's by the time the server listens.
-const attempts = 3
-
 // Start runs a server and blocks until it listens. The error wraps
 // [ErrNotInstalled] when its program is not here; it carries the end of the
 // server's log when it did not come up.
 func (k Kind) Start(ctx context.Context, o Options) (*Server, error) {
-	var err error
-	for range attempts {
-		var s *Server
-		if s, err = k.attempt(ctx, o); err == nil {
-			return s, nil
-		}
-		if ctx.Err() != nil || errors.Is(err, ErrNotInstalled) || !errors.Is(err, child.ErrNotListening) {
-			break
-		}
-	}
-	return nil, fmt.Errorf("%s: %w", k.Name, err)
-}
-
-func (k Kind) attempt(ctx context.Context, o Options) (*Server, error) {
 	dir, err := os.MkdirTemp("", "vnode-bench-")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", k.Name, err)
 	}
 	name, transport, _ := strings.Cut(k.Name, "/")
 	if transport == "" {
@@ -126,7 +109,7 @@ func (k Kind) attempt(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{Name: name, Transport: transport, dir: dir}
 	if err := k.start(ctx, s, o); err != nil {
-		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+		return nil, fmt.Errorf("%s: %w", k.Name, errors.Join(err, s.Stop(context.WithoutCancel(ctx))))
 	}
 	s.helpers = descendants(s.proc.PID())
 	return s, nil
@@ -161,7 +144,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.proc != nil {
 		err = s.proc.stop(ctx)
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, s.ports.Close(), os.RemoveAll(s.dir))
 }
 
 // run starts the server's process and waits until it listens.
@@ -175,13 +158,10 @@ func (s *Server) run(ctx context.Context, c command, network, addr string) error
 	return p.listens(ctx, network, addr)
 }
 
-// freePort returns a loopback port that was free a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+// hold takes ports for the server to listen on.
+func (s *Server) hold(n int) (err error) {
+	s.ports, err = port.HoldAll(n)
+	return err
 }
 
 // Dial returns what reaches the URL; nil: any TCP dialer.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"vnode/bench"
 )
@@ -53,16 +52,12 @@ func startVNode(ctx context.Context, s *Server, o Options) error {
 }
 
 func (s *Server) runNode(ctx context.Context, o Options, side *nodeSide) error {
-	var ports [3]int
-	for i := range ports {
-		var err error
-		if ports[i], err = freePort(); err != nil {
-			return err
-		}
+	if err := s.hold(3); err != nil {
+		return err
 	}
-	local := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-	side.s2s, side.c2s = local(ports[0]), local(ports[1])
-	http, network, addr := local(ports[2]), "tcp", local(ports[2])
+	side.s2s, side.c2s = s.ports[0].String(), s.ports[1].String()
+	network, addr := "tcp", s.ports[2].String()
+	http := addr
 	s.URL = "ws://" + addr + wsPath + "?room=" + roomName
 	if s.Transport == "unix" {
 		network, addr = "unix", filepath.Join(s.dir, "node.sock")

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vnode/bench"
+	"vnode/internal/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,13 +34,10 @@ func TestFlags(t *testing.T) {
 }
 
 func TestATakenPortIsNamedWithItsOwnerAndTheWayOut(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	o := options{port: int(hold(t).Addr().Port()), c2s: hold(t).String(), http: "127.0.0.1:0"}
+	l, err := net.Listen("tcp", o.c2s)
 	require.NoError(t, err)
 	defer l.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	o := options{port: port(free), c2s: l.Addr().String(), http: "127.0.0.1:0"}
-	require.NoError(t, free.Close())
 	err = checkPorts(o)
 	require.ErrorContains(t, err, l.Addr().String()+" is taken by")
 	require.ErrorContains(t, err, fmt.Sprintf("(process %d)", os.Getpid()))
@@ -49,11 +47,9 @@ func TestATakenPortIsNamedWithItsOwnerAndTheWayOut(t *testing.T) {
 	require.NoError(t, checkPorts(o))
 }
 
-func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
-
 func TestADemoWithoutANodeFailsAndSaysWhy(t *testing.T) {
-	o, err := parse([]string{"-main", "simulated", "-vnode", "false", "-port", fmt.Sprint(freePort(t)),
-		"-c2s", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "-http", fmt.Sprintf("127.0.0.1:%d", freePort(t))}, io.Discard)
+	o, err := parse([]string{"-main", "simulated", "-vnode", "false", "-port", fmt.Sprint(hold(t).Addr().Port()),
+		"-c2s", hold(t).String(), "-http", hold(t).String()}, io.Discard)
 	require.NoError(t, err)
 	var out, progress bytes.Buffer
 	err = run(t.Context(), o, &out, &progress)
@@ -62,12 +58,12 @@ func TestADemoWithoutANodeFailsAndSaysWhy(t *testing.T) {
 	require.Empty(t, out.String())
 }
 
-func freePort(t *testing.T) int {
+func hold(t *testing.T) *port.Port {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := port.Hold()
 	require.NoError(t, err)
-	defer l.Close()
-	return port(l)
+	t.Cleanup(func() { require.NoError(t, p.Close()) })
+	return p
 }
 
 func TestProgressInLines(t *testing.T) {

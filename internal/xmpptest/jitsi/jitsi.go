@@ -13,8 +13,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"embed"
-	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -23,6 +21,7 @@ import (
 	"text/template"
 	"time"
 
+	"vnode/internal/port"
 	"vnode/internal/xmpptest/nginx"
 	"vnode/internal/xmpptest/process"
 	"vnode/internal/xmpptest/prosody"
@@ -56,7 +55,7 @@ type Root struct {
 	Web           netip.AddrPort
 
 	ports *prosody.Reservation
-	web   *prosody.Reservation
+	web   *port.Port
 }
 
 // T is what Install needs of a testing.TB.
@@ -100,10 +99,10 @@ func install(dir string, o Options) (*Root, error) {
 	if r.ports, err = prosody.Reserve(); err != nil {
 		return nil, err
 	}
-	if r.web, err = prosody.Reserve(); err != nil {
+	if r.web, err = port.Hold(); err != nil {
 		return nil, err
 	}
-	r.Web = r.web.HTTP()
+	r.Web = r.web.Addr()
 	for _, part := range []func() error{func() error { return r.writeProsody(o) }, r.writeModules, r.writeJicofo, func() error { return r.writeSite(o) }} {
 		if err := part(); err != nil {
 			return nil, err
@@ -293,33 +292,4 @@ func (r *Root) MainWeb() netip.AddrPort { return r.ports.HTTP() }
 func (r *Root) RunNginx(t T) *nginx.Server {
 	t.Helper()
 	return nginx.Run(t, r.Dir, r.Web.String())
-}
-
-// FirstPorts finds four free ranges of n ports each, one after the other, below
-// those that connections are given, and returns the port before each: what
-// vnode setup calls -first-ports. Nothing holds them.
-func FirstPorts(n int) ([4]int, error) {
-	const lowest, highest, tries = 20000, 30000, 200
-	var first [4]int
-	for range tries {
-		start := lowest + mathrand.N(highest-lowest-4*n)
-		for i := range first {
-			first[i] = start + i*n - 1
-		}
-		if allFree(start, 4*n) {
-			return first, nil
-		}
-	}
-	return first, fmt.Errorf("no %d free ports in a row between %d and %d", 4*n, lowest, highest)
-}
-
-func allFree(start, n int) bool {
-	for port := start; port < start+n; port++ {
-		ln, err := net.Listen("tcp", net.JoinHostPort("", fmt.Sprint(port)))
-		if err != nil {
-			return false
-		}
-		ln.Close()
-	}
-	return true
 }

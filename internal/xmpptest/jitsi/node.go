@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"vnode/internal/port"
 	"vnode/internal/xmpptest/process"
 )
 
@@ -23,15 +24,31 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
-// SetUp runs `vnode setup` on the installation, with the ports of main and free
-// ones for n nodes, and returns what it wrote. The test fails at once if that
-// does not work.
-func (r *Root) SetUp(t T, program string, n int, args ...string) string {
+// firstPorts holds four rows of n ports each until the end of the test, and
+// returns the port before each: what vnode setup calls -first-ports.
+func firstPorts(t T, n int) (first [4]int) {
 	t.Helper()
-	first, err := FirstPorts(n)
+	row, err := port.HoldRow(len(first)*n, 20000, 30000) // connections are given higher ones
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
+	t.Cleanup(func() {
+		if err := row.Close(); err != nil {
+			t.Errorf("release ports: %v", err)
+		}
+	})
+	for i := range first {
+		first[i] = int(row[i*n].Addr().Port()) - 1
+	}
+	return first
+}
+
+// SetUp runs `vnode setup` on the installation, with the ports of main and some
+// that are held for n nodes until the end of the test, and returns what it
+// wrote. The test fails at once if that does not work.
+func (r *Root) SetUp(t T, program string, n int, args ...string) string {
+	t.Helper()
+	first := firstPorts(t, n)
 	all := append([]string{"setup", "-prefix", r.Dir, "-nodes", fmt.Sprint(n), "-binary", program, "-main-s2s", r.S2S().String(),
 		"-first-ports", fmt.Sprintf("%d,%d,%d,%d", first[0], first[1], first[2], first[3])}, args...)
 	out, err := exec.CommandContext(t.Context(), program, all...).CombinedOutput()

@@ -1,9 +1,10 @@
 package prosody
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
+
+	"vnode/internal/port"
 )
 
 // Reservation holds three loopback ports for one server, so that peers can be
@@ -12,36 +13,32 @@ import (
 // between.
 type Reservation struct {
 	// Static after construction.
-	s2s, c2s, http heldPort
+	ports port.Ports // s2s, c2s, http
 }
 
 // Reserve takes three free ports on 127.0.0.1. The caller owns the result until
 // it passes it to [Start].
 func Reserve() (*Reservation, error) {
-	r := &Reservation{}
-	for _, p := range []*heldPort{&r.s2s, &r.c2s, &r.http} {
-		held, err := holdPort()
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("prosody: reserve a port: %w", err), r.Close())
-		}
-		*p = held
+	ports, err := port.HoldAll(3)
+	if err != nil {
+		return nil, fmt.Errorf("prosody: %w", err)
 	}
-	return r, nil
+	return &Reservation{ports: ports}, nil
 }
 
 // S2S returns the address for streams of other servers.
-func (r *Reservation) S2S() netip.AddrPort { return r.s2s.addr }
+func (r *Reservation) S2S() netip.AddrPort { return r.ports[0].Addr() }
 
 // C2S returns the address for client streams over TCP.
-func (r *Reservation) C2S() netip.AddrPort { return r.c2s.addr }
+func (r *Reservation) C2S() netip.AddrPort { return r.ports[1].Addr() }
 
 // HTTP returns the address for clients over WebSocket.
-func (r *Reservation) HTTP() netip.AddrPort { return r.http.addr }
+func (r *Reservation) HTTP() netip.AddrPort { return r.ports[2].Addr() }
 
 // Close gives the ports back. It may be called again, and on nil.
 func (r *Reservation) Close() error {
 	if r == nil {
 		return nil
 	}
-	return errors.Join(r.s2s.release(), r.c2s.release(), r.http.release())
+	return r.ports.Close()
 }
