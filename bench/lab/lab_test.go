@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -212,6 +213,18 @@ func TestANodeThatDoesNotStart(t *testing.T) {
 	require.ErrorContains(t, err, "open files")
 	_, err = Find("nothing")
 	require.ErrorContains(t, err, "steady")
+}
+
+// What a node says when it does not start is what helps: here that no socket
+// can have so long a path.
+func TestWhyANodeDoesNotStartIsTold(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 100))
+	require.NoError(t, os.Mkdir(long, 0o700))
+	t.Setenv("TMPDIR", long)
+	e, err := Find("idle")
+	require.NoError(t, err)
+	_, err = (&Lab{Program: program}).Run(t.Context(), e, small(e))
+	require.ErrorContains(t, err, "that of a socket has at most")
 }
 
 // A focus that may not log in is told so.

@@ -106,7 +106,7 @@ func (n *node) start(ctx context.Context, program string, cores []int) error {
 	}
 	for _, l := range [][2]string{{"tcp", s2s}, {"tcp", c2s}, {"tcp", web}, {"tcp", admin}, {"unix", socket}} {
 		if err := n.process.Listens(ctx, l[0], l[1]); err != nil {
-			return err
+			return fmt.Errorf("%w\n%s", err, n.process.LogTail())
 		}
 	}
 	n.Target = Target{

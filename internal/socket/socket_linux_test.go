@@ -356,6 +356,7 @@ func (e *echo) run() {
 func TestNobodyIsForgotten(t *testing.T) {
 	p := newPoller(t)
 	var clients sync.WaitGroup
+	defer clients.Wait()
 	for i := range 30 {
 		c, far := pair(t, p, []string{"tcp", "unix"}[i%2])
 		e := &echo{c, make(chan error, 1)}
@@ -375,7 +376,6 @@ func TestNobodyIsForgotten(t *testing.T) {
 			require.ErrorIs(t, <-e.done, io.EOF)
 		})
 	}
-	clients.Wait()
 }
 
 func TestReadingAllocatesNothing(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"vnode/internal/wire"
@@ -287,7 +288,13 @@ func (c *Config) validateListeners(bad func(key, format string, args ...any)) {
 	}
 	for key, list := range map[string][]string{"s2s": c.S2S, "c2s": c.C2S, "http": c.HTTP, "https": c.HTTPS, "admin": {c.Admin}} {
 		for _, a := range list {
-			if key == "admin" && a == adminOff || key == "http" && strings.HasPrefix(a, unixPrefix) && a != unixPrefix {
+			if key == "admin" && a == adminOff {
+				continue
+			}
+			if path, ok := strings.CutPrefix(a, unixPrefix); ok && key == "http" && path != "" {
+				if err := socketPath(path); err != nil {
+					bad(key, "%v", err)
+				}
 				continue
 			}
 			if _, port, err := net.SplitHostPort(a); err != nil {
@@ -337,6 +344,16 @@ func Network(address string) (network, addr string) {
 		return "unix", path
 	}
 	return "tcp", address
+}
+
+// socketPath tells of a path that is too long for a socket, which the system
+// only calls an invalid argument.
+func socketPath(path string) error {
+	const most = len(syscall.RawSockaddrUnix{}.Path) - 1 // its end is a NUL
+	if len(path) > most {
+		return fmt.Errorf("the path %q has %d bytes; that of a socket has at most %d", path, len(path), most)
+	}
+	return nil
 }
 
 // Changed returns the keys whose values differ between c and other.

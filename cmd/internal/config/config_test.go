@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -80,6 +81,8 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		"domain":               {args: []string{"-main-domain", "a b"}, want: "main-domain: \"a b\" is not a domain"},
 		"listener":             {args: []string{"-http", "52803"}, want: `http: "52803" is not host:port`},
 		"unix for s2s":         {args: []string{"-s2s", "unix:/x"}, want: `s2s: "unix:/x"`},
+		"long path":            {args: []string{"-http", "unix:/" + strings.Repeat("x", 200)}, want: "has 201 bytes; that of a socket has at most"},
+		"sibling's long path":  {args: []string{"-siblings", "v4=unix:/" + strings.Repeat("x", 200)}, want: "siblings: the path"},
 		"key without cert":     {args: []string{"-key-file", "x"}, want: "set both or neither"},
 		"trust":                {args: []string{"-s2s-trust", "all"}, want: `s2s-trust: "all" is none of`},
 		"network":              {args: []string{"-s2s-trusted-addresses", "10.0.0.0/40"}, want: "neither an address nor a network"},

@@ -38,6 +38,11 @@ func (c *Config) SiblingNodes() ([]Sibling, error) {
 		if _, _, err := net.SplitHostPort(addr); network == "tcp" && err != nil || addr == "" {
 			return nil, fmt.Errorf("%q has no address such as 127.0.0.1:52804 or unix:PATH", s)
 		}
+		if network == "unix" {
+			if err := socketPath(addr); err != nil {
+				return nil, err
+			}
+		}
 		list = append(list, Sibling{vnode, network, addr})
 	}
 	return list, nil
