@@ -17,7 +17,7 @@ import (
 // Build makes the vnode program in dir and returns its path.
 func Build(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "vnode")
-	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "vnode/cmd/vnode").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "vnode/cmd/vnode").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build vnode: %w\n%s", err, out)
 	}
