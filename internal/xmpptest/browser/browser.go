@@ -43,7 +43,7 @@ func Find() (string, error) {
 type Option = chromedp.ExecAllocatorOption
 
 // tabLimit bounds everything a test does in one tab.
-const tabLimit = 2 * time.Minute
+const tabLimit = 5 * time.Minute
 
 // Browser is a running Chromium.
 type Browser struct {
@@ -60,7 +60,14 @@ func Run(t T, opts ...Option) *Browser {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	all := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path),
+	// What it forgets there when it is killed. The path of a socket must be
+	// short, which the test's own directory is not.
+	dir, err := os.MkdirTemp("", "web")
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // a process of the browser may still be about to end
+	all := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.Env("TMPDIR="+dir),
 		// Starting slowly beside other tests is no failure.
 		chromedp.WSURLReadTimeout(time.Minute),
 		// Nothing but what a test names is looked up or connected to.
@@ -82,7 +89,7 @@ func Run(t T, opts ...Option) *Browser {
 }
 
 // Tab is a page of a browser. What tests do in it are chromedp actions, run
-// with its Context, which ends with the test, or after two minutes.
+// with its Context, which ends with the test, or after five minutes.
 type Tab struct {
 	// Static after construction.
 	Context context.Context
