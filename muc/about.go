@@ -102,7 +102,8 @@ func (r *room) mayEdit(o *occupant, a *about) (wire.StanzaError, bool) {
 	if a.kind != aboutCorrection && a.kind != aboutRetraction || r.history.Find(a.id, nil) == nil {
 		return wire.StanzaError{}, true
 	}
-	own := r.history.Find(a.id, func(l *history.Line[*packet]) bool { return l.Author == o.id })
+	author := r.idOf(o)
+	own := r.history.Find(a.id, func(l *history.Line[*packet]) bool { return l.Author == author })
 	switch {
 	case own == nil:
 		return errAuthors, false

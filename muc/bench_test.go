@@ -109,7 +109,7 @@ func TestAllocations(t *testing.T) {
 		run  func()
 	}{
 		{"main presence", 15, func() { l.presence(p) }},
-		{"visitor chat", 17, func() { l.chat(usualChat) }},
+		{"visitor chat", 18, func() { l.chat(usualChat) }},
 		{"jingle", 8, func() { l.iq(usualJingle) }},
 	} {
 		require.LessOrEqual(t, testing.AllocsPerRun(100, c.run), c.max, c.name)

@@ -112,7 +112,7 @@ func (r *room) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 	}
 	content := appendName(m.children, o.shownName())
 	by := r.voice(o)
-	by.author = o.id
+	by.author = r.idOf(o)
 	r.say(by, &m, content)
 	r.metrics.chatFromVisitors.Inc()
 	if !r.tellsMain() {
@@ -124,10 +124,10 @@ func (r *room) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 
 // shownName is the display name a visitor speaks under.
 func (o *occupant) shownName() string {
-	if o.name == "" {
-		return anonymousName
+	if name := o.name(); name != "" {
+		return name
 	}
-	return o.name
+	return anonymousName
 }
 
 func (r *room) refuseChat(o *occupant, h *wire.Header, e wire.StanzaError) {
@@ -213,7 +213,7 @@ func (r *room) sayAsRoom(m *said) {
 
 // participantAt returns the participant with that real address, or nil.
 func (r *room) participantAt(j wire.JID) *occupant {
-	if o := r.jids[j]; o != nil && o.kind == participant {
+	if o := r.jids.Get(j); o != nil && o.kind == participant {
 		return o
 	}
 	return nil

@@ -122,7 +122,7 @@ func (r *room) vote(o *occupant, stanza []byte) error {
 	if !o.flowing().votes.Take(voteLimit, r.now) {
 		return errVoteRate
 	}
-	if err := r.polls.Cast(polls.Voter{ID: o.nick, Name: o.name}, v); err != nil {
+	if err := r.polls.Cast(polls.Voter{ID: o.nick, Name: o.name()}, v); err != nil {
 		return err
 	}
 	r.metrics.votes.Inc()

@@ -45,18 +45,18 @@ func (r *room) end(reason endReason, text string) {
 	}
 	s := status{gone: true, self: true, destroy: text}
 	r.onNode.Add(-int64(r.visitors))
-	for _, o := range r.nicks {
+	for o := range r.nicks.All() {
 		r.metrics.occupants(o.role).Dec()
 		if o.kind != participant {
 			r.bid(o, r.presencePacket(fanout.Plain, o, nil, s))
 		}
 	}
 	for _, o := range r.participants {
-		r.out.send(r.addr.Domain, o.jid.Domain, r.leaveOnMain(o, s))
+		r.out.send(r.addr.Domain, o.jid().Domain, r.leaveOnMain(o, s))
 	}
 	for _, w := range r.queue.take() {
 		r.metrics.queued.Dec()
-		o := r.newOccupant(visitor, w.nick, w.session.JID())
+		o := r.newLocal(visitor, w.nick, w.session)
 		r.out.deliver(w.session, r.presencePacket(fanout.Plain, o, nil, s))
 	}
 	r.log.Info("room ended", "reason", string(reason), "participants", len(r.participants), "visitors", r.visitors)
@@ -68,9 +68,9 @@ func (r *room) end(reason endReason, text string) {
 func (r *room) leaveOnMain(o *occupant, s status) []byte {
 	b := append(make([]byte, 0, 512), "<presence"...)
 	b = wire.AppendAttr(b, "from", r.addr.WithResource(o.nick).String())
-	b = wire.AppendAttr(b, "to", o.jid.String())
+	b = wire.AppendAttr(b, "to", o.jid().String())
 	b = append(b, " type='unavailable'>"...)
-	b = s.append(b, o, roleNone)
+	b = s.append(b, o.jid(), o.affiliation, roleNone)
 	return append(b, "</presence>"...)
 }
 

@@ -27,7 +27,7 @@ func (r *room) info(from Session, o *occupant, h *wire.Header) {
 	}
 	b.Start("x", "xmlns", wire.NSForm, "type", "result")
 	field(b, "FORM_TYPE", "hidden", "", wire.NSMUC+"#roominfo")
-	field(b, "muc#roominfo_occupants", "text-single", "Number of occupants", strconv.Itoa(len(r.nicks)))
+	field(b, "muc#roominfo_occupants", "text-single", "Number of occupants", strconv.Itoa(r.nicks.Len()))
 	field(b, fieldMeeting, "text-single", "The meeting unique id.", r.meetingID)
 	if r.created != "" {
 		field(b, "muc#roominfo_created_timestamp", "text-single", "The meeting created_timestamp.", r.created)

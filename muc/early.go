@@ -27,7 +27,7 @@ const (
 // holds keeps the stanza if its sender has yet to join and reports whether it
 // did.
 func (e *early) holds(r *room, from wire.JID, h *wire.Header, stanza []byte) bool {
-	if r.connected || from.Resource == "" || !r.domains.OfParticipants(from.Domain) || r.jids[from] != nil {
+	if r.connected || from.Resource == "" || !r.domains.OfParticipants(from.Domain) || r.jids.Get(from) != nil {
 		return false
 	}
 	switch string(h.Name) {

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"hash"
 	"slices"
 
 	"vnode/fanout"
@@ -161,14 +162,16 @@ func (r *room) presencePacket(class fanout.Class, o *occupant, p *payload, s sta
 	tail := append(make([]byte, 0, 400+len(p.children)), "'>"...)
 	tail = append(tail, p.children...)
 	tail = append(tail, "<occupant-id xmlns='"+nsOccupantID+"' id='"...)
-	tail = append(tail, o.id...)
+	tail = r.ids.append(tail, o.jid().Bare())
 	tail = append(tail, "'/>"...)
-	tail = s.append(tail, o, role)
+	tail = s.append(tail, o.jid(), o.affiliation, role)
 	tail = append(tail, "</presence>"...)
 	return &packet{class: class, key: o.nick, head: head, tail: tail}
 }
 
-func (s *status) append(dst []byte, o *occupant, r role) []byte {
+// append appends what a room says in a presence of who, whose affiliation and
+// role are given.
+func (s *status) append(dst []byte, who wire.JID, a affiliation, r role) []byte {
 	dst = append(dst, "<x xmlns='"+wire.NSMUCUser+"'>"...)
 	for _, code := range s.codes {
 		dst = appendCode(dst, code)
@@ -179,10 +182,10 @@ func (s *status) append(dst []byte, o *occupant, r role) []byte {
 		dst = append(dst, "</reason></destroy>"...)
 	}
 	dst = append(dst, "<item affiliation='"...)
-	dst = append(dst, o.affiliation...)
+	dst = append(dst, a.String()...)
 	dst = append(dst, "' role='"...)
-	dst = append(dst, r...)
-	dst = append(appendJID(append(dst, "' jid='"...), o.jid), '\'')
+	dst = append(dst, r.String()...)
+	dst = append(appendJID(append(dst, "' jid='"...), who), '\'')
 	dst = s.appendItemEnd(dst)
 	if s.self {
 		dst = appendCode(dst, "110")
@@ -252,13 +255,28 @@ func remoteMessage(from, to, typ string, p *payload, content []byte) []byte {
 // escaped returns s fit for an attribute value.
 func escaped(s string) string { return string(wire.AppendText(nil, s)) }
 
-// occupantID is the stable, opaque identifier of a user in a room (XEP-0421
-// §3.1), base64: the same for every session of a user, and of no use in
-// another room.
-func occupantID(salt []byte, bare wire.JID) string {
-	mac := hmac.New(sha256.New, salt)
-	mac.Write([]byte(bare.String()))
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+// occupantIDs makes the stable, opaque identifiers of users in a room (XEP-0421
+// §3.1): the same for every session of a user, and of no use in another room.
+// They are made when they are needed, in 0.7 µs: as strings they would be an
+// eighth of what the room keeps of a silent visitor.
+type occupantIDs struct {
+	mac  hash.Hash
+	user wire.JID // whose is the latest: a visitor that joins is shown twice
+	id   []byte
+	sum  [sha256.Size]byte
+}
+
+func newOccupantIDs(salt []byte) occupantIDs { return occupantIDs{mac: hmac.New(sha256.New, salt)} }
+
+// append appends the identifier, base64, of the user with that bare JID.
+func (i *occupantIDs) append(dst []byte, bare wire.JID) []byte {
+	if i.user != bare {
+		i.user, i.id = bare, append(append(append(i.id[:0], bare.Local...), '@'), bare.Domain...)
+		i.mac.Reset()
+		i.mac.Write(i.id)
+		i.id = base64.StdEncoding.AppendEncode(i.id[:0], i.mac.Sum(i.sum[:0]))
+	}
+	return append(dst, i.id...)
 }
 
 // clip cuts s to at most n bytes without splitting a character.

@@ -8,13 +8,14 @@ import (
 	"vnode/muc/rate"
 )
 
-// flow is how fast a visitor says things. Most never do.
+// flow is how fast a visitor says things, and what it asks for. Most never do.
 type flow struct {
 	writes    rate.Bucket
 	wrote     time.Time // when it did last
 	presences rate.Bucket
 	votes     rate.Bucket
 	held      []byte // its latest presence, which waits
+	language  string // it wants transcribed, "" for none
 }
 
 func (o *occupant) flowing() *flow {
@@ -22,6 +23,14 @@ func (o *occupant) flowing() *flow {
 		o.flow = new(flow)
 	}
 	return o.flow
+}
+
+// language is what a visitor wants transcribed, "" for nothing.
+func (o *occupant) language() string {
+	if o.flow == nil {
+		return ""
+	}
+	return o.flow.language
 }
 
 // mayWrite decides whether a visitor may say something now, to the room or to
@@ -90,7 +99,7 @@ func (r *room) showHeld() {
 	for _, o := range r.held {
 		stanza := o.flow.held
 		switch {
-		case stanza == nil || r.jids[o.jid] != o: // shown by now, or gone
+		case stanza == nil || r.jids.Get(o.jid()) != o: // shown by now, or gone
 		case r.mayShow(o):
 			if h, _, ok := parse(stanza); ok {
 				r.showVisitor(o, &h, stanza)

@@ -25,7 +25,7 @@ func (r *room) clientIQ(from Session, h *wire.Header, nick string, stanza []byte
 // looked into. The id stays as it is: both sides tell answers apart by the
 // pair of address and id, and each sees the other under one address only.
 func (r *room) relay(from Session, o *occupant, h *wire.Header, nick string, stanza []byte) {
-	to := r.nicks[nick]
+	to := r.nicks.Get(nick)
 	switch {
 	case o == nil:
 		r.refuse(from, h, by(errNotJoined, r.pub.String()))
@@ -54,7 +54,7 @@ func (r *room) pass(o, to *occupant, h *wire.Header, stanza []byte) {
 		lang = defaultLang
 	}
 	start, body := h.AppendStart(make([]byte, 0, 256), stanza, wire.Stamp{
-		Space: wire.NSClient, To: to.jid.String(), From: r.pub.WithResource(o.nick).String(),
+		Space: wire.NSClient, To: to.jid().String(), From: r.pub.WithResource(o.nick).String(),
 		ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
 	})
 	r.out.deliver(to.session, &packet{head: start, tail: body, whole: true})

@@ -52,19 +52,18 @@ func (r *room) clientPresence(from Session, h *wire.Header, nick string, stanza 
 // a new one.
 func (r *room) focusJoin(from Session, h *wire.Header, nick string, stanza []byte) (taken bool) {
 	if r.focus != nil {
-		if r.focus.jid.Bare() != from.JID().Bare() {
+		if r.focus.jid().Bare() != from.JID().Bare() {
 			r.refuse(from, h, by(errConflict, r.pub.String()))
 			return true
 		}
 		r.end(endFocusLost, "")
 		return false
 	}
-	o := r.newOccupant(focus, nick, from.JID())
-	o.session = from
+	o := r.newLocal(focus, nick, from)
 	r.add(o)
 	r.showFocus(o, h, stanza)
-	r.out.deliver(from, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"201", "100"}, self: true}), r.subjectPacket())
-	r.log.Info("room created", "session", o.jid.String())
+	r.out.deliver(from, r.presencePacket(fanout.Plain, o, &o.seen.last, status{codes: []string{"201", "100"}, self: true}), r.subjectPacket())
+	r.log.Info("room created", "session", o.jid().String())
 	return true
 }
 
@@ -116,7 +115,7 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	case r.visitors >= r.limits.Load().MaxVisitors:
 		r.refuseJoin(from, h, refusedFull, wire.ErrServiceUnavailable)
 		return
-	case r.nicks[nick] != nil || r.jids[from.JID()] != nil:
+	case r.nicks.Get(nick) != nil || r.jids.Get(from.JID()) != nil:
 		r.refuseJoin(from, h, refusedConflict, by(errConflict, r.pub.String()))
 		return
 	}
@@ -124,17 +123,16 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 		r.refuseJoin(from, h, refusedNodeFull, wire.ErrServiceUnavailable)
 		return
 	}
-	o := r.newOccupant(visitor, nick, from.JID())
-	o.session = from
+	o := r.newLocal(visitor, nick, from)
 	r.add(o)
 	r.disarm(alarmEmpty)
-	r.read(o, h, stanza)
-	snapshot := r.snapshot(o, x)
+	said := r.read(o, h, stanza)
+	snapshot := r.snapshot(o, &said, x)
 	if o.follows = r.out.follow(from, snapshot...); !o.follows {
 		r.direct = append(r.direct, o)
 		r.out.deliver(from, snapshot...)
 	}
-	r.tellFocus(o)
+	r.tellFocus(o, &said)
 	r.noticeRequests(o, stanza)
 }
 
@@ -168,16 +166,17 @@ func passwordOf(x *wire.Child) string {
 }
 
 // snapshot is what a visitor gets on joining, XEP-0045 §7.1 and §7.2: who is
-// here, its own presence, polls and files, what was said, the subject.
-func (r *room) snapshot(o *occupant, x *wire.Child) []*packet {
+// here, its own presence as it has just said it, polls and files, what was said,
+// the subject.
+func (r *room) snapshot(o *occupant, said *payload, x *wire.Child) []*packet {
 	ps := make([]*packet, 0, len(r.participants)+r.history.Len()+6)
 	if r.focus != nil {
-		ps = append(ps, r.focus.shown)
+		ps = append(ps, r.focus.seen.shown)
 	}
 	for _, p := range r.participants {
-		ps = append(ps, p.shown)
+		ps = append(ps, p.seen.shown)
 	}
-	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"100"}, self: true}))
+	ps = append(ps, r.presencePacket(fanout.Plain, o, said, status{codes: []string{"100"}, self: true}))
 	ps = append(ps, r.shared()...)
 	ps = append(ps, r.history.Since(askedHistory(x), r.now)...)
 	return append(ps, r.subjectPacket())
@@ -199,25 +198,26 @@ func (r *room) resync(o *occupant, h *wire.Header, x *wire.Child, stanza []byte)
 		return
 	}
 	o.unhold()
-	r.read(o, h, stanza)
-	r.out.deliver(o.session, r.snapshot(o, x)...)
-	r.tellFocus(o)
+	said := r.read(o, h, stanza)
+	r.out.deliver(o.session, r.snapshot(o, &said, x)...)
+	r.tellFocus(o, &said)
 	r.noticeRequests(o, stanza)
 }
 
 func (r *room) resyncFocus(o *occupant, h *wire.Header, stanza []byte) {
 	r.tellLeaves("")
 	r.showFocus(o, h, stanza)
-	r.toVisitors(o.shown)
-	ps := make([]*packet, 0, len(r.nicks)+1)
+	r.toVisitors(o.seen.shown)
+	ps := make([]*packet, 0, r.nicks.Len()+1)
 	for _, p := range r.participants {
-		ps = append(ps, p.shown)
+		ps = append(ps, p.seen.shown)
 	}
-	for _, v := range r.nicks {
+	for v := range r.nicks.All() {
 		if v.kind == visitor {
-			ps = append(ps, r.presencePacket(fanout.Plain, v, &v.last, status{}))
+			said := v.said.payload()
+			ps = append(ps, r.presencePacket(fanout.Plain, v, &said, status{}))
 		}
 	}
-	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.last, status{codes: []string{"100"}, self: true}))
+	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.seen.last, status{codes: []string{"100"}, self: true}))
 	r.out.deliver(o.session, append(ps, r.subjectPacket())...)
 }

@@ -24,11 +24,11 @@ func (r *room) adminIQ(from Session, o *occupant, h *wire.Header, query *wire.Ch
 		return
 	}
 	var q adminQuery
-	if err := xml.Unmarshal(query.Raw, &q); err != nil || q.Item.Nick == "" || q.Item.Role != string(roleNone) {
+	if err := xml.Unmarshal(query.Raw, &q); err != nil || q.Item.Nick == "" || q.Item.Role != roleNone.String() {
 		r.refuse(from, h, wire.ErrBadRequest)
 		return
 	}
-	target := r.nicks[q.Item.Nick]
+	target := r.nicks.Get(q.Item.Nick)
 	s := status{gone: true, codes: []string{"307"}, actor: o.nick, reason: clip(q.Item.Reason, maxReason)}
 	switch {
 	case target == nil:

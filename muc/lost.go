@@ -97,7 +97,7 @@ func (s *Service) noteLost(b *box, left []event) {
 	}
 	now := time.Now()
 	room := lostRoom{
-		focus: r.lastFocus.jid.Bare(), nick: r.lastFocus.nick, reason: r.ended.text(),
+		focus: r.lastFocus.jid().Bare(), nick: r.lastFocus.nick, reason: r.ended.text(),
 		ended: now, told: r.ended != endFocusLost, at: now,
 	}
 	for _, again := range s.remember(b.local, room) {
@@ -168,10 +168,9 @@ func (s *Service) tellLost(locals []string, rooms []lostRoom, to []Session) {
 
 // destroyed is the end of a lost room as its focus is told of it.
 func destroyed(room wire.JID, lost lostRoom, focus wire.JID) []byte {
-	o := &occupant{jid: focus, affiliation: affiliationOwner}
 	from := escaped(room.WithResource(lost.nick).String())
 	s := status{gone: true, self: true, destroy: lost.reason}
 	b := append(appendOpen(nil, "presence", from, "unavailable", &payload{}), escaped(focus.String())...)
-	b = s.append(append(b, "'>"...), o, roleNone)
+	b = s.append(append(b, "'>"...), focus, affiliationOwner, roleNone)
 	return append(b, "</presence>"...)
 }

@@ -94,7 +94,7 @@ func (r *room) noticeGone(h *wire.Header, stanza []byte) {
 
 // confirm notes that main has sent the participant's join.
 func (r *room) confirm(o *occupant) {
-	o.confirmed = &confirmation{r.now, r.link.losses}
+	o.seen.confirmed = &confirmation{r.now, r.link.losses}
 }
 
 // reconcile lets those participants leave that main's connect has confirmed to
@@ -104,7 +104,7 @@ func (r *room) reconcile() {
 	since := r.link.updated.Add(-overtaking)
 	for i := 0; i < len(r.participants); {
 		o := r.participants[i]
-		if c := o.confirmed; c != nil && c.losses == r.link.losses && !c.at.Before(since) {
+		if c := o.seen.confirmed; c != nil && c.losses == r.link.losses && !c.at.Before(since) {
 			i++
 			continue
 		}

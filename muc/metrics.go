@@ -70,7 +70,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		chatFromNodes:    chat.WithLabelValues("nodes"),
 	}
 	for _, r := range []role{roleVisitor, roleParticipant, roleModerator} {
-		m.byRole[r] = occupants.WithLabelValues(string(r))
+		m.byRole[r] = occupants.WithLabelValues(r.String())
 	}
 	for _, r := range refusals {
 		m.byRefusal[r] = refused.WithLabelValues(string(r))

@@ -142,7 +142,7 @@ func (s *Service) ChangeLimits(change func(*Limits) error) (Limits, error) {
 
 // visitorNamed returns the visitor with that nick, or nil.
 func (r *room) visitorNamed(nick string) *occupant {
-	if o := r.nicks[nick]; o != nil && o.kind == visitor {
+	if o := r.nicks.Get(nick); o != nil && o.kind == visitor {
 		return o
 	}
 	return nil
@@ -150,7 +150,7 @@ func (r *room) visitorNamed(nick string) *occupant {
 
 // expel puts a visitor out.
 func (r *room) expel(o *occupant, reason string) {
-	r.log.Info("visitor kicked", "session", o.jid.String())
+	r.log.Info("visitor kicked", "session", o.jid().String())
 	r.visitorGone(o, nil, status{gone: true, codes: []string{"307"}, reason: clip(reason, maxReason)})
 }
 
@@ -160,7 +160,7 @@ func (r *room) ban(nick string, order BanOrder) (Ban, error) {
 	if o == nil {
 		return Ban{}, fmt.Errorf("%w: %s", ErrNoVisitor, nick)
 	}
-	b := Ban{Room: r.addr.String(), Name: o.name, Reason: clip(order.Reason, maxReason), Until: r.now.Add(order.For)}
+	b := Ban{Room: r.addr.String(), Name: o.name(), Reason: clip(order.Reason, maxReason), Until: r.now.Add(order.For)}
 	if order.Everywhere {
 		b.Room = ""
 	}
@@ -183,14 +183,14 @@ func (r *room) ban(nick string, order BanOrder) (Ban, error) {
 // enforce puts out everybody that a ban is about, in the order they came.
 func (r *room) enforce(b *Ban) {
 	var out []*occupant
-	for _, o := range r.nicks {
+	for o := range r.nicks.All() {
 		if o.kind == visitor {
 			if who := personOf(o.session); b.of(&who) {
 				out = append(out, o)
 			}
 		}
 	}
-	slices.SortFunc(out, func(x, y *occupant) int { return cmp.Or(x.joined.Compare(y.joined), cmp.Compare(x.nick, y.nick)) })
+	slices.SortFunc(out, func(x, y *occupant) int { return cmp.Or(cmp.Compare(x.joined, y.joined), cmp.Compare(x.nick, y.nick)) })
 	for _, o := range out {
 		r.expel(o, b.Reason)
 	}

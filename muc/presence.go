@@ -7,48 +7,58 @@ import (
 	"vnode/internal/wire"
 )
 
-// read takes a visitor's presence as its latest.
-func (r *room) read(o *occupant, h *wire.Header, stanza []byte) {
-	o.last = readPayload(h, stanza, keepInPresence)
-	r.stampRegion(o)
-	o.last.children = clone(o.last.children) // kept for as long as it stays: to size
-	was := o.name
-	o.name = ""
-	if c, ok := wire.FindChild(stanza, wire.NSNick, "nick"); ok {
-		o.name = clip(c.Text(), r.cfg.MaxDisplayName)
+// read takes a visitor's presence as its latest, and returns what it says.
+func (r *room) read(o *occupant, h *wire.Header, stanza []byte) payload {
+	parts := r.shapes.parts[:0]
+	said := readPayload(h, stanza, func(c *wire.Child) bool {
+		if !keepInPresence(c) {
+			return false
+		}
+		parts = append(parts, c.Raw)
+		return true
+	})
+	if region := r.missingRegion(o, &said); region != nil {
+		said.children, parts = append(said.children, region...), append(parts, region)
 	}
-	if !o.listed || o.name != was {
+	was, name := o.name(), ""
+	if c, ok := wire.FindChild(stanza, wire.NSNick, "nick"); ok {
+		name = clip(c.Text(), r.cfg.MaxDisplayName)
+	}
+	o.said = r.shapes.keep(&said, parts, name)
+	clear(parts)
+	r.shapes.parts = parts
+	if !o.listed || name != was {
 		o.listed = true
 		r.tellHere(o)
 	}
+	return said
 }
 
 // regionElement says in a presence where a client is.
 const regionElement = "jitsi_participant_region"
 
-// stampRegion says where a visitor is when it does not say so itself: jicofo
-// picks a bridge near it. Unlike a visitor prosody the room says it in every
-// presence, as clients repeat what they say.
-func (r *room) stampRegion(o *occupant) {
+// missingRegion says where a visitor is when it does not say so itself, nil when
+// it does or that is not known: jicofo picks a bridge near it. Unlike a visitor
+// prosody the room says it in every presence, as clients repeat what they say.
+func (r *room) missingRegion(o *occupant, said *payload) []byte {
 	region := o.session.Region()
 	if region == "" {
-		return
+		return nil
 	}
-	for c := range wire.Children(enclose(&o.last, o.last.children)) {
+	for c := range wire.Children(enclose(said, said.children)) {
 		if c.Space == "" && c.Local == regionElement {
-			return
+			return nil
 		}
 	}
-	b := append(make([]byte, 0, len(o.last.children)+len(region)+64), o.last.children...)
-	o.last.children = wire.NewBuilder(b).Elem(regionElement, region).Bytes()
+	return wire.NewBuilder(nil).Elem(regionElement, region).Bytes()
 }
 
 // update handles a local occupant's presence after its join.
 func (r *room) update(o *occupant, h *wire.Header, stanza []byte) {
 	if o.kind == focus {
 		r.showFocus(o, h, stanza)
-		r.toVisitors(o.shown)
-		r.out.deliver(o.session, r.self(o))
+		r.toVisitors(o.seen.shown)
+		r.out.deliver(o.session, r.self(o, &o.seen.last))
 		return
 	}
 	if len(stanza) > r.cfg.MaxPresence {
@@ -65,28 +75,28 @@ func (r *room) update(o *occupant, h *wire.Header, stanza []byte) {
 // showVisitor takes a visitor's presence as its latest, and acts on it.
 func (r *room) showVisitor(o *occupant, h *wire.Header, stanza []byte) {
 	o.unhold()
-	r.read(o, h, stanza)
-	r.out.deliver(o.session, r.self(o))
-	r.tellFocus(o)
+	said := r.read(o, h, stanza)
+	r.out.deliver(o.session, r.self(o, &said))
+	r.tellFocus(o, &said)
 	r.noticeRequests(o, stanza)
 }
 
 // self is an occupant's own presence as it gets it back.
-func (r *room) self(o *occupant) *packet {
-	return r.presencePacket(fanout.Plain, o, &o.last, status{self: true})
+func (r *room) self(o *occupant, p *payload) *packet {
+	return r.presencePacket(fanout.Plain, o, p, status{self: true})
 }
 
 // showFocus takes the focus' presence as its latest.
 func (r *room) showFocus(o *occupant, h *wire.Header, stanza []byte) {
-	o.last = readPayload(h, stanza, keepInPresence)
-	o.shown = r.presencePacket(fanout.Update, o, &o.last, status{})
+	o.seen.last = readPayload(h, stanza, keepInPresence)
+	o.seen.shown = r.presencePacket(fanout.Update, o, &o.seen.last, status{})
 }
 
 // tellFocus shows a visitor's latest presence to the focus, which alone sees
 // visitors.
-func (r *room) tellFocus(o *occupant) {
+func (r *room) tellFocus(o *occupant, p *payload) {
 	if r.focus != nil {
-		r.out.deliver(r.focus.session, r.presencePacket(fanout.Plain, o, &o.last, status{}))
+		r.out.deliver(r.focus.session, r.presencePacket(fanout.Plain, o, p, status{}))
 	}
 }
 
@@ -96,7 +106,7 @@ func (r *room) clientLeave(from Session, o *occupant, h *wire.Header, stanza []b
 	if o == nil {
 		if w := r.unqueue(from); w != nil {
 			// The client waits for this one before it goes on.
-			gone := r.newOccupant(visitor, w.nick, from.JID())
+			gone := r.newLocal(visitor, w.nick, from)
 			r.out.deliver(from, r.presencePacket(fanout.Plain, gone, nil, status{gone: true, self: true}))
 			return
 		}
@@ -162,7 +172,7 @@ func (r *room) remotePresence(from wire.JID, h *wire.Header, nick string, stanza
 		r.log.Debug("presence of a stranger ignored", "peer", from.Domain)
 		return
 	}
-	o := r.jids[from]
+	o := r.jids.Get(from)
 	if o != nil && o.kind != participant {
 		return
 	}
@@ -189,9 +199,9 @@ func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, n
 		if joining {
 			r.confirm(o)
 		}
-		o.last = last
-		o.shown = r.presencePacket(fanout.Update, o, &o.last, status{})
-		r.toAll(o.shown)
+		o.seen.last = last
+		o.seen.shown = r.presencePacket(fanout.Update, o, &o.seen.last, status{})
+		r.toAll(o.seen.shown)
 		return
 	}
 	if !joining && !r.link.unsure { // the join may be among what was lost
@@ -213,12 +223,12 @@ func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, n
 		r.log.Warn("too many participants", "peer", from.Domain, "limit", r.cfg.MaxParticipants)
 		return
 	}
-	o = r.newOccupant(participant, nick, from)
-	o.last = last
+	o = r.newParticipant(nick, from)
+	o.seen.last = last
 	r.add(o)
 	r.confirm(o)
-	o.shown = r.presencePacket(fanout.Plain, o, &o.last, status{})
-	r.toAll(o.shown)
+	o.seen.shown = r.presencePacket(fanout.Plain, o, &o.seen.last, status{})
+	r.toAll(o.seen.shown)
 	switch {
 	case r.connected:
 	case r.cfg.MainWithoutConnect:
@@ -238,7 +248,7 @@ const connectExpected = 30 * time.Second
 // stays.
 func (r *room) vacate(nick string) bool {
 	r.tellLeaves(nick)
-	o := r.nicks[nick]
+	o := r.nicks.Get(nick)
 	switch {
 	case o == nil:
 	case o.kind == focus:
@@ -266,7 +276,7 @@ func (r *room) grant() {
 		r.metrics.occupants(o.role).Dec()
 		o.role, o.affiliation = roleModerator, affiliationOwner
 		r.metrics.occupants(o.role).Inc()
-		o.shown = r.presencePacket(fanout.Update, o, &o.last, status{})
-		r.toAll(o.shown)
+		o.seen.shown = r.presencePacket(fanout.Update, o, &o.seen.last, status{})
+		r.toAll(o.seen.shown)
 	}
 }

@@ -10,7 +10,7 @@ const mucUser = "<x xmlns='" + wire.NSMUCUser + "'/>"
 // privateMessage handles a local occupant's message to one occupant. Visitors
 // may write to participants, whom main delivers it; not to one another.
 func (r *room) privateMessage(o *occupant, h *wire.Header, nick string, stanza []byte) {
-	to := r.nicks[nick]
+	to := r.nicks.Get(nick)
 	switch {
 	case to == nil:
 		r.refuse(o.session, h, by(errNoRecipient, r.pub.String()))
@@ -36,7 +36,7 @@ func (r *room) privateMessage(o *occupant, h *wire.Header, nick string, stanza [
 // remotePrivate handles a participant's message, from its real address, to one
 // visitor.
 func (r *room) remotePrivate(from wire.JID, h *wire.Header, nick string, stanza []byte) {
-	o, to := r.participantAt(from), r.nicks[nick]
+	o, to := r.participantAt(from), r.nicks.Get(nick)
 	switch {
 	case o == nil:
 		r.refuseRemote(from, h, errNotJoined)
@@ -47,14 +47,14 @@ func (r *room) remotePrivate(from wire.JID, h *wire.Header, nick string, stanza 
 	}
 	m := readMessage(h, stanza, keepInPresence)
 	content := append(m.children, mucUser+"<occupant-id xmlns='"+nsOccupantID+"' id='"...)
-	content = append(append(content, o.id...), "'/>"...)
+	content = append(r.ids.append(content, o.jid().Bare()), "'/>"...)
 	r.out.deliver(to.session, messagePacket(r.from(o), string(h.Type), &m.payload, content))
 }
 
 // returnError brings main's refusal of what a visitor said back to it, from
 // the address it wrote to.
 func (r *room) returnError(from wire.JID, h *wire.Header, nick string, stanza []byte) {
-	to := r.nicks[nick]
+	to := r.nicks.Get(nick)
 	if from.Bare() != r.main {
 		return
 	}
@@ -65,7 +65,7 @@ func (r *room) returnError(from wire.JID, h *wire.Header, nick string, stanza []
 		return
 	}
 	r.reply(to.session, h.AppendStamped(nil, stanza, wire.Stamp{
-		Space: wire.NSClient, To: to.jid.String(), From: r.pub.WithResource(from.Resource).String(),
+		Space: wire.NSClient, To: to.jid().String(), From: r.pub.WithResource(from.Resource).String(),
 		ID: wire.Unescape(h.ID), Type: "error", Lang: wire.Unescape(h.Lang),
 	}))
 }

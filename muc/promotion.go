@@ -66,7 +66,7 @@ func (r *room) forgetRequests(o *occupant) {
 	if o.hand {
 		o.hand = false
 		r.toVisitorsComponent(func(b *wire.Builder) {
-			b.Start("promotion-request", "jid", o.jid.String()).End()
+			b.Start("promotion-request", "jid", o.jid().String()).End()
 		})
 	}
 	r.transcribe(o, "")
@@ -75,10 +75,10 @@ func (r *room) forgetRequests(o *occupant) {
 func (r *room) requestPromotion(o *occupant, time string) {
 	user, group, force := r.claims(o)
 	r.toVisitorsComponent(func(b *wire.Builder) {
-		b.Start("promotion-request", "jid", o.jid.String(), "time", time).Attr("userId", user).Attr("groupId", group)
+		b.Start("promotion-request", "jid", o.jid().String(), "time", time).Attr("userId", user).Attr("groupId", group)
 		b.Attr("forcePromote", strconv.FormatBool(force)).End()
-		if o.name != "" {
-			b.Elem("nick", o.name, "xmlns", wire.NSNick)
+		if name := o.name(); name != "" {
+			b.Elem("nick", name, "xmlns", wire.NSNick)
 		}
 	})
 }
@@ -131,9 +131,9 @@ func (r *room) promotion(from wire.JID, h *wire.Header, q *visitorsIQ, stanza []
 	if err != nil {
 		return
 	}
-	if o := r.jids[to]; o != nil && o.kind == visitor {
+	if o := r.jids.Get(to); o != nil && o.kind == visitor {
 		r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
-			Space: wire.NSClient, To: o.jid.String(), From: r.pub.String(),
+			Space: wire.NSClient, To: o.jid().String(), From: r.pub.String(),
 			ID: wire.Unescape(h.ID), Type: "set", Lang: wire.Unescape(h.Lang),
 		}))
 	}
@@ -145,18 +145,19 @@ type transcription map[string]int
 // transcribe sets the language o wants, "" for none, and tells main what is
 // wanted now.
 func (r *room) transcribe(o *occupant, language string) {
-	if o.language == language {
+	was := o.language()
+	if was == language {
 		return
 	}
-	if o.language != "" {
-		if r.languages[o.language]--; r.languages[o.language] == 0 {
-			delete(r.languages, o.language)
+	if was != "" {
+		if r.languages[was]--; r.languages[was] == 0 {
+			delete(r.languages, was)
 		}
 	}
 	if language != "" {
 		r.languages[language]++
 	}
-	o.language = language
+	o.flowing().language = language
 	count := 0
 	for _, n := range r.languages {
 		count += n

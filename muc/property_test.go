@@ -384,7 +384,7 @@ func (w *world) check() {
 		if v.state != "in" {
 			continue
 		}
-		everybody[v.nick] = w.markOf(w.room.nicks[v.nick])
+		everybody[v.nick] = w.markOf(w.room.nicks.Get(v.nick))
 		if len(w.room.held) == 0 {
 			require.Equal(w.t, v.mark, everybody[v.nick], "latest presence of %s\n%s", v.nick, strings.Join(last, "\n"))
 		}
@@ -441,7 +441,11 @@ func (w *world) checkLimits(last []string) {
 
 func (w *world) markOf(o *occupant) string {
 	require.NotNil(w.t, o, strings.Join(w.trace, "\n"))
-	_, after, _ := strings.Cut(string(o.last.children), "<mark>")
+	last := o.said.payload
+	if o.seen != nil {
+		last = func() payload { return o.seen.last }
+	}
+	_, after, _ := strings.Cut(string(last().children), "<mark>")
 	mark, _, _ := strings.Cut(after, "<")
 	return mark
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vnode/internal/table"
 	"vnode/internal/wire"
 	"vnode/muc/address"
 	"vnode/muc/files"
@@ -12,67 +13,6 @@ import (
 	"vnode/muc/polls"
 	"vnode/muc/rate"
 )
-
-// role and affiliation of an occupant, XEP-0045 §5.
-type (
-	role        string
-	affiliation string
-)
-
-const (
-	roleNone        role = "none"
-	roleVisitor     role = "visitor"
-	roleParticipant role = "participant"
-	roleModerator   role = "moderator"
-
-	affiliationNone  affiliation = "none"
-	affiliationOwner affiliation = "owner"
-)
-
-// kind of occupant: where it comes from, which no promotion changes.
-type kind uint8
-
-const (
-	visitor kind = iota
-	focus
-	participant // of the main room
-)
-
-// occupant of a room.
-type occupant struct {
-	kind        kind
-	nick        string
-	jid         wire.JID
-	id          string // occupant-id
-	role        role
-	affiliation affiliation
-	joined      time.Time
-	last        payload // of its latest available presence
-	shown       *packet // the same as everybody sees it; nil for visitors
-
-	session Session // nil for participants
-	follows bool    // the room's log, else each packet is delivered
-
-	// Of visitors.
-	name     string // display name, "" when it told none
-	listed   bool   // watchers were told of it
-	hand     bool   // raised
-	language string // it wants transcribed, "" for none
-	flow     *flow  // nil until it says something
-
-	confirmed *confirmation // of participants; nil until main has sent the join
-}
-
-// confirmation is when main sent a participant's join, and how often its streams
-// had been lost by then.
-type confirmation struct {
-	at     time.Time
-	losses uint64
-}
-
-// from is the public room address and nick of an occupant, escaped. It is made
-// when it is needed: kept, it would be a sixteenth of what a silent visitor costs.
-func (r *room) from(o *occupant) string { return string(appendJID(nil, r.pub.WithResource(o.nick))) }
 
 // effects is what a room does to the world, in the order it does it. No
 // method blocks or calls back into the room.
@@ -105,11 +45,11 @@ type room struct {
 	newID   func() string
 	limits  *atomic.Pointer[Limits] // change at any time
 	onNode  *atomic.Int64           // visitors in all rooms
-	salt    []byte                  // of occupant ids
-	addr    wire.JID                // between servers
-	pub     wire.JID                // to local clients
-	pubFrom string                  // pub, escaped
-	main    wire.JID                // the room it mirrors
+	ids     occupantIDs
+	addr    wire.JID // between servers
+	pub     wire.JID // to local clients
+	pubFrom string   // pub, escaped
+	main    wire.JID // the room it mirrors
 	made    time.Time
 
 	// State.
@@ -117,10 +57,10 @@ type room struct {
 	ended        endReason // why the room is no more; "" while it lives
 	focus        *occupant
 	lastFocus    *occupant // the same, also when it has left
-	nicks        map[string]*occupant
-	jids         map[wire.JID]*occupant // by real full JID
-	participants []*occupant            // in the order they came
-	direct       []*occupant            // visitors that do not follow the log
+	nicks        *table.Table[string, occupant]
+	jids         *table.Table[wire.JID, occupant] // by real full JID
+	participants []*occupant                      // in the order they came
+	direct       []*occupant                      // visitors that do not follow the log
 	visitors     int
 	queue        queue // visitors waiting to be let in, and leaves to be told of
 	early        early // what overtook its sender's join
@@ -139,6 +79,7 @@ type room struct {
 	chat         rate.Bucket // of all visitors
 	dials        rate.Bucket // of transcribers
 	held         []*occupant // whose latest presence waits
+	shapes       shapes      // of visitors' presences
 	languages    transcription
 	polls        *polls.Board
 	told         int // news of polls since alarmVotes was set
@@ -172,13 +113,13 @@ type roomParams struct {
 func newRoom(p roomParams) *room {
 	r := &room{
 		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, bans: p.bans, newID: p.newID,
-		limits: p.limits, onNode: p.onNode, salt: p.salt, meetingID: p.meetingID,
+		limits: p.limits, onNode: p.onNode, ids: newOccupantIDs(p.salt), meetingID: p.meetingID,
 		addr:       wire.JID{Local: p.local, Domain: p.domains.Rooms},
 		main:       wire.JID{Local: p.local, Domain: p.domains.MainRooms},
 		made:       p.now,
 		pub:        p.domains.Public(p.local),
-		nicks:      make(map[string]*occupant),
-		jids:       make(map[wire.JID]*occupant),
+		nicks:      table.New(func(o *occupant) string { return o.nick }),
+		jids:       table.New((*occupant).jid),
 		moderators: make(map[string]bool),
 		queue:      queue{index: make(map[Session]*waiting)},
 		history:    history.New[*packet](p.cfg.HistoryMessages, p.cfg.HistoryBytes),
@@ -193,30 +134,10 @@ func newRoom(p roomParams) *room {
 	return r
 }
 
-// newOccupant makes an occupant that is not in the room yet.
-func (r *room) newOccupant(k kind, nick string, j wire.JID) *occupant {
-	o := &occupant{
-		kind: k, nick: nick, jid: j,
-		id:          occupantID(r.salt, j.Bare()),
-		affiliation: affiliationNone,
-	}
-	switch {
-	case k == focus:
-		o.role, o.affiliation = roleModerator, affiliationOwner
-	case k == visitor:
-		o.role = roleVisitor
-	case r.moderators[nick]:
-		o.role = roleModerator
-	default:
-		o.role = roleParticipant
-	}
-	return o
-}
-
 func (r *room) add(o *occupant) {
-	o.joined = r.now
-	r.nicks[o.nick] = o
-	r.jids[o.jid] = o
+	o.joined = r.now.Sub(r.made)
+	r.nicks.Put(o)
+	r.jids.Put(o)
 	switch o.kind {
 	case focus:
 		r.focus, r.lastFocus = o, o
@@ -230,8 +151,8 @@ func (r *room) add(o *occupant) {
 }
 
 func (r *room) remove(o *occupant) {
-	delete(r.nicks, o.nick)
-	delete(r.jids, o.jid)
+	r.nicks.Delete(o.nick)
+	r.jids.Delete(o.jid())
 	switch o.kind {
 	case focus:
 		r.focus = nil
@@ -264,7 +185,7 @@ func without(list []*occupant, o *occupant) []*occupant {
 
 // occupantOf returns the occupant a local session is, nil when it is none.
 func (r *room) occupantOf(s Session) *occupant {
-	if o := r.jids[s.JID()]; o != nil && o.session == s {
+	if o := r.jids.Get(s.JID()); o != nil && o.session == s {
 		return o
 	}
 	return nil

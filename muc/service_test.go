@@ -301,7 +301,7 @@ func TestManyAtOnce(t *testing.T) {
 		require.Zero(t, gauge(t, reg, name, ""), name)
 	}
 	for _, r := range []role{roleVisitor, roleParticipant, roleModerator} {
-		require.Zero(t, gauge(t, reg, "vnode_muc_occupants", string(r)), r)
+		require.Zero(t, gauge(t, reg, "vnode_muc_occupants", r.String()), r)
 	}
 }
 

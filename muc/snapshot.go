@@ -137,7 +137,7 @@ func (r *room) summary() RoomInfo {
 			i.Moderators++
 		}
 	}
-	for _, o := range r.nicks {
+	for o := range r.nicks.All() {
 		if o.hand {
 			i.RaisedHands++
 		}
@@ -160,21 +160,21 @@ func (r *room) detail() RoomDetail {
 		ParticipantList: make([]OccupantInfo, 0, len(r.participants)),
 		VisitorList:     make([]OccupantInfo, 0, r.visitors),
 	}
-	for _, o := range r.nicks {
+	for o := range r.nicks.All() {
 		switch o.kind {
 		case participant:
-			d.ParticipantList = append(d.ParticipantList, o.info())
+			d.ParticipantList = append(d.ParticipantList, r.occupantInfo(o))
 		case visitor:
-			d.VisitorList = append(d.VisitorList, o.info())
+			d.VisitorList = append(d.VisitorList, r.occupantInfo(o))
 		}
 	}
 	return d
 }
 
-func (o *occupant) info() OccupantInfo {
+func (r *room) occupantInfo(o *occupant) OccupantInfo {
 	i := OccupantInfo{
-		ID: o.nick, Name: o.name, JID: o.jid.String(), Role: string(o.role), Joined: o.joined,
-		RaisedHand: o.hand, Language: o.language,
+		ID: o.nick, Name: o.name(), JID: o.jid().String(), Role: o.role.String(), Joined: r.made.Add(o.joined),
+		RaisedHand: o.hand, Language: o.language(),
 	}
 	if o.kind == visitor {
 		who := personOf(o.session)

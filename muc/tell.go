@@ -4,7 +4,7 @@ package muc
 // at one room: the operator's page keeps a few of the last.
 
 func (r *room) tellOf(what string, o *occupant) {
-	r.log.Debug(what, "nick", o.nick, "role", string(o.role), "session", o.jid.String())
+	r.log.Debug(what, "nick", o.nick, "role", o.role.String(), "session", o.jid().String())
 }
 
 // meets notes the id of the meeting, which main's and jicofo's logs bear too.

@@ -98,8 +98,11 @@ func TestClipKeepsCharactersWhole(t *testing.T) {
 func TestOccupantIDIsStableAndOpaque(t *testing.T) {
 	s := newSim(t, testConfig())
 	user := s.session("vis1").jid
-	id := occupantID([]byte("salt"), user.Bare())
-	require.Equal(t, id, occupantID([]byte("salt"), user.WithResource("other").Bare()))
-	require.NotEqual(t, id, occupantID([]byte("pepper"), user.Bare()))
+	salted := newOccupantIDs([]byte("salt"))
+	peppered := newOccupantIDs([]byte("pepper"))
+	id := string(salted.append(nil, user.Bare()))
+	require.NotEqual(t, id, string(salted.append(nil, s.session("vis2").jid.Bare())))
+	require.Equal(t, id, string(salted.append(nil, user.WithResource("other").Bare())))
+	require.NotEqual(t, id, string(peppered.append(nil, user.Bare())))
 	require.NotContains(t, id, user.Local[:8])
 }

@@ -95,15 +95,15 @@ func (s *Service) meets(b *box, meeting string) {
 
 func (r *room) visitorNames() []VisitorName {
 	var visitors []*occupant
-	for _, o := range r.nicks {
+	for o := range r.nicks.All() {
 		if o.kind == visitor {
 			visitors = append(visitors, o)
 		}
 	}
-	slices.SortFunc(visitors, func(a, b *occupant) int { return cmp.Or(a.joined.Compare(b.joined), cmp.Compare(a.nick, b.nick)) })
+	slices.SortFunc(visitors, func(a, b *occupant) int { return cmp.Or(cmp.Compare(a.joined, b.joined), cmp.Compare(a.nick, b.nick)) })
 	names := make([]VisitorName, len(visitors))
 	for i, o := range visitors {
-		names[i] = VisitorName{ID: o.nick, Name: o.name}
+		names[i] = VisitorName{ID: o.nick, Name: o.name()}
 	}
 	return names
 }
@@ -111,7 +111,7 @@ func (r *room) visitorNames() []VisitorName {
 // tellHere tells watchers that a visitor is here, under that name.
 func (r *room) tellHere(o *occupant) {
 	for _, w := range r.watchers {
-		w.Here(VisitorName{ID: o.nick, Name: o.name})
+		w.Here(VisitorName{ID: o.nick, Name: o.name()})
 	}
 }
 
