@@ -22,9 +22,6 @@ type box struct {
 
 	// Guarded by Service.mu; its changes are the goroutine's.
 	meeting string // id
-
-	// Guarded by Service.mu.
-	sessions map[Session]struct{} // that have sent a join here
 }
 
 // run ends when the room has.

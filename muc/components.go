@@ -57,11 +57,11 @@ func (s *Service) clientToShared(from Session, h *wire.Header, to wire.JID, stan
 func (s *Service) latestRoom(from Session) (local string, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	boxes := s.joined[from]
-	if len(boxes) == 0 {
+	g := s.guest(from)
+	if g == nil || len(g.boxes) == 0 {
 		return "", false
 	}
-	return boxes[len(boxes)-1].local, true
+	return g.boxes[len(g.boxes)-1].local, true
 }
 
 // sharedIQ answers a request to a component (XEP-0030 §3, XEP-0199 §4.3).

@@ -2,7 +2,6 @@ package muc
 
 import (
 	"encoding/binary"
-
 )
 
 // kept is a visitor's latest presence as a room remembers it: for a focus that

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vnode/fanout"
+	"vnode/internal/table"
 	"vnode/internal/wire"
 	"vnode/muc/address"
 )
@@ -39,10 +40,9 @@ type Service struct {
 
 	mu sync.RWMutex
 	// Guarded by mu.
-	rooms    map[string]*box      // by localpart between servers
-	joined   map[Session][]*box   // where each session has sent a join, the latest last; it stays, empty, until the session closes
-	present  map[wire.JID]Session // those in joined, by address
-	meetings map[string]*box      // by the meeting's id
+	rooms    map[string]*box // by localpart between servers
+	guests   *table.Table[wire.JID, guest]
+	meetings map[string]*box // by the meeting's id
 	closed   bool
 	drains   bool                   // no new rooms, see Drain
 	change   uint64                 // of the streams to main, the latest
@@ -55,7 +55,7 @@ func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.
 	cfg = cfg.withDefaults()
 	s := &Service{
 		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
-		rooms: make(map[string]*box), joined: make(map[Session][]*box), present: make(map[wire.JID]Session), meetings: make(map[string]*box),
+		rooms: make(map[string]*box), guests: table.New((*guest).jid), meetings: make(map[string]*box),
 		focuses: make(map[wire.JID][]Session), lost: make(lostRooms),
 	}
 	s.limits.Store(&cfg.Limits)
@@ -118,8 +118,7 @@ func (s *Service) clientToRoom(from Session, local string, e *event, orphan bool
 func (s *Service) hasClosed(from Session) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	_, open := s.joined[from]
-	return !open
+	return s.guest(from) == nil
 }
 
 // enter finds the room for a client's stanza. Both results are nil when the
@@ -136,8 +135,8 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	boxes, known := s.joined[from]
-	if orphan && !known {
+	g := s.guest(from)
+	if orphan && g == nil {
 		return nil, nil
 	}
 	b := s.rooms[local]
@@ -147,15 +146,11 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 		}
 		b = s.create(local)
 	}
-	if _, ok := b.sessions[from]; !ok {
-		b.sessions[from] = struct{}{}
-		s.joined[from] = append(boxes, b)
-		s.present[from.JID()] = from
-	} else if last := len(boxes) - 1; joins && boxes[last] != b {
-		i := slices.Index(boxes, b)
-		copy(boxes[i:], boxes[i+1:])
-		boxes[last] = b
+	if g == nil {
+		g = &guest{session: from}
+		s.guests.Put(g)
 	}
+	g.enter(b, joins)
 	return b, nil
 }
 
@@ -192,7 +187,6 @@ func (s *Service) create(local string) *box {
 	_, _ = rand.Read(salt) // never fails
 	b := &box{
 		service: s, local: local, mail: newMailbox(s.cfg.MaxMailbox, s.cfg.MaxMailboxBytes), log: s.logs.NewLog(),
-		sessions: make(map[Session]struct{}),
 	}
 	b.room = newRoom(roomParams{
 		cfg: &s.cfg, domains: s.domains, out: b, metrics: s.metrics, log: s.log, bans: &s.bans, newID: rand.Text,
@@ -224,16 +218,9 @@ func (s *Service) forget(b *box) {
 		delete(s.meetings, b.meeting)
 	}
 	s.metrics.rooms.Dec()
-	for session := range b.sessions {
-		boxes := s.joined[session]
-		for i := range boxes {
-			if boxes[i] == b {
-				s.joined[session] = append(boxes[:i:i], boxes[i+1:]...)
-				break
-			}
-		}
+	for g := range s.guests.All() {
+		g.leave(b)
 	}
-	b.sessions = nil
 }
 
 // orphan handles an event that a room did not take before it ended. Joins may
@@ -275,15 +262,12 @@ func (s *Service) answerIQ(from Session, h *wire.Header, answer func() ([]byte, 
 // the session's last FromClient, and blocks like it.
 func (s *Service) SessionClosed(from Session) {
 	s.mu.Lock()
-	boxes := s.joined[from]
-	delete(s.joined, from)
+	var boxes []*box
+	if g := s.guest(from); g != nil {
+		boxes = g.boxes
+		s.guests.Delete(g.jid())
+	}
 	locals, rooms, others := s.focusClosed(from)
-	if s.present[from.JID()] == from {
-		delete(s.present, from.JID())
-	}
-	for _, b := range boxes {
-		delete(b.sessions, from)
-	}
 	s.mu.Unlock()
 	s.tellLost(locals, rooms, others)
 	for _, b := range boxes {

@@ -7,7 +7,8 @@ import (
 
 // Session is a local client as rooms see it. Its methods may be called by
 // several rooms' goroutines at once and must not block. It is comparable: the
-// same client is the same value until [Service.SessionClosed].
+// same client is the same value until [Service.SessionClosed]. No two that are
+// open have the same JID.
 type Session interface {
 	// JID is the full JID.
 	JID() wire.JID

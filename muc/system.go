@@ -33,12 +33,12 @@ func (s *Service) componentMessage(from, to wire.JID, h *wire.Header, stanza []b
 		return false
 	}
 	s.mu.RLock()
-	session := s.present[to]
+	g := s.guests.Get(to)
 	s.mu.RUnlock()
-	if session == nil || session.Admin() {
+	if g == nil || g.session.Admin() {
 		return false
 	}
-	reply(session, h.AppendStamped(nil, stanza, wire.Stamp{
+	reply(g.session, h.AppendStamped(nil, stanza, wire.Stamp{
 		Space: wire.NSClient, To: to.String(), From: domain,
 		ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang),
 	}))
