@@ -92,6 +92,7 @@ type Broadcaster struct {
 	cfg     Config
 	shards  []*shard
 	metrics *metrics
+	terms   *Terms // of sessions that have none
 
 	next    atomic.Uint64  // sessions attached so far, to deal them to shards
 	running sync.WaitGroup // shards, and goroutines that wait for a connection
@@ -101,6 +102,7 @@ type Broadcaster struct {
 // they are registered there already.
 func New(cfg Config, reg prometheus.Registerer) *Broadcaster {
 	b := &Broadcaster{cfg: cfg.withDefaults(), metrics: newMetrics(reg)}
+	b.terms = b.Terms(Terms{})
 	for i := range b.cfg.Shards {
 		s := newShard(b, i)
 		b.shards = append(b.shards, s)

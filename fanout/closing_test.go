@@ -43,7 +43,7 @@ func behindDam(t *testing.T, b *Broadcaster, o Options) (*Session, *client, *dam
 func TestAClosingSessionKeepsNothing(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l := b.NewLog()
-	s, c, d := behindDam(t, b, Options{To: "a", MaxUnacked: 3})
+	s, c, d := behindDam(t, b, Options{To: "a", Terms: b.Terms(Terms{MaxUnacked: 3})})
 	require.True(t, s.Follow(l))
 	for range 10 {
 		l.Append(public(Plain, "", "x"))
@@ -99,7 +99,7 @@ func visits(b *Broadcaster) <-chan struct{} {
 func TestAReplayThatTheRoomOvertakes(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, LogMessages: 16})
 	l := b.NewLog()
-	s, c := resumable(t, b, Options{To: "a", Overflow: NewNonza([]byte("<overflow/>"))})
+	s, c := resumable(t, b, Options{To: "a", Terms: b.Terms(Terms{Overflow: NewNonza([]byte("<overflow/>"))})})
 	require.True(t, s.Follow(l))
 	long := strings.Repeat("x", 20<<10)
 	for range 8 {

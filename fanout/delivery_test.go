@@ -40,7 +40,7 @@ func (sh *shard) turn() {
 
 func followers(b *Broadcaster, l *Log, n int) (all []*Session) {
 	for i := range n {
-		s := b.Attach(Options{To: fmt.Sprintf("%036d@v3.meet.jitsi/abcdefgh", i), Conn: Conn{Framing: WebSocket}, AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})
+		s := b.Attach(Options{To: fmt.Sprintf("%036d@v3.meet.jitsi/abcdefgh", i), Conn: Conn{Framing: WebSocket}, Terms: b.Terms(Terms{AckRequest: NewNonza([]byte("<r xmlns='urn:xmpp:sm:3'/>"))})})
 		s.Link().out = devNull{}
 		s.EnableAcks(NewNonza(nil), true)
 		s.Follow(l)

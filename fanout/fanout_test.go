@@ -175,7 +175,7 @@ func TestWebSocketFramesOfEverySize(t *testing.T) {
 func TestAcks(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	l := b.NewLog()
-	s, c := attach(t, b, Options{To: "a", AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
+	s, c := attach(t, b, Options{To: "a", Terms: b.Terms(Terms{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})})
 	s.Deliver(nil, private("uncounted"))
 	s.EnableAcks(NewNonza([]byte("<enabled/>")), false)
 	s.Follow(l, private("1"), private("2"))
@@ -194,7 +194,7 @@ func TestAckRequestsKeepTheirDistance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBroadcaster(t, Config{Shards: 1, AckGap: 2 * time.Second})
 		near, far := net.Pipe()
-		s, c := attachTo(t, b, Options{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3}, near, far)
+		s, c := attachTo(t, b, Options{Terms: b.Terms(Terms{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})}, near, far)
 		s.EnableAcks(NewNonza([]byte("<enabled/>")), false)
 		c.expect("<enabled/>")
 		say := func(n int) {
@@ -234,7 +234,7 @@ func TestMessagesGrowTooOldForTheLog(t *testing.T) {
 func TestCloseFlushesAndEndsTheStream(t *testing.T) {
 	for _, pipe := range []bool{false, true} {
 		b := newBroadcaster(t, Config{Shards: 1})
-		o := Options{Conn: Conn{Trailer: []byte("<trailer/>")}}
+		o := Options{Conn: Conn{Trailer: NewRaw([]byte("<trailer/>"))}}
 		var s *Session
 		var c *client
 		if pipe {
@@ -287,7 +287,7 @@ func TestLaggardBeyondTheLogIsASlowConsumer(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, LogMessages: 16})
 	l := b.NewLog()
 	near, far := net.Pipe()
-	s, c := attachTo(t, b, Options{To: "a", Overflow: NewNonza([]byte("<stream:error/>"))}, near, far)
+	s, c := attachTo(t, b, Options{To: "a", Terms: b.Terms(Terms{Overflow: NewNonza([]byte("<stream:error/>"))})}, near, far)
 	s.Follow(l)
 	l.Append(public(Plain, "", "0"))
 	one := make([]byte, 1)
@@ -309,7 +309,7 @@ func TestLaggardBeyondTheLogIsASlowConsumer(t *testing.T) {
 func TestTooManyPrivateBytesIsASlowConsumer(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
 	near, far := net.Pipe()
-	s, _ := attachTo(t, b, Options{MaxPrivate: 1000}, near, far)
+	s, _ := attachTo(t, b, Options{Terms: b.Terms(Terms{MaxPrivate: 1000})}, near, far)
 	for range 30 {
 		s.Deliver(nil, NewPrivate(bytes.Repeat([]byte("x"), 100)))
 	}
@@ -400,13 +400,18 @@ func TestCloseOfTheBroadcasterEndsWhatIsOpen(t *testing.T) {
 	require.Equal(t, BroadcasterClosed, stuck.Reason())
 }
 
-func TestOnReleaseComesBeforeDone(t *testing.T) {
+// ownerFunc is an owner that is one call.
+type ownerFunc func()
+
+func (f ownerFunc) Released() { f() }
+
+func TestOwnerIsToldBeforeDone(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, StallTimeout: time.Millisecond})
 	near, far := net.Pipe() // nobody reads it
 	var s *Session
 	told := make(chan bool, 1)
 	attached := make(chan struct{})
-	s, _ = attachTo(t, b, Options{Conn: Conn{OnRelease: func() {
+	s, _ = attachTo(t, b, Options{Conn: Conn{Owner: ownerFunc(func() {
 		<-attached
 		select {
 		case <-s.Link().Done():
@@ -414,7 +419,7 @@ func TestOnReleaseComesBeforeDone(t *testing.T) {
 		default:
 			told <- true
 		}
-	}}}, near, far)
+	})}}, near, far)
 	close(attached)
 	s.Deliver(nil, private("1"))
 	require.True(t, <-told)

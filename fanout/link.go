@@ -4,27 +4,26 @@ package fanout
 // until the shard lets go of it.
 type Link struct {
 	// Static after construction.
-	out       sender
-	framing   Framing
-	patient   bool   // it is not ended as stalled
-	onRelease func() // may be nil
-	done      signal
+	out     sender
+	owner   Owner    // may be nil
+	trailer *Message // may be nil
+	done    signal
+	framing Framing
+	patient bool // it is not ended as stalled
 
 	// Owned by the shard.
-	trailer []byte
-	pending []byte // rest of a short write
 	blocked bool   // the connection is waited for
 	ended   bool   // its write side
 	left    bool   // to be released when that is over
 	last    bool   // and its session removed with it
+	pending []byte // rest of a short write
 
 	reason Reason // static once done is closed
 }
 
 func newLink(c Conn, sendBuffer int) *Link {
 	return &Link{
-		out: newSender(c.Conn, sendBuffer), framing: c.Framing, patient: c.Patient, onRelease: c.OnRelease,
-		trailer: c.Trailer,
+		out: newSender(c.Conn, sendBuffer), framing: c.Framing, patient: c.Patient, owner: c.Owner, trailer: c.Trailer,
 	}
 }
 
@@ -38,8 +37,8 @@ func (l *Link) Reason() Reason { return l.reason }
 
 // release gives the connection back. Only the shard calls it.
 func (l *Link) release() {
-	if l.onRelease != nil {
-		l.onRelease()
+	if l.owner != nil {
+		l.owner.Released()
 	}
 	l.done.fire()
 }

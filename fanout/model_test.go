@@ -76,7 +76,7 @@ func (m *model) newClient(i int) *modelClient {
 	}
 	c := &modelClient{counted: -1, got: make(chan []string, 1)}
 	c.s, _ = attachTo(m.t, m.b, Options{
-		To: fmt.Sprintf("c%d", i), AckRequest: NewNonza([]byte("<r/>")), AckEvery: 4,
+		To: fmt.Sprintf("c%d", i), Terms: m.b.Terms(Terms{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 4}),
 	}, near, far)
 	go c.read(far)
 	return c

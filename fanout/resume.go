@@ -104,7 +104,7 @@ func (sh *shard) mayKeep(s *Session, n uint32, bytes int) bool {
 		s.unacked = &unacked{first: s.sent.Load() - n}
 		sh.keeping++
 	}
-	if s.unacked.count+n > uint32(s.maxUnacked) || s.unacked.bytes+bytes > 2*s.maxPrivate {
+	if s.unacked.count+n > uint32(s.terms.MaxUnacked) || s.unacked.bytes+bytes > 2*s.terms.MaxPrivate {
 		sh.overflow(s)
 		return false
 	}

@@ -158,7 +158,7 @@ func TestResumeRefusals(t *testing.T) {
 
 func TestSuspendedSessionIsBounded(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
-	s, c := resumable(t, b, Options{MaxPrivate: 1000})
+	s, c := resumable(t, b, Options{Terms: b.Terms(Terms{MaxPrivate: 1000})})
 	cut(s, c)
 	for range 30 {
 		s.Deliver(nil, NewPrivate(make([]byte, 100)))
@@ -170,7 +170,7 @@ func TestSuspendedSessionIsBounded(t *testing.T) {
 
 func TestClientThatNeverAcknowledgesIsASlowConsumer(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
-	s, c := resumable(t, b, Options{MaxUnacked: 3, Overflow: NewNonza([]byte("<stream:error/>"))})
+	s, c := resumable(t, b, Options{Terms: b.Terms(Terms{MaxUnacked: 3, Overflow: NewNonza([]byte("<stream:error/>"))})})
 	for i := range 3 {
 		s.Deliver(nil, private(fmt.Sprint(i)))
 	}
@@ -188,7 +188,7 @@ func TestClientThatNeverAcknowledgesIsASlowConsumer(t *testing.T) {
 // acknowledgement before that becomes much, however short ago it was asked.
 func TestMuchForOneClientIsAcknowledgedSoon(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1, AckGap: time.Hour})
-	s, c := resumable(t, b, Options{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 1000})
+	s, c := resumable(t, b, Options{Terms: b.Terms(Terms{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 1000})})
 	big := strings.Repeat("x", mostUnasked/4)
 	h := uint32(0)
 	for range 3 {
@@ -208,7 +208,7 @@ func TestMuchForOneClientIsAcknowledgedSoon(t *testing.T) {
 
 func TestUnacknowledgedBytesOfOneClientAreBounded(t *testing.T) {
 	b := newBroadcaster(t, Config{Shards: 1})
-	s, c := resumable(t, b, Options{MaxPrivate: 500, Overflow: NewNonza([]byte("<stream:error/>"))})
+	s, c := resumable(t, b, Options{Terms: b.Terms(Terms{MaxPrivate: 500, Overflow: NewNonza([]byte("<stream:error/>"))})})
 	stanza := "<i a='" + strings.Repeat("x", 290) + "'/>"
 	for range 3 {
 		s.Deliver(nil, NewPrivate([]byte(stanza)))
@@ -300,7 +300,7 @@ func TestRandomLossesAndResumptions(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 2))
 			b := newBroadcaster(t, Config{Shards: 1 + int(seed%2), AckGap: time.Nanosecond})
 			l := b.NewLog()
-			s, c := resumable(t, b, Options{To: "a", AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})
+			s, c := resumable(t, b, Options{To: "a", Terms: b.Terms(Terms{AckRequest: NewNonza([]byte("<r/>")), AckEvery: 3})})
 			s.Follow(l)
 			const total = 600
 			published := make(chan struct{})

@@ -13,15 +13,21 @@ type Conn struct {
 	// connection then and not before.
 	Conn    net.Conn
 	Framing Framing
-	// Trailer is written last of all, unframed: a WebSocket close frame.
-	Trailer []byte
+	// Trailer is written last of all: a WebSocket close frame, see [NewRaw].
+	Trailer *Message
 	// Patient says that the connection itself ends a client that is away: it
 	// may take no byte for any time, as one of BOSH between two requests.
 	Patient bool
-	// OnRelease is called once, by the shard, right before the link's Done is
+	// Owner is told when the connection is its again; nil for nobody.
+	Owner Owner
+}
+
+// Owner of a connection.
+type Owner interface {
+	// Released is called once, by the shard, right before the link's Done is
 	// closed. It must not block; it can make who reads the connection look
 	// up.
-	OnRelease func()
+	Released()
 }
 
 // Options describe a session to [Broadcaster.Attach].
@@ -30,6 +36,13 @@ type Options struct {
 	// To is the client's address, put into spliced messages as it stands:
 	// the caller has escaped it.
 	To string
+	// Terms of [Broadcaster.Terms]; the defaults if nil.
+	Terms *Terms
+}
+
+// Terms are what many sessions have in common. They are not to be changed once a
+// session has them.
+type Terms struct {
 	// AckRequest is the <r/> sent after every AckEvery stanzas once acks are
 	// enabled (XEP-0198 §4); default 10.
 	AckRequest *Message
@@ -52,40 +65,36 @@ type Options struct {
 // effect in order. Slices of messages are the session's from the call on.
 type Session struct {
 	// Static after construction.
-	shard      *shard
-	to         string
-	ackRequest *Message
-	ackEvery   uint32
-	maxPrivate int
-	maxUnacked int
-	overflow   *Message
-	done       signal
+	shard *shard
+	to    string
+	terms *Terms
+	done  signal
 
 	following atomic.Pointer[Log]  // set by Follow, cleared by Unfollow
+	current   atomic.Pointer[Link] // the latest connection
 	sent      atomic.Uint32        // stanzas written since acks were enabled
 	acked     atomic.Uint32        // of these, what the client has acknowledged
-	current   atomic.Pointer[Link] // the latest connection
 
 	// Owned by the shard.
 	link         *Link // nil while suspended
 	log          *Log  // followed now; lags behind following
 	group        *group
-	index        int32    // in group.sessions
 	cursor       uint64   // the next message of log
 	queue        []item   // private messages and changes of state, in order
 	queued       int      // bytes of messages in queue
 	unacked      *unacked // nil: nothing
+	requested    int64    // when the last <r/> was sent, in ns since shard.began; 0: never
+	unrequested  uint32   // stanzas sent since then
 	replayed     uint32   // number of the next message to send again
-	unrequested  uint32   // stanzas sent since the last <r/>
-	requested    int64    // when that was, in ns since shard.began; 0: never
+	index        int32    // in group.sessions
+	shardSession int32    // index in shard.sessions
+	reason       Reason   // why it ended
 	counting     bool     // acks are enabled
 	resumable    bool     // it outlives its connection
 	closing      bool     // Close was called
 	finishing    bool     // all is encoded; the write side ends with the last byte
 	dead         bool     // nothing more will be sent
 	inReady      bool     // is in shard.ready
-	reason       Reason   // why it ended
-	shardSession int32    // index in shard.sessions
 }
 
 // item is one entry of a session's private queue: messages, then a change of
@@ -125,21 +134,26 @@ const (
 	defaultMaxUnacked = 8192
 )
 
+// Terms returns t with the defaults for what it does not say.
+func (b *Broadcaster) Terms(t Terms) *Terms {
+	if t.AckEvery <= 0 {
+		t.AckEvery = defaultAckEvery
+	}
+	if t.MaxPrivate <= 0 {
+		t.MaxPrivate = b.cfg.MaxPrivate
+	}
+	if t.MaxUnacked <= 0 {
+		t.MaxUnacked = defaultMaxUnacked
+	}
+	return &t
+}
+
 // Attach gives the write side of a connection to the broadcaster.
 func (b *Broadcaster) Attach(o Options) *Session {
 	sh := b.shards[b.next.Add(1)%uint64(len(b.shards))]
-	s := &Session{
-		shard: sh, to: o.To, ackRequest: o.AckRequest, ackEvery: uint32(o.AckEvery),
-		maxPrivate: o.MaxPrivate, maxUnacked: o.MaxUnacked, overflow: o.Overflow,
-	}
-	if s.ackEvery == 0 {
-		s.ackEvery = defaultAckEvery
-	}
-	if s.maxPrivate <= 0 {
-		s.maxPrivate = b.cfg.MaxPrivate
-	}
-	if s.maxUnacked <= 0 {
-		s.maxUnacked = defaultMaxUnacked
+	s := &Session{shard: sh, to: o.To, terms: o.Terms}
+	if s.terms == nil {
+		s.terms = b.terms
 	}
 	l := newLink(o.Conn, b.cfg.SendBuffer)
 	s.current.Store(l)

@@ -211,7 +211,7 @@ func (sh *shard) queue(s *Session, c *command, a action) {
 	if len(c.ms) > 0 || a != justSend {
 		s.enqueue(item{ms: c.ms, action: a, log: c.log, after: c.seq})
 	}
-	if s.queued > s.maxPrivate && !s.closing {
+	if s.queued > s.terms.MaxPrivate && !s.closing {
 		sh.overflow(s)
 		return
 	}
@@ -264,8 +264,8 @@ func (sh *shard) overflow(s *Session) {
 		return
 	}
 	c := command{reason: SlowConsumer}
-	if s.overflow != nil {
-		c.ms = []*Message{s.overflow}
+	if s.terms.Overflow != nil {
+		c.ms = []*Message{s.terms.Overflow}
 	}
 	sh.close(s, &c)
 }

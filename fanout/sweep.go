@@ -353,7 +353,9 @@ func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 	case finish:
 		sh.leave(s)
 		s.finishing = true
-		out = append(out, s.link.trailer...)
+		if t := s.link.trailer; t != nil {
+			out = t.append(out, "")
+		}
 	}
 	return out
 }
@@ -387,11 +389,11 @@ const mostUnasked = 64 << 10
 
 // requestAck appends <r/> when it is due: in the same write it costs nothing.
 func (sh *shard) requestAck(s *Session, out []byte) []byte {
-	if !s.counting || s.ackRequest == nil || s.dead || s.finishing {
+	if !s.counting || s.terms.AckRequest == nil || s.dead || s.finishing {
 		return out
 	}
 	heavy := s.unacked != nil && s.unacked.unasked >= mostUnasked
-	if !heavy && s.unrequested < s.ackEvery {
+	if !heavy && s.unrequested < uint32(s.terms.AckEvery) {
 		return out
 	}
 	now := max(1, int64(sh.now.Sub(sh.began)))
@@ -402,6 +404,7 @@ func (sh *shard) requestAck(s *Session, out []byte) []byte {
 	if s.unacked != nil {
 		s.unacked.unasked = 0
 	}
-	out = s.link.framing.appendHeader(out, s.ackRequest.size(0))
-	return s.ackRequest.append(out, "")
+	r := s.terms.AckRequest
+	out = s.link.framing.appendHeader(out, r.size(0))
+	return r.append(out, "")
 }

@@ -198,7 +198,7 @@ func TestBadInputGetsTheStreamError(t *testing.T) {
 func (h *house) open() int {
 	h.srv.mu.Lock()
 	defer h.srv.mu.Unlock()
-	return len(h.srv.streams)
+	return h.srv.streams.Len()
 }
 
 func TestBrokenFramesGetACloseFrame(t *testing.T) {

@@ -91,36 +91,17 @@ func (n *negotiation) replace(find func() *Session) error {
 
 // newSession hands the write side to fanout.
 func (n *negotiation) newSession(jid wire.JID) *Session {
-	l := &n.srv.cfg.Limits
-	address, jid := inOne(jid)
-	if n.who.user == jid.Local {
-		n.who.user = jid.Local
-	}
-	s := &Session{
-		srv: n.srv, jid: jid, address: address, host: n.host, transport: n.name,
-		admin: n.who.admin, named: n.who.named,
-	}
-	private, unacked := l.PrivateBytes, l.Unacked
-	if n.who.admin {
-		private, unacked = l.AdminPrivateBytes, l.AdminUnacked
+	s := &Session{srv: n.srv, address: newFullJID(jid), host: n.host, admin: n.who.admin, named: n.who.named}
+	if local := s.address.localpart(); n.who.user == local {
+		n.who.user = local // in one memory
 	}
 	s.fan = n.srv.fan.Attach(fanout.Options{
-		Conn: n.output(), To: escaped(s.address),
-		AckRequest: n.srv.ackRequest, AckEvery: l.AckEvery, MaxPrivate: private, MaxUnacked: unacked,
-		Overflow: n.t.output().overflow,
+		Conn: n.output(), To: escaped(s.address.text), Terms: n.srv.terms.of(n.t.output(), n.who.admin),
 	})
 	s.carry(n.stream)
 	n.bound(s.fan.Link())
 	s.current.Store(n.stream)
 	return s
-}
-
-// inOne returns the address and the JID with its parts in the memory of that.
-func inOne(jid wire.JID) (address string, parts wire.JID) {
-	s := jid.String()
-	at := len(jid.Local)
-	slash := at + 1 + len(jid.Domain)
-	return s, wire.JID{Local: s[:at], Domain: s[at+1 : slash], Resource: s[slash+1:]}
 }
 
 // escaped returns s fit for an attribute value, the same string if it is.
@@ -136,9 +117,9 @@ func escaped(s string) string {
 func (s *Session) welcome(h *wire.Header, on *host) {
 	if on.pushed != nil {
 		s.Deliver(nil, fanout.NewPrivate(wire.NewBuilder(nil).
-			Start("message", "xmlns", wire.NSClient, "from", on.name, "to", s.address).Raw(on.pushed).Bytes()))
+			Start("message", "xmlns", wire.NSClient, "from", on.name, "to", s.address.text).Raw(on.pushed).Bytes()))
 	}
 	s.Deliver(nil, fanout.NewPrivate(wire.NewBuilder(nil).
 		Start("iq", "xmlns", wire.NSClient, "type", "result", "id", wire.Unescape(h.ID)).
-		Start("bind", "xmlns", wire.NSBind).Elem("jid", s.address).Bytes()))
+		Start("bind", "xmlns", wire.NSBind).Elem("jid", s.address.text).Bytes()))
 }

@@ -13,7 +13,7 @@ func (s *Server) Refuse() { s.beginClosing() }
 func (s *Server) EndSome(n int) (open int) {
 	s.mu.Lock()
 	var chosen []*Session
-	for _, sess := range s.sessions {
+	for sess := range s.sessions.All() {
 		if sess.ending.Load() != nil {
 			continue
 		}

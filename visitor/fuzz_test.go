@@ -139,7 +139,7 @@ func readToTheEnd(conn net.Conn) []byte {
 		if err != nil {
 			return all
 		}
-		if bytes.HasSuffix(all, tcpOutput.end) || bytes.HasSuffix(all, wsOutput.trailer) {
+		if bytes.HasSuffix(all, tcpOutput.end) || bytes.HasSuffix(all, wsTrailer) {
 			conn.Close()
 		}
 	}

@@ -102,13 +102,13 @@ func (h *house) shut() {
 	require.NoError(h.t, h.fan.Close(ctx))
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	require.Empty(h.t, h.srv.streams)
+	require.Zero(h.t, h.srv.streams.Len())
 	inside, addresses := h.srv.gate.Inside()
 	require.Zero(h.t, inside)
 	require.Zero(h.t, addresses)
-	require.Empty(h.t, h.srv.sessions)
+	require.Zero(h.t, h.srv.sessions.Len())
 	require.Empty(h.t, h.srv.users.taken)
-	require.Empty(h.t, h.srv.ids)
+	require.Zero(h.t, h.srv.ids.Len())
 	require.Zero(h.t, h.srv.hibernating.Len())
 	require.NotContains(h.t, h.log.String(), "previd")
 	require.NotContains(h.t, h.log.String(), testPassword)
@@ -480,5 +480,5 @@ func (h *house) lateTCP() (bool, net.Conn) {
 	h.srv.acceptTCP(near, true)
 	h.srv.mu.Lock()
 	defer h.srv.mu.Unlock()
-	return len(h.srv.streams) > 0, far
+	return h.srv.streams.Len() > 0, far
 }

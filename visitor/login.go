@@ -110,7 +110,7 @@ func (e anonymousExchange) step([]byte) ([]byte, *login, error) {
 		return nil, nil, err
 	}
 	if sess := e.srv.resumable(e.st.request.PrevID); sess != nil && sess.named {
-		return nil, &login{user: sess.jid.Local, resuming: true, grant: grant}, nil
+		return nil, &login{user: sess.address.localpart(), resuming: true, grant: grant}, nil
 	}
 	return nil, &login{user: e.srv.users.take(), named: true, grant: grant}, nil
 }

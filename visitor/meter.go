@@ -18,12 +18,12 @@ type meter struct {
 	limits *Limits      // nil: none
 	total  uint64       // bytes read so far
 	tokens float64
-	last   time.Duration // when tokens was right, since meterEpoch
+	last   time.Duration // when tokens was right, since epoch
 }
 
-// meterEpoch is what meters count their time from: a time.Duration is a third of
+// epoch is what meters and sessions count their time from: a time.Duration is a third of
 // a time.Time.
-var meterEpoch = time.Now()
+var epoch = time.Now()
 
 // errPace is returned by a read that must not wait when the client has sent more
 // than it may: pay waits.
@@ -35,7 +35,7 @@ var errPace = errors.New("read again when the bucket has filled")
 const maxWait = time.Second / 4
 
 func newMeter(src io.Reader, l *Limits) *meter {
-	return &meter{src: src, limits: l, tokens: float64(l.RateBurst), last: time.Since(meterEpoch)}
+	return &meter{src: src, limits: l, tokens: float64(l.RateBurst), last: time.Since(epoch)}
 }
 
 // unlimited lifts the limit.
@@ -85,7 +85,7 @@ func (m *meter) debt() time.Duration {
 		return 0
 	}
 	rate := float64(m.limits.BytesPerSecond)
-	now := time.Since(meterEpoch)
+	now := time.Since(epoch)
 	m.tokens = min(float64(m.limits.RateBurst), m.tokens+(now-m.last).Seconds()*rate)
 	m.last = now
 	if m.tokens >= 0 {

@@ -148,8 +148,9 @@ func (s *Session) arm(st *stream) error {
 	if s.asked {
 		wait = s.srv.cfg.Limits.PingTimeout
 	}
-	s.seen, s.until = st.meter.total, time.Now().Add(wait)
-	if err := st.raw.SetReadDeadline(s.until); err != nil {
+	until := time.Now().Add(wait)
+	s.seen, s.until = st.meter.total, until.Sub(epoch)
+	if err := st.raw.SetReadDeadline(until); err != nil {
 		return err
 	}
 	// Looked at behind the deadline, which interrupt may have undone.
@@ -167,7 +168,7 @@ func (s *Session) arm(st *stream) error {
 //go:noinline
 func (s *Session) silent(st *stream) error {
 	switch {
-	case time.Now().Before(s.until): // interrupted; arm finds out what for
+	case time.Since(epoch) < s.until: // interrupted; arm finds out what for
 	case st.meter.total != s.seen:
 		s.asked = false
 	case s.asked:

@@ -94,7 +94,7 @@ func TestSilentVisitorsCostNoGoroutine(t *testing.T) {
 func (h *house) parked() (n int) {
 	h.srv.mu.Lock()
 	defer h.srv.mu.Unlock()
-	for _, s := range h.srv.sessions {
+	for s := range h.srv.sessions.All() {
 		if _, ok := s.current.Load().raw.(*socket.Conn); ok {
 			n++
 		}

@@ -120,8 +120,8 @@ func (s *Session) next(err error) error {
 // the stream. What fanout has given up on its own is not hurried: it may have
 // said why.
 func (s *Session) lose(st *stream, err error) {
+	s.lost = &loss{st.peer, st.name}
 	s.current.Store(nil)
-	s.from = st.peer
 	r := reasonOf(err)
 	r.gone = r.frame.Code == 0 && !errors.Is(err, errInterrupted)
 	if errors.Is(err, errInterrupted) {
@@ -135,7 +135,7 @@ func (s *Session) lose(st *stream, err error) {
 func (s *Session) seeOff(st *stream, r reason, hangUp func()) {
 	s.srv.running.Go(func() {
 		hangUp()
-		st.ended(r, s.jid)
+		st.ended(r, s.JID())
 		s.srv.forget(st)
 	})
 }
@@ -208,7 +208,7 @@ func (s *Session) decide(c *claim) error {
 	s.carry(c.st)
 	c.st.bound(link)
 	old := s.current.Swap(c.st)
-	s.asked, s.transport = false, c.st.name
+	s.asked = false
 	s.srv.resumed(s, c.st)
 	c.answer(nil)
 	if old != nil {
@@ -232,7 +232,7 @@ func (s *Server) makeResumable(sess *Session, id smID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sess.id = id
-	s.ids[id] = sess
+	s.ids.Put(sess)
 }
 
 // resumable returns the session with an id, or nil.
@@ -243,7 +243,7 @@ func (s *Server) resumable(id string) *Session {
 	key := hashID(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ids[key]
+	return s.ids.Get(key)
 }
 
 // asleep notes that a session has lost its connection, and gives up the one
@@ -251,17 +251,18 @@ func (s *Server) resumable(id string) *Session {
 // session may not go on: the server is closing, or its address has too many
 // already, which must not cost others theirs.
 func (s *Server) asleep(sess *Session) error {
+	from := sess.lost.from
 	s.mu.Lock()
 	switch {
 	case s.closing:
 		s.mu.Unlock()
 		return errShutdown
-	case sess.from.IsValid() && s.sleepers[sess.from] >= s.cfg.Limits.PerAddress:
+	case from.IsValid() && s.sleepers[from] >= s.cfg.Limits.PerAddress:
 		s.mu.Unlock()
 		return errEvicted
 	}
-	if sess.from.IsValid() {
-		s.sleepers[sess.from]++
+	if from.IsValid() {
+		s.sleepers[from]++
 	}
 	var oldest *Session
 	if s.hibernating.Len() >= s.cfg.Limits.Hibernating {
@@ -269,7 +270,7 @@ func (s *Server) asleep(sess *Session) error {
 		oldest.sleep = nil
 	}
 	sess.sleep = s.hibernating.PushBack(sess)
-	s.metrics.sessions.WithLabelValues(sess.transport, stateHibernating).Inc()
+	s.metrics.sessions.WithLabelValues(sess.lost.transport, stateHibernating).Inc()
 	s.mu.Unlock()
 	if oldest != nil && oldest.current.Load() == nil {
 		oldest.end(reasonOf(errEvicted))
@@ -282,16 +283,16 @@ func (s *Server) asleep(sess *Session) error {
 func (s *Server) awake(sess *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.sleepers[sess.from]; n > 1 {
-		s.sleepers[sess.from] = n - 1
+	if from := sess.lost.from; s.sleepers[from] > 1 {
+		s.sleepers[from]--
 	} else {
-		delete(s.sleepers, sess.from)
+		delete(s.sleepers, from)
 	}
 	if sess.sleep != nil {
 		s.hibernating.Remove(sess.sleep)
 		sess.sleep = nil
 	}
-	s.metrics.sessions.WithLabelValues(sess.transport, stateHibernating).Dec()
+	s.metrics.sessions.WithLabelValues(sess.lost.transport, stateHibernating).Dec()
 }
 
 // resumed notes that a stream is a session's. The client has the session's name
@@ -388,7 +389,7 @@ func (n *negotiation) mayResume(s *Session) bool {
 	if s.host != n.host {
 		return false
 	}
-	return s.jid.Local == n.who.user || s.named && n.who.anonymous() && n.who.grant.Succeeds(s.bearer.Load().grant)
+	return s.address.localpart() == n.who.user || s.named && n.who.anonymous() && n.who.grant.Succeeds(s.bearer.Load().grant)
 }
 
 // notResumed refuses a resumption; the client may bind instead (XEP-0198 §5).

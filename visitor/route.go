@@ -57,7 +57,7 @@ func (s *Session) route(h *wire.Header, data []byte) {
 	}
 	host := s.srv.hosts[to.Domain]
 	switch {
-	case to.IsZero() || to == s.jid.Bare():
+	case to.IsZero() || to == s.JID().Bare():
 		s.toAccount(h, q)
 	case host == nil && !s.mayEnter(h, to):
 		s.refuse(h, errOtherRoom)
@@ -143,7 +143,7 @@ func (s *Session) answer(h *wire.Header, ask func(query) ([]byte, bool), q query
 }
 
 func (s *Session) result(h *wire.Header, payload []byte) {
-	s.Deliver(nil, fanout.NewPrivate(wire.AppendResult(nil, h, wire.NSClient, s.address, payload)))
+	s.Deliver(nil, fanout.NewPrivate(wire.AppendResult(nil, h, wire.NSClient, s.address.text, payload)))
 }
 
 // unavailable refuses a stanza for which there is nobody; presence is ignored
@@ -157,6 +157,6 @@ func (s *Session) unavailable(h *wire.Header) {
 // refuse answers a stanza with an error, where an answer is allowed.
 func (s *Session) refuse(h *wire.Header, e wire.StanzaError) {
 	if wire.Answerable(h) {
-		s.Deliver(nil, fanout.NewPrivate(wire.AppendErrorReply(nil, h, wire.NSClient, s.address, e)))
+		s.Deliver(nil, fanout.NewPrivate(wire.AppendErrorReply(nil, h, wire.NSClient, s.address.text, e)))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vnode/fanout"
+	"vnode/internal/table"
 	"vnode/internal/wire"
 	"vnode/visitor/admission"
 	"vnode/visitor/bosh"
@@ -49,29 +49,29 @@ type Handler interface {
 // Server serves clients. Its methods may be called from any goroutine.
 type Server struct {
 	// Static after construction.
-	cfg        Config
-	fan        *fanout.Broadcaster
-	handler    Handler
-	log        *slog.Logger
-	metrics    *metrics
-	users      *users
-	hosts      map[string]*host
-	version    []byte
-	services   *services
-	ackRequest *fanout.Message
-	bosh       *bosh.Server
-	pollers    *pollers
-	gate       *admission.Gate
-	lifetime   context.Context // ends when Close begins
-	end        context.CancelFunc
+	cfg      Config
+	fan      *fanout.Broadcaster
+	handler  Handler
+	log      *slog.Logger
+	metrics  *metrics
+	users    *users
+	hosts    map[string]*host
+	version  []byte
+	services *services
+	terms    terms
+	bosh     *bosh.Server
+	pollers  *pollers
+	gate     *admission.Gate
+	lifetime context.Context // ends when Close begins
+	end      context.CancelFunc
 
 	running sync.WaitGroup // streams, and sessions from bind to their end
 	cutting atomic.Bool    // Close has run out of time
 
 	mu        sync.Mutex // guards what follows
-	streams   map[*stream]struct{}
-	sessions  map[wire.JID]*Session
-	ids       map[smID]*Session // those that can be resumed
+	streams   *table.Table[*stream, stream]
+	sessions  *table.Table[wire.JID, Session]
+	ids       *table.Table[smID, Session] // those that can be resumed
 	listeners map[net.Listener]struct{}
 	closing   bool
 	// hibernating is the sessions without a connection, oldest first.
@@ -96,15 +96,15 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 	}
 	s := &Server{
 		cfg: cfg, fan: fan, handler: h, log: log, metrics: newMetrics(reg), users: newUsers(),
-		version:    softwareVersion(cfg.Software, cfg.Version),
-		services:   newServices(cfg.Services),
-		ackRequest: fanout.NewNonza(smRequest),
-		streams:    make(map[*stream]struct{}),
-		sessions:   make(map[wire.JID]*Session),
-		ids:        make(map[smID]*Session),
-		listeners:  make(map[net.Listener]struct{}),
-		sleepers:   make(map[netip.Addr]int),
-		pollers:    newPollers(&cfg.Limits),
+		version:   softwareVersion(cfg.Software, cfg.Version),
+		services:  newServices(cfg.Services),
+		terms:     newTerms(&cfg.Limits, fan),
+		streams:   table.New(func(st *stream) *stream { return st }),
+		sessions:  table.New((*Session).JID),
+		ids:       table.New(func(s *Session) smID { return s.id }),
+		listeners: make(map[net.Listener]struct{}),
+		sleepers:  make(map[netip.Addr]int),
+		pollers:   newPollers(&cfg.Limits),
 	}
 	s.gate = admission.NewGate(admission.Limits{
 		Connections: cfg.Limits.Connections, PerAddress: cfg.Limits.PerAddress, Rate: cfg.Limits.JoinsPerSecond,
@@ -190,10 +190,10 @@ func (s *Server) beginClosing() ([]live, []*Session) {
 func (s *Server) open() (streams []live, sessions []*Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for st := range s.streams {
+	for st := range s.streams.All() {
 		streams = append(streams, live{st, st.session})
 	}
-	return streams, slices.Collect(maps.Values(s.sessions))
+	return streams, slices.Collect(s.sessions.All())
 }
 
 func (s *Server) isClosing() bool {
@@ -206,7 +206,7 @@ func (s *Server) isClosing() bool {
 func (s *Server) session(jid wire.JID) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[jid]
+	return s.sessions.Get(jid)
 }
 
 // bound makes a session known. The client's name is the session's from here on.
@@ -216,10 +216,10 @@ func (s *Server) bound(sess *Session, st *stream) error {
 	switch {
 	case s.closing:
 		return errShutdown
-	case s.sessions[sess.jid] != nil: // bound since replace looked
+	case s.sessions.Get(sess.JID()) != nil: // bound since replace looked
 		return errReplaced
 	}
-	s.sessions[sess.jid] = sess
+	s.sessions.Put(sess)
 	st.who.named = false
 	s.attachedLocked(sess, st)
 	return nil
@@ -236,8 +236,8 @@ func (s *Server) attachedLocked(sess *Session, st *stream) {
 func (s *Server) unbound(sess *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sessions, sess.jid)
-	delete(s.ids, sess.id)
+	s.sessions.Delete(sess.JID())
+	s.ids.Delete(sess.id)
 }
 
 // over tells who waits for the end of a session that the Handler knows of it.
@@ -325,7 +325,7 @@ func (s *Server) track(st *stream) bool {
 	if s.closing {
 		return false
 	}
-	s.streams[st] = struct{}{}
+	s.streams.Put(st)
 	s.metrics.sessions.WithLabelValues(st.name, stateNegotiating).Inc()
 	s.running.Add(1)
 	go st.run()
@@ -339,7 +339,7 @@ func (s *Server) forget(st *stream) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.streams, st)
+	s.streams.Delete(st)
 	s.gate.Leave(st.peer)
 	if st.passed {
 		return

@@ -22,12 +22,11 @@ import (
 type Session struct {
 	// Static after construction.
 	srv     *Server
-	jid     wire.JID
-	address string // jid as a string
-	host    *host  // it logged in at
-	fan     *fanout.Session
+	address fullJID
 	admin   bool
-	named   bool // jid.Local is to be released
+	named   bool  // the localpart is to be released
+	host    *host // it logged in at
+	fan     *fanout.Session
 
 	// Shared.
 	current atomic.Pointer[stream] // its connection; nil while it hibernates
@@ -39,12 +38,11 @@ type Session struct {
 	counted atomic.Uint32          // stanzas received since then, modulo 2^32
 
 	// Owned by the session's goroutine, handed on with it.
-	until       time.Time     // when the wait for the client ends
+	until       time.Duration // when the wait for the client ends, since epoch
 	seen        uint64        // bytes received when it began
-	asked       bool          // the client was asked whether it is there
 	hibernation time.Duration // how long it outlives its connection; 0: not at all
-	transport   string        // of the latest connection
-	from        netip.Addr    // what the connection it has lost was counted under
+	lost        *loss         // the latest connection that was lost; nil before
+	asked       bool          // the client was asked whether it is there
 
 	// Guarded by Server.mu.
 	over  bool          // the Handler has been told of its end
@@ -53,8 +51,14 @@ type Session struct {
 	sleep *list.Element // in Server.hibernating; nil while it has a connection
 }
 
+// loss is what is remembered of a connection that a session has lost.
+type loss struct {
+	from      netip.Addr // what it was counted under
+	transport string
+}
+
 // JID returns the client's full address.
-func (s *Session) JID() wire.JID { return s.jid }
+func (s *Session) JID() wire.JID { return s.address.jid() }
 
 // Admin reports whether the client is the focus.
 func (s *Session) Admin() bool { return s.admin }
@@ -83,7 +87,7 @@ func (s *Session) finish(err error) {
 	s.refuseClaims()
 	s.srv.handler.Closed(s)
 	if s.named {
-		s.srv.users.release(s.jid.Local)
+		s.srv.users.release(s.address.localpart())
 	}
 	s.srv.over(s)
 	<-s.fan.Done()
@@ -99,7 +103,7 @@ func (s *Session) finish(err error) {
 		return
 	}
 	s.hangUp(st, r)
-	st.ended(r, s.jid)
+	st.ended(r, s.JID())
 	s.srv.forget(st)
 }
 
@@ -161,18 +165,26 @@ func (s *Session) log(msg string, args ...any) {
 	if s.admin {
 		log = s.srv.log.Info
 	}
-	log(msg, append([]any{"session", s.address, "transport", s.transport}, args...)...)
+	log(msg, append([]any{"session", s.address.text, "transport", s.transport()}, args...)...)
+}
+
+// transport is that of the connection, or of the latest one.
+func (s *Session) transport() string {
+	if st := s.current.Load(); st != nil {
+		return st.name
+	}
+	return s.lost.transport
 }
 
 // ask makes the client say something: an acknowledgement, or the answer to a
 // ping (XEP-0199 §4.1).
 func (s *Session) ask() {
 	if s.acks.Load() {
-		s.Deliver(nil, s.srv.ackRequest)
+		s.Deliver(nil, ackRequest)
 		return
 	}
 	s.Deliver(nil, fanout.NewPrivate(wire.NewBuilder(nil).
-		Start("iq", "xmlns", wire.NSClient, "type", "get", "id", "ping", "from", s.host.name, "to", s.address).
+		Start("iq", "xmlns", wire.NSClient, "type", "get", "id", "ping", "from", s.host.name, "to", s.address.text).
 		Elem("ping", "", "xmlns", wire.NSPing).Bytes()))
 }
 

@@ -11,8 +11,8 @@ import (
 // Stream management, XEP-0198: its elements. Resumption is in resume.go.
 
 var (
-	smRequest = []byte("<r xmlns='" + wire.NSSM + "'/>")
-	smEnabled = []byte("<enabled xmlns='" + wire.NSSM + "'/>")
+	ackRequest = fanout.NewNonza([]byte("<r xmlns='" + wire.NSSM + "'/>"))
+	smEnabled  = []byte("<enabled xmlns='" + wire.NSSM + "'/>")
 )
 
 // smFailed encodes <failed/> with a stanza error condition (XEP-0198 §7).

@@ -146,12 +146,12 @@ func (st *stream) linger() {
 // from then on.
 func (st *stream) output() fanout.Conn {
 	out := st.t.output()
-	return fanout.Conn{Conn: st.conn, Framing: out.framing, Trailer: out.trailer, Patient: out.patient, OnRelease: st.outputEnded}
+	return fanout.Conn{Conn: st.conn, Framing: out.framing, Trailer: out.trailer, Patient: out.patient, Owner: st}
 }
 
-// outputEnded is told by fanout that it has let go of the connection: on its
+// Released implements fanout.Owner: fanout has let go of the connection, on its
 // own, maybe, and then the reader must hear of it.
-func (st *stream) outputEnded() {
+func (st *stream) Released() {
 	st.released.Store(true)
 	st.interrupt()
 }

@@ -42,11 +42,11 @@ type transport interface {
 // for all sessions of a transport.
 type output struct {
 	framing  fanout.Framing
-	end      []byte // the stream's end, as an element
-	trailer  []byte // what follows it, as bytes
-	declare  bool   // elements must declare the stream prefix
-	acks     bool   // stream management is to be had
-	patient  bool   // the transport itself ends clients that are away
+	end      []byte          // the stream's end, as an element
+	trailer  *fanout.Message // what follows it; may be nil
+	declare  bool            // elements must declare the stream prefix
+	acks     bool            // stream management is to be had
+	patient  bool            // the transport itself ends clients that are away
 	overflow *fanout.Message
 }
 
@@ -189,15 +189,18 @@ func (t *wsTransport) appendHeader(dst []byte, h *wire.StreamHeader) []byte {
 func (t *wsTransport) appendElement(dst, elem []byte) []byte { return websocket.AppendText(dst, elem) }
 
 func (t *wsTransport) appendEnd(dst []byte) []byte {
-	return append(websocket.AppendText(dst, wsOutput.end), wsOutput.trailer...)
+	return append(websocket.AppendText(dst, wsOutput.end), wsTrailer...)
 }
 
 func (t *wsTransport) output() *output { return &wsOutput }
 
+// wsTrailer ends a WebSocket whose stream has ended.
+var wsTrailer = websocket.AppendClose(nil, websocket.StatusNormal, "Stream closed")
+
 var wsOutput = output{
 	framing: fanout.WebSocket,
 	end:     []byte("<close xmlns='" + wire.NSFraming + "'/>"),
-	trailer: websocket.AppendClose(nil, websocket.StatusNormal, "Stream closed"),
+	trailer: fanout.NewRaw(wsTrailer),
 	declare: true,
 	acks:    true,
 	// A message is one element: the end of the stream is told by the trailer
