@@ -58,10 +58,10 @@ func (s *Service) latestRoom(from Session) (local string, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	g := s.guest(from)
-	if g == nil || len(g.boxes) == 0 {
+	if g == nil || g.latest == nil {
 		return "", false
 	}
-	return g.boxes[len(g.boxes)-1].local, true
+	return g.latest.local, true
 }
 
 // sharedIQ answers a request to a component (XEP-0030 §3, XEP-0199 §4.3).

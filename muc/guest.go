@@ -10,7 +10,10 @@ import (
 // guarded by Service.mu.
 type guest struct {
 	session Session
-	boxes   []*box // where it has sent one, the latest last; those that have ended are gone
+	// Where it has sent one; rooms that have ended are gone. Hardly anybody is
+	// in more than one.
+	latest  *box
+	earlier []*box // the latest last
 }
 
 func (g *guest) jid() wire.JID { return g.session.JID() }
@@ -27,17 +30,36 @@ func (s *Service) guest(of Session) *guest {
 // enter notes that a stanza of the guest goes to a room. A join makes that the
 // latest.
 func (g *guest) enter(b *box, joins bool) {
-	switch i := slices.Index(g.boxes, b); {
-	case i < 0:
-		g.boxes = append(g.boxes, b)
-	case joins:
-		g.boxes = append(slices.Delete(g.boxes, i, i+1), b)
+	known := g.in(b)
+	if g.latest == b || known && !joins {
+		return
 	}
+	g.leave(b)
+	if g.latest != nil {
+		g.earlier = append(g.earlier, g.latest)
+	}
+	g.latest = b
 }
+
+func (g *guest) in(b *box) bool { return g.latest == b || slices.Contains(g.earlier, b) }
 
 // leave forgets a room that has ended.
 func (g *guest) leave(b *box) {
-	if i := slices.Index(g.boxes, b); i >= 0 {
-		g.boxes = slices.Delete(g.boxes, i, i+1)
+	if g.latest != b {
+		g.earlier = slices.DeleteFunc(g.earlier, func(x *box) bool { return x == b })
+		return
 	}
+	g.latest = nil
+	if last := len(g.earlier) - 1; last >= 0 {
+		g.latest = g.earlier[last]
+		g.earlier = slices.Delete(g.earlier, last, last+1)
+	}
+}
+
+// boxes are the rooms, in no order.
+func (g *guest) boxes() []*box {
+	if g.latest == nil {
+		return nil
+	}
+	return append(slices.Clone(g.earlier), g.latest)
 }

@@ -264,7 +264,7 @@ func (s *Service) SessionClosed(from Session) {
 	s.mu.Lock()
 	var boxes []*box
 	if g := s.guest(from); g != nil {
-		boxes = g.boxes
+		boxes = g.boxes()
 		s.guests.Delete(g.jid())
 	}
 	locals, rooms, others := s.focusClosed(from)

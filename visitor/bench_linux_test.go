@@ -53,9 +53,8 @@ func reconnect(b testing.TB, srv *Server, previd string) rawClient {
 	conn, err := net.FileConn(f)
 	require.NoError(b, err)
 	require.NoError(b, f.Close())
-	st := srv.newStream(conn, transportWebSocket, false)
+	st := srv.newWebSocket(conn, nil, false)
 	st.request = &request.Info{PrevID: previd}
-	st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
 	require.Nil(b, srv.admit(srv.lifetime, st.peer, admission.Exempt, 0))
 	require.True(b, srv.start(st))
 	return rawClient(fds[1])
@@ -165,7 +164,8 @@ func boundSession(b testing.TB) (*Session, *wsTransport) {
 	jid, err := wire.ParseJID(s.login(b))
 	require.NoError(b, err)
 	b.Cleanup(func() { syscall.Close(int(s)) })
-	return srv.session(jid), newWSTransport(nil, nil, wire.DefaultMaxBytes)
+	t := newWSTransport(nil, nil, wire.DefaultMaxBytes)
+	return srv.session(jid), &t
 }
 
 func BenchmarkStanza(b *testing.B) {

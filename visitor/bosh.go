@@ -33,7 +33,7 @@ func (s *Server) acceptBOSH(c *bosh.Conn, r *http.Request) bool {
 	}
 	st := s.newStream(c, transportBOSH, info.Secure)
 	st.tell(peer, info)
-	st.t = newBOSHTransport(c, st.meter, s.cfg.Limits.NegotiationBytes)
+	st.t = newBOSHTransport(c, &st.meter, s.cfg.Limits.NegotiationBytes)
 	return s.start(st)
 }
 

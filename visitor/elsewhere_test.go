@@ -37,10 +37,9 @@ func (d *nextDoor) Node(domain string, handshake *http.Request) func(net.Conn, [
 // askingAs connects a client to a node by WebSocket whose handshake is known.
 func (h *house) askingAs(r *http.Request) *peer {
 	near, far := net.Pipe()
-	st := h.srv.newStream(near, transportWebSocket, true)
+	st := h.srv.newWebSocket(near, nil, true)
 	st.tell(st.peer, request.Info{})
 	st.asked = r
-	st.t = newWSTransport(st.meter, nil, h.srv.cfg.Limits.NegotiationBytes)
 	h.admitted(st)
 	return &peer{t: h.t, conn: far, ws: true}
 }

@@ -66,10 +66,9 @@ func FuzzStream(f *testing.F) {
 		require.NoError(t, err)
 		near, far := net.Pipe()
 		st := srv.newStream(near, transportTCP, true)
-		st.t = newTCPTransport(st.meter, srv.cfg.Limits.NegotiationBytes)
+		st.t = newTCPTransport(&st.meter, srv.cfg.Limits.NegotiationBytes)
 		if ws {
-			st = srv.newStream(near, transportWebSocket, false)
-			st.t = newWSTransport(st.meter, nil, srv.cfg.Limits.NegotiationBytes)
+			st = srv.newWebSocket(near, nil, false)
 		}
 		require.Nil(t, srv.admit(srv.lifetime, st.peer, admission.Exempt, 0))
 		require.True(t, srv.start(st))

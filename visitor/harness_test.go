@@ -210,9 +210,8 @@ func (h *house) returningOn(near, far net.Conn, previd string) *peer {
 
 // asking connects a client over WebSocket whose handshake said something.
 func (h *house) asking(near, far net.Conn, info request.Info) *peer {
-	st := h.srv.newStream(near, transportWebSocket, info.Secure)
+	st := h.srv.newWebSocket(near, nil, info.Secure)
 	st.tell(st.peer, info)
-	st.t = newWSTransport(st.meter, nil, h.srv.cfg.Limits.NegotiationBytes)
 	h.admitted(st)
 	return &peer{t: h.t, conn: far, ws: true}
 }

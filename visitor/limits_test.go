@@ -123,7 +123,7 @@ func TestMeterHoldsFastClientsBack(t *testing.T) {
 		m := newMeter(endless{}, &Limits{BytesPerSecond: 1000, RateBurst: 5000})
 		start := time.Now()
 		read := func(n int) time.Duration {
-			_, err := io.CopyN(io.Discard, m, int64(n))
+			_, err := io.CopyN(io.Discard, &m, int64(n))
 			require.NoError(t, err)
 			return time.Since(start)
 		}

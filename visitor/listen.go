@@ -75,7 +75,7 @@ func (s *Server) unlisten(ln net.Listener) {
 // TCP keep-alive is on besides, as net.Listen sets it.
 func (s *Server) acceptTCP(conn net.Conn, trusted bool) {
 	st := s.newStream(conn, transportTCP, trusted)
-	st.t = newTCPTransport(st.meter, s.cfg.Limits.NegotiationBytes)
+	st.t = newTCPTransport(&st.meter, s.cfg.Limits.NegotiationBytes)
 	kind := admission.Join
 	if trusted {
 		kind = admission.Exempt // the focus, or what else runs beside the node
@@ -91,14 +91,21 @@ func (s *Server) acceptTCP(conn net.Conn, trusted bool) {
 	conn.Close()
 }
 
+// newStream makes the stream of a connection, but for its transport.
 func (s *Server) newStream(conn net.Conn, transport string, trusted bool) *stream {
-	if transport == transportWebSocket {
-		conn = s.pollers.take(conn)
-	}
-	return &stream{
-		srv: s, raw: conn, conn: conn, peer: addressOf(conn.RemoteAddr()), name: transport, trusted: trusted,
-		meter: newMeter(conn, &s.cfg.Limits), request: &noRequest,
-	}
+	st := new(stream)
+	st.begin(s, conn, transport, trusted)
+	return st
+}
+
+// newWebSocket makes the stream of a WebSocket. early is what came behind its
+// handshake.
+func (s *Server) newWebSocket(conn net.Conn, early []byte, trusted bool) *stream {
+	w := new(wsStream)
+	w.begin(s, s.pollers.take(conn), transportWebSocket, trusted)
+	w.ws = newWSTransport(&w.meter, early, s.cfg.Limits.NegotiationBytes)
+	w.t = &w.ws
+	return &w.stream
 }
 
 // addressOf is the address a client is counted under; invalid, and exempt, for

@@ -34,8 +34,8 @@ var errPace = errors.New("read again when the bucket has filled")
 // that has to wait for longer fails as if its deadline had passed.
 const maxWait = time.Second / 4
 
-func newMeter(src io.Reader, l *Limits) *meter {
-	return &meter{src: src, limits: l, tokens: float64(l.RateBurst), last: time.Since(epoch)}
+func newMeter(src io.Reader, l *Limits) meter {
+	return meter{src: src, limits: l, tokens: float64(l.RateBurst), last: time.Since(epoch)}
 }
 
 // unlimited lifts the limit.

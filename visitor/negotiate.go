@@ -256,7 +256,7 @@ func (n *negotiation) startTLS() error {
 	}
 	cert := new(shownCert)
 	conn := tls.Server(n.raw, cert.noted(n.srv.cfg.TLS))
-	if tcp.r.Reset(n.meter) > 0 {
+	if tcp.r.Reset(&n.meter) > 0 {
 		return fmt.Errorf("%w: data in clear behind <starttls/>", errTLS)
 	}
 	if err := conn.Handshake(); err != nil {

@@ -34,7 +34,7 @@ type stream struct {
 	conn     net.Conn       // raw, or TLS over it
 	bindings []sasl.Binding // of the TLS that ends here
 	request  *request.Info  // of the connection, without its token after login; noRequest once bound
-	meter    *meter
+	meter    meter
 	t        transport
 	who      login        // once logged in
 	link     *fanout.Link // once bound: the write side
@@ -44,6 +44,20 @@ type stream struct {
 	// Guarded by Server.mu.
 	session *Session // once bound
 	passed  bool     // on to another node
+}
+
+// wsStream is a stream and what reads it, in one piece: pieces of a few dozen
+// bytes lie among the garbage of a join storm, and hold the memory around them
+// when that is gone.
+type wsStream struct {
+	stream
+	ws wsTransport
+}
+
+func (st *stream) begin(srv *Server, conn net.Conn, transport string, trusted bool) {
+	st.srv, st.raw, st.conn, st.peer = srv, conn, conn, addressOf(conn.RemoteAddr())
+	st.name, st.trusted, st.request = transport, trusted, &noRequest
+	st.meter = newMeter(conn, &srv.cfg.Limits)
 }
 
 // run is the stream's goroutine, and its session's if it binds one. Where it

@@ -119,12 +119,12 @@ var tcpOutput = output{
 
 // wsTransport is RFC 7395's.
 type wsTransport struct {
-	r      *websocket.Reader
-	limits wire.Limits
+	r        websocket.Reader
+	maxBytes int
 }
 
-func newWSTransport(src io.Reader, early []byte, maxBytes int) *wsTransport {
-	return &wsTransport{r: websocket.NewReader(src, early, maxBytes), limits: wire.Limits{MaxBytes: maxBytes}}
+func newWSTransport(src io.Reader, early []byte, maxBytes int) wsTransport {
+	return wsTransport{r: *websocket.NewReader(src, early, maxBytes), maxBytes: maxBytes}
 }
 
 func (t *wsTransport) next() (event, error) {
@@ -154,7 +154,7 @@ func (t *wsTransport) text(data []byte) (event, error) {
 			Code: websocket.StatusInvalid, Text: "message does not start with '<' (RFC 7395 section 3.3.3)",
 		}
 	}
-	if err := wire.Check(data, t.limits); err != nil {
+	if err := wire.Check(data, wire.Limits{MaxBytes: t.maxBytes}); err != nil {
 		return event{}, err
 	}
 	h, err := wire.ParseHeader(data)
@@ -178,7 +178,7 @@ func (t *wsTransport) restart() {}
 func (t *wsTransport) rest()    { t.r.Rest() }
 
 func (t *wsTransport) limit(maxBytes int) {
-	t.limits.MaxBytes = maxBytes
+	t.maxBytes = maxBytes
 	t.r.SetLimit(maxBytes)
 }
 

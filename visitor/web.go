@@ -71,12 +71,11 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("websocket handshake failed", "peer", r.RemoteAddr, "error", err)
 		return
 	}
-	st := s.newStream(conn, transportWebSocket, info.Secure)
+	st := s.newWebSocket(conn, early, info.Secure)
 	st.tell(peer, info)
 	if s.cfg.Elsewhere != nil {
 		st.asked = r
 	}
-	st.t = newWSTransport(st.meter, early, s.cfg.Limits.NegotiationBytes)
 	// The handler returns and frees what net/http holds for a request; the
 	// stream lives on a goroutine of its own.
 	s.start(st)

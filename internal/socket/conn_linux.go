@@ -21,23 +21,26 @@ import (
 type Conn struct {
 	// Static after construction.
 	poller *Poller
-	fd     int
 	remote netip.AddrPort // invalid for a unix socket
+	file   int32          // descriptor
 
 	// Owned by the reader.
 	drained bool // the latest read left nothing behind
 
-	mu sync.Mutex // guards what follows
+	// Guarded by mu.
 	// input: the kernel has reported some since the latest read began. It
 	// reports edges: what is not remembered here is not reported again.
 	input   bool
 	ended   bool // the peer's end has been reported: a short read is no proof of having all
 	closed  bool
+	mu      sync.Mutex
 	reader  Reader      // parked
 	writer  func(error) // waits for room in the send buffer
 	readBy  int64       // in ns since began; 0: none
 	writeBy int64
 }
+
+func (c *Conn) fd() int { return int(c.file) }
 
 // began is what deadlines are counted from, on the monotonic clock: setting the
 // time of day must not end everybody's patience.
@@ -63,7 +66,7 @@ func (c *Conn) TryRead(p []byte) (int, error) {
 	case c.drained && !input:
 		return 0, wouldBlock(by)
 	}
-	n, err := read(c.fd, p)
+	n, err := read(c.fd(), p)
 	switch {
 	case err == unix.EAGAIN:
 		c.drained = true
@@ -116,7 +119,7 @@ func (c *Conn) Park(r Reader) bool {
 // TryWrite writes as much of b as the send buffer takes, without blocking. The
 // error is [ErrAgain] when that is nothing. It takes no lock: the caller sees to
 // it that the connection is not closed meanwhile.
-func (c *Conn) TryWrite(b []byte) (int, error) { return Send(c.fd, b) }
+func (c *Conn) TryWrite(b []byte) (int, error) { return Send(c.fd(), b) }
 
 // Send is one non-blocking send(2) on a socket; the error is [ErrAgain] when
 // nothing fits. It is a raw system call: telling the scheduler about one that
@@ -177,7 +180,7 @@ func (c *Conn) await(tell func(error)) error {
 	}
 	// Asked for only now: a unix socket reports room with each message that
 	// its peer takes, even if there was room before.
-	if err := c.poller.watch(c.fd, watchRoom, unix.EPOLL_CTL_MOD); err != nil {
+	if err := c.poller.watch(c.fd(), watchRoom, unix.EPOLL_CTL_MOD); err != nil {
 		return err
 	}
 	c.writer = tell
@@ -189,7 +192,7 @@ func (c *Conn) takeWriter() func(error) {
 	w := c.writer
 	if w != nil {
 		c.writer = nil
-		_ = c.poller.watch(c.fd, watchInput, unix.EPOLL_CTL_MOD) // superfluous reports do no harm
+		_ = c.poller.watch(c.fd(), watchInput, unix.EPOLL_CTL_MOD) // superfluous reports do no harm
 	}
 	return w
 }
@@ -306,7 +309,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 }
 
 // CloseWrite ends the writing side.
-func (c *Conn) CloseWrite() error { return unix.Shutdown(c.fd, unix.SHUT_WR) }
+func (c *Conn) CloseWrite() error { return unix.Shutdown(c.fd(), unix.SHUT_WR) }
 
 // Close implements net.Conn. Who reads or waits for room is told.
 func (c *Conn) Close() error {
@@ -318,8 +321,8 @@ func (c *Conn) Close() error {
 	c.closed = true
 	r, w := c.takeReader(), c.takeWriter()
 	c.mu.Unlock()
-	c.poller.forget(c.fd)
-	err := unix.Close(c.fd)
+	c.poller.forget(c.fd())
+	err := unix.Close(c.fd())
 	if w != nil {
 		w(net.ErrClosed)
 	}
@@ -331,7 +334,7 @@ func (c *Conn) Close() error {
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr {
-	sa, err := unix.Getsockname(c.fd)
+	sa, err := unix.Getsockname(c.fd())
 	if err != nil {
 		return &net.UnixAddr{Net: "unix"}
 	}
@@ -361,7 +364,7 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 
 // SetWriteBuffer bounds the kernel's send buffer, in bytes (SO_SNDBUF).
 func (c *Conn) SetWriteBuffer(bytes int) error {
-	return unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, bytes)
+	return unix.SetsockoptInt(c.fd(), unix.SOL_SOCKET, unix.SO_SNDBUF, bytes)
 }
 
 // SetDeadline implements net.Conn.

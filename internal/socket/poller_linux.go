@@ -103,7 +103,11 @@ func (p *Poller) Take(conn net.Conn) (*Conn, error) {
 	}
 	c := &Conn{poller: p}
 	var dupErr error
-	err = raw.Control(func(fd uintptr) { c.fd, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	err = raw.Control(func(fd uintptr) {
+		var dup int
+		dup, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+		c.file = int32(dup)
+	})
 	if err = errors.Join(err, dupErr); err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
@@ -111,7 +115,7 @@ func (p *Poller) Take(conn net.Conn) (*Conn, error) {
 		c.remote = a.AddrPort()
 	}
 	if err := p.add(c); err != nil {
-		unix.Close(c.fd)
+		unix.Close(c.fd())
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	conn.Close() // the runtime's poller lets go of it; the socket stays open
@@ -128,13 +132,13 @@ func (p *Poller) add(c *Conn) error {
 	if p.closed {
 		return os.ErrClosed
 	}
-	if err := p.watch(c.fd, watchInput, unix.EPOLL_CTL_ADD); err != nil {
+	if err := p.watch(c.fd(), watchInput, unix.EPOLL_CTL_ADD); err != nil {
 		return err
 	}
-	for len(p.conns) <= c.fd {
+	for len(p.conns) <= c.fd() {
 		p.conns = append(p.conns, nil)
 	}
-	p.conns[c.fd] = c
+	p.conns[c.fd()] = c
 	return nil
 }
 
