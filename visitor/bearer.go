@@ -10,11 +10,14 @@ import (
 )
 
 // bearer is what a connection's request has told of its client, apart from the
-// stream. It is never changed.
+// stream. It is never changed; most clients have none, see nobody.
 type bearer struct {
 	grant  *token.Grant // nil without a token
 	region string       // as the proxy says
 }
+
+// nobody is the bearer of clients of which nothing is known.
+var nobody bearer
 
 // Identity is what the client's token has proved, nil without a token. It may be
 // another one when the client has resumed its session with a new token.
@@ -31,7 +34,11 @@ func (s *Session) carry(st *stream) {
 	if old := s.bearer.Load(); old != nil && b.grant == nil {
 		b.grant = old.grant
 	}
-	s.bearer.Store(&b)
+	if b == nobody {
+		s.bearer.Store(&nobody)
+		return
+	}
+	s.bearer.Store(&bearer{b.grant, b.region})
 }
 
 var errOtherRoom = wire.StanzaError{
