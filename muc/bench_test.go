@@ -2,12 +2,16 @@ package muc
 
 import (
 	"fmt"
+	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"vnode/fanout"
 	"vnode/internal/wire"
 )
 
@@ -97,6 +101,45 @@ func BenchmarkVisitorJoin(b *testing.B) {
 		l.s.room.fromClient(l.s.now, v, join)
 		l.s.room.fromClient(l.s.now, v, leave)
 	}
+}
+
+// BenchmarkSilentVisitor reports what a room keeps of a visitor that has joined
+// and says nothing, its session not included.
+func BenchmarkSilentVisitor(b *testing.B) {
+	const n = 2000
+	caster := fanout.New(fanout.Config{Shards: 1}, prometheus.NewRegistry())
+	svc := New(testConfig(), nullRemote{}, caster, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	focus := &nullSession{jid: wire.JID{Local: "focus", Domain: "auth.meet.jitsi", Resource: "focus"}, admin: true}
+	svc.FromClient(focus, fmt.Appendf(nil, "<presence to='%s/focus'><x xmlns='%s'/></presence>", simRoom, wire.NSMUC))
+	svc.FromRemote(fmt.Appendf(nil, "<iq type='set' id='c' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><connect password=''/></visitors></iq>", wire.NSVisitors, simRoom))
+	visitors := make([]nullSession, n)
+	for i := range visitors {
+		nick := fmt.Sprintf("%08x", i)
+		visitors[i].jid = wire.JID{Local: nick + "-90ab-4cde-8fab-1234567890ab", Domain: "v3.meet.jitsi", Resource: "resource"}
+	}
+	before := liveHeap()
+	for i := range visitors {
+		nick := visitors[i].jid.Local[:8]
+		svc.FromClient(&visitors[i], visitorPresence(nick, "Visitor "+nick, "av1,vp9,vp8,h264"))
+	}
+	rooms, err := svc.Rooms(b.Context()) // behind the last join
+	require.NoError(b, err)
+	require.Equal(b, n, rooms[0].Visitors)
+	after := liveHeap()
+	for b.Loop() { // nothing is timed, and reporting comes after the loop
+	}
+	b.ReportMetric((after-before)/n, "heap-B/visitor")
+	b.ReportMetric(0, "ns/op")
+	require.NoError(b, svc.Close(b.Context()))
+	require.NoError(b, caster.Close(b.Context()))
+}
+
+func liveHeap() float64 {
+	var m runtime.MemStats
+	runtime.GC() // twice: pools are emptied by the second
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }
 
 // The hot paths allocate what the encoded stanza needs and a little, whatever

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -395,4 +396,9 @@ func TestReadingAllocatesNothing(t *testing.T) {
 		}
 		<-w.called
 	}))
+}
+
+// There are thousands of these: one more field is a size class more.
+func TestSize(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(Conn{}), uintptr(96))
 }
