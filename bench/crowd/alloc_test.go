@@ -6,49 +6,57 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"vnode/bench"
 )
 
-// receiver returns a visitor in a room and frames that it has not seen.
-func receiver(tb testing.TB, n int) (*client, [][]byte) {
-	ledger := bench.NewLedger()
-	src := ledger.Add(bench.RoleParticipant, "speaker")
-	c := &Crowd{opt: Options{Ledger: ledger, Room: fakeRoom}, addr: address{transport: WebSocket}}
-	l := &loop{crowd: c, buf: make([]byte, readSize)}
-	l.tally.reset()
-	v := newClient(c, l, 0, Steady)
-	v.framing, v.stage, v.fd, v.acks, v.joinedAt = newFraming(v), stageIn, 1<<30, true, 1
-	frames := make([][]byte, n)
-	for i := range frames {
-		elem := bench.ChatLine(src, fakeRoom, "Speaker", bench.Now(), 900)
-		frames[i] = append([]byte{0x81, 126, byte(len(elem) >> 8), byte(len(elem))}, elem...)
-	}
-	return v, frames
-}
-
 func TestReceivingAllocatesNothing(t *testing.T) {
-	const runs = 1000
-	v, frames := receiver(t, runs+2)
+	const runs, lines = 100, 2
+	a := newAudience(3)
+	for _, n := range []int{1000, heardLines} { // room for what is remembered, numbers of four digits in all of it
+		for range n {
+			warm := a.batch(1)
+			a.receive(&warm)
+		}
+	}
+	var batches []batch
+	for range runs + 1 {
+		batches = append(batches, a.batch(lines))
+	}
+	a.loop.tally.reset()
 	i := 0
 	got := testing.AllocsPerRun(runs, func() {
-		v.took(frames[i], len(frames[i]))
+		a.receive(&batches[i])
 		i++
 	})
 	require.Zero(t, got)
-	require.EqualValues(t, runs+1, v.loop.tally.delivered)
-	require.Nil(t, v.err)
+	require.EqualValues(t, (runs+1)*lines*len(a.visitors), a.loop.tally.delivered)
+	for _, v := range a.visitors {
+		require.Nil(t, v.err)
+	}
 }
 
+// What receiving a stanza costs beside the system calls: for the visitor that
+// gets it first, and for many, in batches as they are at the ceiling.
 func BenchmarkReceive(b *testing.B) {
-	v, frames := receiver(b, 4096)
-	b.SetBytes(int64(len(frames[0])))
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if i%len(frames) == 0 {
-			v.seen = seen{} // the same frames are new again
-		}
-		f := frames[i%len(frames)]
-		v.took(f, len(f))
+	for name, visitors := range map[string]int{"first": 1, "many": 100} {
+		b.Run(name, func(b *testing.B) {
+			const lines, batches = 16, 128
+			a := newAudience(visitors)
+			var all []batch
+			for range batches {
+				all = append(all, a.batch(lines))
+			}
+			b.SetBytes(int64(len(all[0].frames) / lines))
+			b.ReportAllocs()
+			for i := 0; i < b.N; {
+				for _, v := range a.visitors {
+					v.seen = seen{} // the same lines are new again
+				}
+				for j := range all {
+					a.receive(&all[j])
+					i += lines * visitors
+				}
+			}
+			require.Zero(b, a.loop.tally.twice)
+		})
 	}
 }

@@ -17,47 +17,51 @@ import (
 	"vnode/bench"
 )
 
-// client is one visitor.
+// client is one visitor. What every receipt needs comes first: thousands of
+// clients are in no cache when their turn comes.
 type client struct {
 	// Static after construction.
-	crowd  *Crowd
-	loop   *loop
-	number int
-
-	readers sync.WaitGroup // of a TLS connection
+	crowd *Crowd
+	loop  *loop
 
 	// Guarded by the loop's mu.
-	index      int // in the loop's clients; -1 before the first connection
-	generation int32
-	fd         int      // -1 when there is none
-	secure     net.Conn // instead of fd, for TLS
-	stage      stage
 	framing    framing
-	left       []byte // begin of a frame whose rest has not come
-	out        []byte // not taken by the kernel yet
-	writable   bool
+	fd         int // -1 when there is none
+	generation int32
+	stage      stage
 	group      Group
+	acks       bool // stream management is on
 	stalled    bool
 	late       bool // events were missed: the end may be behind what is read
+	writable   bool
+	handled    uint32 // stanzas since <enabled/>
+	heard      uint32 // number of the line that it should get next
+	jid        string
+	left       []byte // begin of a frame whose rest has not come
+	out        []byte // not taken by the kernel yet
+	seen       seen
+	joinedAt   int64
+	backAt     int64
+	received   uint64 // bytes on this connection
 
-	jid, nick string
-	offers    offers
-	acks      bool   // stream management is on
-	smID      string // to resume by
-	handled   uint32 // stanzas since <enabled/>
-	sent      uint32
+	secure net.Conn // instead of fd, for TLS
+	nick   string
+	offers offers
+	smID   string // to resume by
+	sent   uint32
 
 	ctx      context.Context // of the join or resumption
 	attempts int             // refused because the server was busy
 	due      int64           // when the join or resumption should have begun
-	joinedAt int64
-	backAt   int64
-	received uint64 // bytes on this connection
 	done     func(error)
 	err      error // why the stage is stageDead
 
-	seen   seen
 	source *bench.Source // of what the visitor says itself
+
+	// Static after construction.
+	number  int
+	index   int            // in the loop's clients; -1 before the first connection; guarded by mu
+	readers sync.WaitGroup // of a TLS connection
 }
 
 // stage is how far a client is.

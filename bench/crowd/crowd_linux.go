@@ -267,26 +267,33 @@ func (c *Crowd) Drain(ctx context.Context) error {
 
 // wait polls until ok holds for every visitor.
 func (c *Crowd) wait(ctx context.Context, ok func(*client) bool, what string) error {
+	isDone := func(v *client) bool {
+		v.loop.mu.Lock()
+		defer v.loop.mu.Unlock()
+		return ok(v)
+	}
 	waiting := c.all()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var still []*client
-		for _, v := range waiting {
-			v.loop.mu.Lock()
-			done := ok(v)
-			v.loop.mu.Unlock()
-			if !done {
-				still = append(still, v)
-			}
+		// One that waits is enough to go on: the load test must not spend the
+		// core on looking.
+		for len(waiting) > 0 && isDone(waiting[0]) {
+			waiting = waiting[1:]
 		}
-		if waiting = still; len(waiting) == 0 {
+		if len(waiting) == 0 {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d %s: %w", len(waiting), what, ctx.Err())
+			n := 0
+			for _, v := range waiting {
+				if !isDone(v) {
+					n++
+				}
+			}
+			return fmt.Errorf("%d %s: %w", n, what, ctx.Err())
 		}
 	}
 }

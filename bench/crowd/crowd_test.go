@@ -21,7 +21,12 @@ import (
 
 func newCrowd(t *testing.T, s *fakeServer, url string) *Crowd {
 	t.Helper()
-	c, err := New(Options{URL: url, Domain: fakeDomain, Room: fakeRoom, Ledger: s.ledger, Loops: 2})
+	return newCrowdOf(t, s, url, 2)
+}
+
+func newCrowdOf(t *testing.T, s *fakeServer, url string, loops int) *Crowd {
+	t.Helper()
+	c, err := New(Options{URL: url, Domain: fakeDomain, Room: fakeRoom, Ledger: s.ledger, Loops: loops})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -103,6 +108,12 @@ func TestFaultsAreCounted(t *testing.T) {
 			}
 			return [][]byte{e}
 		}},
+		"another content": {kind: bench.Presence, want: bench.Tally{Delivered: 15, Unexpected: 1}, fault: func(e []byte, n int) [][]byte {
+			if n == 3 {
+				return [][]byte{bytes.Replace(e, []byte("from='"), []byte("from='x"), 1)}
+			}
+			return [][]byte{e}
+		}},
 		"swapped": {kind: bench.Chat, want: bench.Tally{Delivered: 15, OutOfOrder: 1}, fault: func(e []byte, n int) [][]byte {
 			switch n {
 			case 3:
@@ -117,7 +128,7 @@ func TestFaultsAreCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx := testContext(t)
 			s := newFakeServer(t, 1)
-			crowd := newCrowd(t, s, s.webSocket())
+			crowd := newCrowdOf(t, s, s.webSocket(), 1) // only visitors of one loop are compared
 			require.NoError(t, crowd.Join(ctx, Join{N: 3}))
 			crowd.Mark()
 			before := s.said
@@ -140,12 +151,28 @@ func TestFaultsAreCounted(t *testing.T) {
 			marker := viewOf(0, other)
 			s.say(0, other)
 			want := uint32(s.sources[0].Published(other))
-			require.NoError(t, crowd.wait(ctx, func(v *client) bool { return marker < len(v.seen.views) && v.seen.views[marker].last >= want }, "wait"))
+			require.NoError(t, crowd.wait(ctx, func(v *client) bool { return v.seen.last(marker) >= want }, "wait"))
 			sum := crowd.Sum()
 			sum.Tally.Delivered -= 3 // the marker
 			require.Equal(t, c.want, sum.Tally)
 			require.Equal(t, c.lag, sum.Superseded)
 		})
+	}
+}
+
+// User names that begin alike are nicks of different visitors, and a UUID's
+// begin is the nick that lib-jitsi-meet takes.
+func TestNicksAreUnique(t *testing.T) {
+	for names, nick := range map[string]string{
+		"%08x-0000-4000-8000-000000000000": "00000002",
+		"834123847712087%04d":              "8341238477120870002",
+	} {
+		ctx := testContext(t)
+		s := newFakeServer(t, 1)
+		s.names = names
+		c := newCrowd(t, s, s.webSocket())
+		require.NoError(t, c.Join(ctx, Join{N: 3}))
+		require.Contains(t, c.Nicks(), nick)
 	}
 }
 
@@ -190,6 +217,16 @@ func TestHistoryIsNoDisorder(t *testing.T) {
 	s.say(0, bench.Presence)
 	c := newCrowd(t, s, s.webSocket())
 	require.NoError(t, c.Join(ctx, Join{N: 2}))
+	s.fault = func(member, _ int, elem []byte) [][]byte {
+		if member == 0 { // what these hear live
+			s.history = append(s.history, bytes.Replace(elem, []byte("</body>"), []byte("</body><delay xmlns='"+wire.NSDelay+"'/>"), 1))
+		}
+		return [][]byte{elem}
+	}
+	s.say(0, bench.Chat)
+	s.fault = nil
+	require.NoError(t, c.Drain(ctx))
+	require.NoError(t, c.Join(ctx, Join{N: 2})) // others get replayed
 	s.say(0, bench.Chat)
 	require.NoError(t, c.Drain(ctx))
 	requireNoFaults(t, c)
@@ -366,6 +403,22 @@ func TestAddresses(t *testing.T) {
 	require.Equal(t, "/x?room=r&previd=a", a.with("previd", "a"))
 }
 
+// What a source says has one order over presence and chat, but for a line of
+// the history.
+func TestOrderIsOverBothSequences(t *testing.T) {
+	var s seen
+	stamp := func(k bench.Kind, seq, order uint64) *bench.Stamp {
+		return &bench.Stamp{Source: 1, Kind: k, Seq: seq, Order: order}
+	}
+	require.Equal(t, fresh, s.add(stamp(bench.Presence, 1, 1), false))
+	require.Equal(t, fresh, s.add(stamp(bench.Chat, 1, 3), false))
+	require.Equal(t, late, s.add(stamp(bench.Presence, 2, 2), false))
+	require.Equal(t, fresh, s.add(stamp(bench.Presence, 3, 4), false))
+	require.Equal(t, late, s.add(stamp(bench.Chat, 2, 4), false))
+	require.Equal(t, fresh, s.add(stamp(bench.Chat, 3, 2), true))
+	require.Equal(t, fresh, s.add(stamp(bench.Chat, 4, 5), false))
+}
+
 // Whatever sequence comes, what is counted agrees with a plain list.
 func FuzzSeen(f *testing.F) {
 	f.Add([]byte{1, 2, 3, 5, 4, 4, 9})
@@ -378,7 +431,7 @@ func FuzzSeen(f *testing.F) {
 			if n == 0 {
 				continue
 			}
-			a := s.add(bench.Stamp{Source: 2, Kind: bench.Chat, Seq: uint64(n), Order: uint64(i) + 1}, false)
+			a := s.add(&bench.Stamp{Source: 2, Kind: bench.Chat, Seq: uint64(n), Order: uint64(i) + 1}, false)
 			require.Equal(t, got[n], a == twice, "%d of %v", n, numbers)
 			if !got[n] {
 				require.Equal(t, n < last, a == late, "%d of %v", n, numbers)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +51,7 @@ type fakeServer struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	users    int
+	names    string      // format of user names, by number
 	members  []*fakePeer // in order of their joins
 	sessions map[string]*fakePeer
 	sources  []*bench.Source
@@ -77,7 +79,7 @@ type fakePeer struct {
 }
 
 func newFakeServer(t *testing.T, sources int) *fakeServer {
-	s := &fakeServer{t: t, ledger: bench.NewLedger(), sessions: make(map[string]*fakePeer)}
+	s := &fakeServer{t: t, ledger: bench.NewLedger(), names: "%08x-0000-4000-8000-000000000000", sessions: make(map[string]*fakePeer)}
 	for i := range sources {
 		s.sources = append(s.sources, s.ledger.Add(bench.RoleParticipant, fmt.Sprintf("speaker%d", i)))
 		s.newest = append(s.newest, nil)
@@ -100,6 +102,7 @@ func (s *fakeServer) say(source int, k bench.Kind) {
 	}
 	s.said++
 	for i, p := range s.members {
+		elem := bytes.Replace(elem, []byte("to='x'"), []byte("to='"+p.jid+"'"), 1)
 		out := [][]byte{elem}
 		if s.fault != nil {
 			out = s.fault(i, s.said, elem)
@@ -141,7 +144,7 @@ func (p *fakePeer) got(elem []byte) (end bool) {
 		p.iq(elem, &h)
 	case "enable":
 		p.acks = true
-		id := "sm" + p.nick
+		id := "sm" + p.jid
 		p.s.sessions[id] = p
 		p.send([]byte("<enabled xmlns='urn:xmpp:sm:3' resume='true' id='" + id + "'/>"))
 	case "resume":
@@ -169,8 +172,7 @@ func (p *fakePeer) iq(elem []byte, h *wire.Header) {
 	payload := ""
 	if c, _ := wire.FirstChild(elem); c.Space == wire.NSBind {
 		p.s.users++
-		p.nick = fmt.Sprintf("%08x", p.s.users)
-		p.jid = p.nick + "-user@" + fakeDomain + "/res"
+		p.jid = fmt.Sprintf(p.s.names, p.s.users) + "@" + fakeDomain + "/res"
 		// What a server pushes first must not confuse anybody.
 		p.send([]byte("<message xmlns='jabber:client' from='" + fakeDomain + "'><query xmlns='" + wire.NSDisco + "'/></message>"))
 		payload = "<bind xmlns='" + wire.NSBind + "'><jid>" + p.jid + "</jid></bind>"
@@ -186,6 +188,11 @@ func (p *fakePeer) presence(h *wire.Header) {
 		return
 	case p.s.refuse:
 		p.send(fmt.Appendf(nil, "<presence xmlns='jabber:client' type='error' from='%s/%s'><error type='auth'><forbidden xmlns='%s'/></error></presence>", fakeRoom, p.nick, wire.NSStanzas))
+		return
+	}
+	_, p.nick, _ = strings.Cut(string(h.To), "/")
+	if slices.ContainsFunc(p.s.members, func(o *fakePeer) bool { return o.nick == p.nick }) {
+		p.send(fmt.Appendf(nil, "<presence xmlns='jabber:client' type='error' from='%s'><error type='cancel'><conflict xmlns='%s'/></error></presence>", h.To, wire.NSStanzas))
 		return
 	}
 	for _, elem := range p.s.newest {

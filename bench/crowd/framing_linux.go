@@ -120,6 +120,9 @@ func (w *webSocket) take(v *client, b []byte, now int64) (int, error) {
 		w.restart(v)
 	}
 	for v.connected() {
+		if v.stage == stageIn && !w.open {
+			pos += v.loop.heard.run(v, b[pos:], now)
+		}
 		f, n := parseFrame(b[pos:])
 		if n == 0 {
 			break

@@ -27,7 +27,7 @@ type loop struct {
 	closing atomic.Bool
 
 	// Owned by run.
-	events [256]unix.EpollEvent
+	events [64]unix.EpollEvent
 
 	mu sync.Mutex
 	// Guarded by mu, as are its clients.
@@ -35,6 +35,7 @@ type loop struct {
 	buf     []byte // what was received, for one client at a time
 	scratch []byte
 	tally   tally
+	heard   heard
 	stopped bool
 }
 

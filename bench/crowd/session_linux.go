@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"vnode/bench"
@@ -150,8 +151,7 @@ func (v *client) iq(b []byte, h *wire.Header) error {
 		if err != nil || parsed.Local == "" {
 			return fmt.Errorf("bind: %q is no full JID", v.jid)
 		}
-		// lib-jitsi-meet takes the first eight characters.
-		v.nick = parsed.Local[:min(8, len(parsed.Local))]
+		v.nick = nickOf(parsed.Local)
 		if v.offers.session {
 			v.stage = stageSession
 			v.put([]byte("<iq xmlns='jabber:client' type='set' id='_session_auth_2'><session xmlns='" + wire.NSSession + "'/></iq>"))
@@ -162,6 +162,16 @@ func (v *client) iq(b []byte, h *wire.Header) error {
 		return v.enable()
 	}
 	return nil
+}
+
+// nickOf returns the nick of a visitor: of a UUID the first eight characters, as
+// lib-jitsi-meet takes them. Other user names, as ejabberd's long numbers, may
+// have the same beginning.
+func nickOf(user string) string {
+	if nick, rest, ok := strings.Cut(user, "-"); ok && len(nick) == 8 && len(rest) == len("0000-0000-0000-000000000000") {
+		return nick
+	}
+	return user
 }
 
 // enable turns stream management on where it is offered.
@@ -212,7 +222,7 @@ func (v *client) presence(b []byte, h *wire.Header, now int64) error {
 		return nil
 	}
 	if st, ok := bench.ParseStamp(b); ok {
-		v.stamped(st, b, now)
+		v.stamped(&st, b, now)
 		return nil
 	}
 	if bytes.Contains(b, self[0]) || bytes.Contains(b, self[1]) {
@@ -231,17 +241,22 @@ func (v *client) answer(h *wire.Header) {
 
 // stanza takes what comes in the room: the hot path.
 func (v *client) stanza(b []byte, now int64) {
-	v.loop.tally.stanzas++
-	st, ok := v.loop.tally.hints.find(b)
-	if b[1] == 'i' {
+	l := v.loop
+	l.tally.stanzas++
+	st, ok := l.tally.hints.find(b)
+	switch {
+	case b[1] == 'i':
 		v.request(b, st, ok, now)
-		return
+	case !ok:
+		v.unstamped(b, now)
+	default:
+		// What is replayed, of the history or to a session that was resumed, may
+		// say since when it waits, unlike what others got.
+		if valid(&st) && !bytes.Contains(b, delayed) && !l.heard.parsed(v, &st, b) {
+			l.tally.unexpected++
+		}
+		v.stamped(&st, b, now)
 	}
-	if ok {
-		v.stamped(st, b, now)
-		return
-	}
-	v.unstamped(b, now)
 }
 
 // request takes an IQ: of the focus, in the relay scenario with a stamp.
