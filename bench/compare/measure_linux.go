@@ -109,16 +109,12 @@ func (m *measurement) fill(r *report.Run, from, to clock) (cpu time.Duration) {
 	r.Metrics[report.ServerCPU] = cpu.Seconds() / wall
 	r.Metrics[report.LoadCPU] = load.Seconds() / wall
 	r.Metrics[report.KernelShare] = kernel
-	if r.Metrics[report.LoadCPU] > loadLimit*float64(m.LoadCores) {
+	if r.Metrics[report.LoadCPU] > report.LoadLimit*float64(m.LoadCores) {
 		r.Saturated = fmt.Sprintf("the load test used %.0f %% of its %d cores: this is its limit, not the server's",
 			100*r.Metrics[report.LoadCPU]/float64(m.LoadCores), m.LoadCores)
 	}
 	return cpu
 }
-
-// loadLimit is the part of its cores a load test may use: with more it is late
-// for reasons of its own.
-const loadLimit = 0.92
 
 // join lets the visitors in and measures what that costs, and their memory.
 func (m *measurement) join(ctx context.Context) error {
@@ -216,6 +212,10 @@ func (m *measurement) talk(ctx context.Context, rate float64, d time.Duration) (
 	cpu := m.fill(&r, before, after)
 	count := m.crowd.Count()
 	m.deliveries(&r, count, cpu, said, took)
+	if n := count.Delivered; n > 0 {
+		load, _ := after.load.Since(before.load)
+		r.Metrics[report.LoadPerDelivery] = load.Seconds() / float64(n)
+	}
 	r.Latency = m.crowd.Delivery(crowd.Steady)
 	m.verify(&r, faults, undelivered)
 	m.judge(&r, d, drained, late, undelivered)

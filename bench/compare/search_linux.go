@@ -28,9 +28,12 @@ func (m *measurement) search(ctx context.Context) error {
 		m.say("%s, repeat %d of %d: %d visitors, looking for the limit at %.4g stanzas/s", m.server.Name, m.repeat, m.Repeats, m.visitors, rate)
 		r, err := m.talk(ctx, rate, m.Step)
 		best = better(best, r)
+		if r.Saturated != "" {
+			best.Limit = r.Limits(r.Saturated, max(len(m.Options.Cores), 1), m.LoadCores)
+		}
 		switch cores := float64(max(len(m.Options.Cores), 1)); {
 		case r.Saturated == "":
-		case r.Metrics[report.LoadCPU] > loadLimit*float64(m.LoadCores):
+		case r.Metrics[report.LoadCPU] > report.LoadLimit*float64(m.LoadCores):
 			best.Saturated = "at least that: " + r.Saturated
 		case r.Metrics[report.ServerCPU] < busy*cores:
 			best.Saturated = fmt.Sprintf("at least that: the server was behind though it used %.2f of its %.0f cores; other work had the machine", r.Metrics[report.ServerCPU], cores)
@@ -74,10 +77,10 @@ func (m *measurement) search(ctx context.Context) error {
 // better returns the run with the higher throughput, as the result of a search.
 // What went wrong in either stays said.
 func better(best, r report.Run) report.Run {
-	problems, limit := append(best.Problems, r.Problems...), best.Saturated
+	problems, saturated, limit := append(best.Problems, r.Problems...), best.Saturated, best.Limit
 	if r.Metrics[report.DeliveriesPerSecond] > best.Metrics[report.DeliveriesPerSecond] {
 		best = r
 	}
-	best.Scenario, best.Problems, best.Saturated = scenarioSearch, problems, limit
+	best.Scenario, best.Problems, best.Saturated, best.Limit = scenarioSearch, problems, saturated, limit
 	return best
 }

@@ -404,7 +404,8 @@ func ceiling(ctx context.Context, s *stage) ([]report.Run, error) {
 		return nil, err
 	}
 	var runs []report.Run
-	var best *report.Run
+	var best report.Run
+	limit := ""
 	low, high := 0.0, 0.0
 	const refine = 3
 	for rate, steps := s.p.Rate, 0; steps < refine; {
@@ -417,9 +418,9 @@ func ceiling(ctx context.Context, s *stage) ([]report.Run, error) {
 			return runs, ctx.Err()
 		}
 		if held(&r) {
-			low, best = rate, &runs[len(runs)-1]
+			low, best = rate, r
 		} else {
-			high = rate
+			high, limit = rate, s.limits(&r)
 		}
 		switch {
 		case high == 0:
@@ -432,12 +433,26 @@ func ceiling(ctx context.Context, s *stage) ([]report.Run, error) {
 			steps++
 		}
 	}
-	if best == nil {
+	if low == 0 {
 		return runs, nil
 	}
-	top := *best
-	top.Scenario = "ceiling"
-	return append(runs, top), nil
+	best.Scenario, best.Limit = "ceiling", limit
+	return append(runs, best), nil
+}
+
+// limits says whose limit a rate has met that did not hold.
+func (s *stage) limits(r *report.Run) string {
+	why := r.Saturated
+	switch {
+	case why != "":
+	case r.Metrics[report.Lost] > 0:
+		why = fmt.Sprintf("%.0f stanzas were lost", r.Metrics[report.Lost])
+	case r.Latency == nil:
+		why = "nothing was delivered"
+	default:
+		why = fmt.Sprintf("p99 was %v", r.Latency.P99.Round(time.Millisecond))
+	}
+	return r.Limits(why, max(1, len(s.lab.Cores.Node)), max(1, len(s.lab.Cores.Load)))
 }
 
 // held reports whether the node followed: all delivered, in bounded time.

@@ -307,7 +307,6 @@ func (w *window) checkFocus(ctx context.Context) {
 
 // What makes a window's figures doubtful.
 const (
-	loadLimit  = 0.92 // of its cores the load test may use
 	lateLimit  = 250 * time.Millisecond
 	drainLimit = time.Second
 )
@@ -327,6 +326,9 @@ func (w *window) run(scenario string, rate float64) report.Run {
 	}
 	own := (w.after.own - w.before.own).Seconds() / took.Seconds()
 	r.Metrics[report.LoadCPU] = own
+	if d > 0 {
+		r.Metrics[report.LoadPerDelivery] = (w.after.own - w.before.own).Seconds() / d
+	}
 	others := w.after.busy - w.before.busy - (w.after.own - w.before.own) - (w.after.cpu - w.before.cpu)
 	if s.probe.pid != 0 {
 		r.Metrics[report.OthersCPU] = max(0, others.Seconds()/took.Seconds())
@@ -394,7 +396,7 @@ func (w *window) judge(r *report.Run, own float64) {
 	}
 	cores := float64(max(1, len(s.lab.Cores.Load)))
 	switch {
-	case own > loadLimit*cores:
+	case own > report.LoadLimit*cores:
 		r.Saturated = fmt.Sprintf("the load test used %.2f of its %.0f cores: its own limit, not the node's", own, cores)
 	case w.late > lateLimit:
 		r.Saturated = fmt.Sprintf("the load test published up to %s late", w.late.Round(time.Millisecond))

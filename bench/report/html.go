@@ -65,6 +65,7 @@ type tableView struct {
 	Head        []string
 	Rows        []rowView
 	Remarks     []string
+	Limits      []string
 }
 
 type rowView struct {
@@ -194,7 +195,7 @@ func (f *File) warnings(groups []*group) []string {
 
 // view is the group's whole table.
 func (g *group) view(id, reference string) tableView {
-	v := tableView{ID: id, Caption: g.Setting.String(), Head: g.subjects, Remarks: g.remarks()}
+	v := tableView{ID: id, Caption: g.Setting.String(), Head: g.subjects, Remarks: g.remarks(), Limits: g.limits()}
 	if n := g.repeats(); n > 1 {
 		v.Caption += fmt.Sprintf(" · %d repeats", n)
 	}

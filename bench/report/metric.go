@@ -89,6 +89,8 @@ var metrics = []Metric{
 		"presences a client that lagged was spared because a newer one of the same sender followed", false},
 	{LoadCPU, "load test CPU", Cores, Neither,
 		"processor cores the load test used itself", false},
+	{LoadPerDelivery, "load test CPU per delivery", Seconds, Neither,
+		"processor time of the load test, user and kernel, for one stanza to one client", false},
 	{OthersCPU, "other programs' CPU", Cores, Neither,
 		"processor cores that whatever else ran on the machine used meanwhile; figures are the server's own on a quiet machine only", false},
 	{Lost, "lost", Count, Lower,

@@ -54,6 +54,9 @@ type Run struct {
 	// test itself had no CPU left. Empty: they are.
 	Saturated string   `json:"saturated,omitempty"`
 	Problems  []string `json:"problems,omitempty"` // lost, doubled, out of order
+	// Limit says, of a ceiling, what stopped the search above it, see
+	// [Run.Limits]. Empty: nothing did.
+	Limit string `json:"limit,omitempty"`
 }
 
 // Distribution is a distribution of durations, open-loop: measured from when a
@@ -80,6 +83,7 @@ const (
 	KernelShare         = "cpu_kernel_share"         // of that, in [0, 1]
 	ServerCPU           = "server_cpu_cores"         // while the scenario ran
 	LoadCPU             = "load_cpu_cores"           // of the load test
+	LoadPerDelivery     = "load_cpu_s_per_delivery"  // CPU of the load test by stanzas delivered
 	JoinsPerCPUSecond   = "joins_per_cpu_second"     // of the server
 	CPUPerJoin          = "cpu_seconds_per_join"     // of the server
 	BytesPerJoin        = "bytes_per_join"           // to the client

@@ -306,6 +306,19 @@ func (g *group) remarks() []string {
 	return counted(all)
 }
 
+// limits are what stopped the searches, each once.
+func (g *group) limits() []string {
+	var all []string
+	for _, s := range g.subjects {
+		for _, r := range g.runs[s] {
+			if r.Limit != "" {
+				all = append(all, s+": the limit is "+r.Limit)
+			}
+		}
+	}
+	return counted(all)
+}
+
 // counted says the same thing once, with how often it was said.
 func counted(lines []string) []string {
 	var unique []string

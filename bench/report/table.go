@@ -64,6 +64,9 @@ func (g *group) table(b *strings.Builder, reference string) {
 		rows = append(rows, g.rows(m, reference)...)
 	}
 	align(b, rows)
+	for _, l := range g.limits() {
+		b.WriteString("  " + l + "\n")
+	}
 	for _, r := range g.remarks() {
 		b.WriteString("  ! " + r + "\n")
 	}

@@ -132,7 +132,7 @@ func against(runs []report.Run, scenario, metric string, bars map[string]float64
 			parts = append(parts, fmt.Sprintf("%s: %s, %s of %s's", transport, format(metric, value), text, name))
 		}
 	}
-	v.measured = strings.Join(parts, "; ")
+	v.measured = strings.Join(parts, "; ") + pick{server: "vnode", scenario: scenario}.limit(runs)
 	return v
 }
 
@@ -216,9 +216,8 @@ func ceilingRow() row {
 			if !ok || !ok2 {
 				return verdict{}
 			}
-			// The first step that did not hold tells who gave up.
 			text := fmt.Sprintf("%s, p99 %s", format(report.DeliveriesPerSecond, n), format(report.OthersP99, p99))
-			return verdict{text + strings.Replace(why(runs), "; ", "; beyond it ", 1), n >= 2e6}
+			return verdict{text + top.limit(runs), n >= 2e6}
 		},
 	}
 }

@@ -167,6 +167,16 @@ func (p pick) metric(runs []report.Run, name string) (float64, bool) {
 	return median(all)
 }
 
+// limit tells what the first of the runs was stopped by.
+func (p pick) limit(runs []report.Run) string {
+	for _, r := range p.of(runs) {
+		if r.Limit != "" {
+			return "; the limit is " + r.Limit
+		}
+	}
+	return ""
+}
+
 // p99 returns the median of the runs' p99, in seconds.
 func (p pick) p99(runs []report.Run) (float64, bool) {
 	var all []float64
