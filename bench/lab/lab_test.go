@@ -165,7 +165,7 @@ func TestARealMain(t *testing.T) {
 	l := &Lab{
 		Target: &Target{
 			URL: nodeURLs(web, c2s, ""), Domain: nodeDomain, Prefix: prefix, Main: mainDomain,
-			Focus: Focus{Addr: c2s, JID: focusJID, Password: "secret"}, Admin: admin, PID: vnode.PID(),
+			Focus: Focus{Addr: c2s, JID: focusJID, Password: "secret"}, Admin: Admin{Addr: admin}, PID: vnode.PID(),
 		},
 		Conference: func(ctx context.Context, ledger *bench.Ledger) (bench.Conference, error) {
 			return bench.NewLive(ctx, bench.LiveOptions{
@@ -252,7 +252,7 @@ func TestSamplesAreOfTheProcess(t *testing.T) {
 	busy, err := child.Start(child.Command{Program: "sh", Args: []string{"-c", "while :; do :; done"}, Log: log})
 	require.NoError(t, err)
 	defer busy.Kill()
-	p := newProbe(busy.PID(), "")
+	p := newProbe(busy.PID(), Admin{})
 	first, err := p.take(t.Context())
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {

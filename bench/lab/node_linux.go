@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,9 +26,24 @@ type Target struct {
 	S2S    string // host:port where main finds it
 	Main   string // main's domain
 	Focus  Focus
-	Admin  string      // host:port of the admin listener; "": none
+	Admin  Admin
 	PID    int         // of its process; 0: not on this machine
 	TLS    *tls.Config // for visitors by wss: or https:
+}
+
+// Admin is a node's admin listener.
+type Admin struct {
+	Addr  string // host:port; "": none
+	Token string // borne in every request; a listener on loopback needs none to be looked at
+}
+
+// get returns a request for a path, with its query.
+func (a Admin) get(ctx context.Context, path string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Addr+path, nil)
+	if err == nil && a.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.Token)
+	}
+	return req, err
 }
 
 // Names an embedded node has: node 3 of the default main domain.
@@ -111,7 +127,7 @@ func (n *node) start(ctx context.Context, program string, cores []int) error {
 	}
 	n.Target = Target{
 		URL: nodeURLs(web, c2s, socket), Domain: nodeDomain, Prefix: prefix, S2S: s2s, Main: mainDomain,
-		Focus: Focus{Addr: c2s, JID: focusJID, Password: password}, Admin: admin, PID: n.process.PID(),
+		Focus: Focus{Addr: c2s, JID: focusJID, Password: password}, Admin: Admin{Addr: admin}, PID: n.process.PID(),
 	}
 	return nil
 }

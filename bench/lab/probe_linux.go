@@ -28,12 +28,12 @@ type sample struct {
 
 // probe takes samples.
 type probe struct {
-	pid   int    // 0: the node's process is not on this machine
-	admin string // host:port; "" for none
+	pid   int // 0: the node's process is not on this machine
+	admin Admin
 	http  *http.Client
 }
 
-func newProbe(pid int, admin string) *probe {
+func newProbe(pid int, admin Admin) *probe {
 	return &probe{pid: pid, admin: admin, http: &http.Client{
 		Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 	}}
@@ -128,10 +128,10 @@ const (
 // scrape reads the node's counters.
 func (p *probe) scrape(ctx context.Context) map[string]float64 {
 	got := make(map[string]float64)
-	if p.admin == "" {
+	if p.admin.Addr == "" {
 		return got
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/metrics", nil)
+	req, err := p.admin.get(ctx, "/metrics")
 	if err != nil {
 		return got
 	}

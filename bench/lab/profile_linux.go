@@ -51,14 +51,13 @@ func noteProfile(r *report.Run, share float64, err error) {
 	}
 }
 
-func fetchProfile(ctx context.Context, admin string, d time.Duration, path string) (float64, error) {
-	if admin == "" {
+func fetchProfile(ctx context.Context, admin Admin, d time.Duration, path string) (float64, error) {
+	if admin.Addr == "" {
 		return 0, errors.New("the node's admin listener is not known")
 	}
 	ctx, cancel := context.WithTimeout(ctx, d+15*time.Second)
 	defer cancel()
-	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", admin, max(1, d.Seconds()))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := admin.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%.0f", max(1, d.Seconds())))
 	if err != nil {
 		return 0, err
 	}

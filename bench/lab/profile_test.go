@@ -78,6 +78,10 @@ func TestSystemCallsAreKnown(t *testing.T) {
 func TestAProfileIsFetchedOrItsLackTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cpu.pprof")
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer secret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		if r.URL.Path != "/debug/pprof/profile" || r.URL.Query().Get("seconds") != "2" {
 			http.NotFound(w, r)
 			return
@@ -85,7 +89,7 @@ func TestAProfileIsFetchedOrItsLackTold(t *testing.T) {
 		_, _ = w.Write(profileOf())
 	}))
 	defer srv.Close()
-	admin := strings.TrimPrefix(srv.URL, "http://")
+	admin := Admin{Addr: strings.TrimPrefix(srv.URL, "http://"), Token: "secret"}
 	share, err := fetchProfile(t.Context(), admin, 2*time.Second, path)
 	require.NoError(t, err)
 	require.InDelta(t, 0.75, share, 1e-9)
@@ -94,8 +98,10 @@ func TestAProfileIsFetchedOrItsLackTold(t *testing.T) {
 	require.Equal(t, profileOf(), written)
 	_, err = fetchProfile(t.Context(), admin, 3*time.Second, path)
 	require.ErrorContains(t, err, "404")
-	_, err = fetchProfile(t.Context(), "", time.Second, path)
+	_, err = fetchProfile(t.Context(), Admin{}, time.Second, path)
 	require.ErrorContains(t, err, "admin listener")
+	_, err = fetchProfile(t.Context(), Admin{Addr: admin.Addr}, 2*time.Second, path)
+	require.ErrorContains(t, err, "401")
 }
 
 func FuzzProfiles(f *testing.F) {

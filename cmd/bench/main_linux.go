@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
 	"syscall"
 
 	"vnode/cmd/internal/build"
@@ -91,13 +93,14 @@ func (c *command) run(ctx context.Context, args []string, out, errs io.Writer) i
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // errors are printed once, below
 	do := c.setup(f)
+	own := f.String("cpuprofile", "", "write a CPU profile of the load test itself to this file")
 	args, err := parse(f, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		c.usage(f, out)
 		return 0
 	case err == nil:
-		err = do(ctx, out, errs, args)
+		err = profiled(*own, func() error { return do(ctx, out, errs, args) })
 	default:
 		err = fmt.Errorf("%w (%w)", err, errUsage)
 	}
@@ -110,6 +113,24 @@ func (c *command) run(ctx context.Context, args []string, out, errs io.Writer) i
 	}
 	fmt.Fprintln(errs, "bench:", err)
 	return exitFailure
+}
+
+// profiled calls do, and takes a CPU profile of this process meanwhile if path
+// names a file for it.
+func profiled(path string, do func() error) (err error) {
+	if path == "" {
+		return do()
+	}
+	f, err := os.Create(filepath.Clean(path))
+	if err != nil {
+		return fmt.Errorf("CPU profile: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return fmt.Errorf("CPU profile: %w", err)
+	}
+	defer pprof.StopCPUProfile()
+	return do()
 }
 
 // parse takes flags before and behind the arguments, and returns these.

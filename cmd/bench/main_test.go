@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,6 +177,10 @@ func TestVerdicts(t *testing.T) {
 	require.False(t, v.ok, "a saturated run proves nothing")
 	require.Contains(t, v.measured, "the load test had no CPU")
 
+	top := runsWith("vnode", "ceiling", "tcp", 1, map[string]float64{report.DeliveriesPerSecond: 2.1e6})
+	top.Latency, top.Limit = &report.Distribution{P99: 40 * time.Millisecond}, "the server's, at 1200 stanzas/s"
+	require.Equal(t, verdict{"2.10 M/s, p99 40.0 ms; the limit is the server's, at 1200 stanzas/s", true}, ceilingRow().judge([]report.Run{top}))
+
 	text, ok := curve([]float64{10e-6, 8e-6, 9e-6})
 	require.True(t, ok, text)
 	_, ok = curve([]float64{8e-6, 10e-6})
@@ -222,4 +228,22 @@ func TestMedianAndNumbers(t *testing.T) {
 	n, err := numbers(" 1, 2.5,")
 	require.NoError(t, err)
 	require.Equal(t, []float64{1, 2.5}, n)
+}
+
+// A command profiles its own process, whatever it does, and says so when it
+// cannot.
+func TestTheLoadTestIsProfiled(t *testing.T) {
+	did := 0
+	c := command{name: "x", setup: func(*flag.FlagSet) func(context.Context, io.Writer, io.Writer, []string) error {
+		return func(context.Context, io.Writer, io.Writer, []string) error { did++; return nil }
+	}}
+	path := filepath.Join(t.TempDir(), "own.pprof")
+	require.Zero(t, c.run(t.Context(), []string{"-cpuprofile", path}, io.Discard, io.Discard))
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(b, []byte{0x1f, 0x8b}), "gzip, as pprof reads it")
+	var errs bytes.Buffer
+	require.Equal(t, exitFailure, c.run(t.Context(), []string{"-cpuprofile", t.TempDir()}, io.Discard, &errs))
+	require.Contains(t, errs.String(), "CPU profile")
+	require.Equal(t, 1, did)
 }

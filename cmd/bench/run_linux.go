@@ -139,7 +139,7 @@ const maxBytes = 200_000
 type targetFlags struct {
 	url, domain, prefix, mainDomain, s2s, mainListen, room string
 	focus, focusJID, focusPassword                         string
-	admin                                                  string
+	admin, adminToken                                      string
 	pid                                                    int
 	insecure                                               bool
 	main, mainFocus, mainFocusJID, mainFocusPassword       string
@@ -158,6 +158,7 @@ func (t *targetFlags) declare(f *flag.FlagSet) {
 	f.StringVar(&t.focusJID, "focus-jid", "focus@auth.meet.jitsi/focus", "full JID of the focus")
 	f.StringVar(&t.focusPassword, "focus-password-file", "", "file with its password")
 	f.StringVar(&t.admin, "admin", "", "host:port of the node's admin listener")
+	f.StringVar(&t.adminToken, "admin-token-file", "", "file with the node's admin token; one on loopback is looked at without")
 	f.IntVar(&t.pid, "pid", 0, "the node's process; 0: whoever listens at -focus, if that is on this machine")
 	f.BoolVar(&t.insecure, "insecure", false, "take any certificate")
 	f.StringVar(&t.main, "main", "", "WebSocket of a real main Prosody for participants; empty: main is simulated")
@@ -210,7 +211,12 @@ func (t *targetFlags) target() (*lab.Target, string, error) {
 	target := &lab.Target{
 		URL: func(string) string { return t.url }, Domain: t.domain, Prefix: t.prefix, S2S: t.s2s, Main: t.mainDomain,
 		Focus: lab.Focus{Addr: t.focus, JID: t.focusJID, Password: password, TLS: &tls.Config{ServerName: t.domain, InsecureSkipVerify: t.insecure}},
-		Admin: t.admin, PID: t.pid, TLS: conf,
+		Admin: lab.Admin{Addr: t.admin}, PID: t.pid, TLS: conf,
+	}
+	if t.adminToken != "" {
+		if target.Admin.Token, err = readSecret(t.adminToken); err != nil {
+			return nil, "", err
+		}
 	}
 	if target.PID == 0 {
 		target.PID = lab.Listener(t.focus)
@@ -229,7 +235,7 @@ func serverName(raw string) string {
 func readSecret(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("password: %w", err)
+		return "", fmt.Errorf("secret: %w", err)
 	}
 	return strings.TrimSpace(string(b)), nil
 }
