@@ -26,6 +26,7 @@ type measurement struct {
 	crowd *crowd.Crowd
 	turn  int     // speaker whose turn it is
 	good  float64 // highest rate the server could follow
+	gone  bool    // visitors' sessions broke
 }
 
 // Scenarios of a comparison.
@@ -189,7 +190,7 @@ func kernelMemory(r *report.Run) {
 // costs until everything has arrived.
 func (m *measurement) talk(ctx context.Context, rate float64, d time.Duration) (report.Run, error) {
 	r := m.begin(scenarioSteady, rate)
-	faults := m.faults()
+	faults, ended := m.faults(), m.crowd.Sum().Ended
 	before, err := m.clock()
 	if err != nil {
 		return r, err
@@ -219,6 +220,11 @@ func (m *measurement) talk(ctx context.Context, rate float64, d time.Duration) (
 	r.Latency = m.crowd.Delivery(crowd.Steady)
 	m.verify(&r, faults, undelivered)
 	m.judge(&r, d, drained, late, undelivered)
+	if sum := m.crowd.Sum(); sum.Ended > ended {
+		// Nobody waits for those, and nothing of theirs is lost.
+		m.gone = true
+		r.Saturated = fmt.Sprintf("%d visitors' sessions broke, the first: %s", sum.Ended-ended, sum.First)
+	}
 	return r, nil
 }
 

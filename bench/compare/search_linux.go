@@ -53,7 +53,7 @@ func (m *measurement) search(ctx context.Context) error {
 		m.Runs = append(m.Runs, r)
 	}
 	for range searchFiner {
-		if bad == 0 {
+		if bad == 0 || m.gone { // with fewer visitors it would be another search
 			break
 		}
 		middle := math.Sqrt(good * bad)

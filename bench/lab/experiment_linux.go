@@ -445,8 +445,8 @@ func (s *stage) limits(r *report.Run) string {
 	why := r.Saturated
 	switch {
 	case why != "":
-	case r.Metrics[report.Lost] > 0:
-		why = fmt.Sprintf("%.0f stanzas were lost", r.Metrics[report.Lost])
+	case len(r.Problems) > 0:
+		why = r.Problems[0]
 	case r.Latency == nil:
 		why = "nothing was delivered"
 	default:
@@ -455,7 +455,8 @@ func (s *stage) limits(r *report.Run) string {
 	return r.Limits(why, max(1, len(s.lab.Cores.Node)), max(1, len(s.lab.Cores.Load)))
 }
 
-// held reports whether the node followed: all delivered, in bounded time.
+// held reports whether the node followed: all delivered, to everybody, in
+// bounded time.
 func held(r *report.Run) bool {
-	return r.Saturated == "" && r.Metrics[report.Lost] == 0 && r.Latency != nil && r.Latency.P99 <= ceilingLatency
+	return r.Saturated == "" && len(r.Problems) == 0 && r.Latency != nil && r.Latency.P99 <= ceilingLatency
 }
