@@ -12,6 +12,7 @@ const (
 	searchFrom  = 1     // stanzas per second, when no rate is known to be low enough
 	searchTo    = 50000 // no room is that lively
 	searchStep  = 2     // times the rate before: more would leave a backlog that takes longer than the search
+	searchNear  = 1.25  // when one side has much to do: a server may let its clients go beyond its limit
 	searchFiner = 2     // halvings, of the logarithm, between the last good rate and the first bad one
 )
 
@@ -41,13 +42,20 @@ func (m *measurement) search(ctx context.Context) error {
 		return r, err
 	}
 	good, bad := 0.0, 0.0
-	for rate := max(searchFrom, m.good*searchStep); rate <= searchTo && bad == 0; rate *= searchStep {
+	for rate := max(searchFrom, m.good*searchStep); rate <= searchTo && bad == 0; {
 		r, err := try(rate)
 		if err != nil {
 			return err
 		}
-		if good = rate; r.Saturated != "" {
-			good, bad = good/searchStep, rate
+		step := float64(searchStep)
+		if m.working(&r) {
+			step = searchNear
+		}
+		if r.Saturated != "" {
+			bad = rate
+			good = max(good, rate/searchStep)
+		} else {
+			good, rate = rate, rate*step
 		}
 		r.Scenario = scenarioStep
 		m.Runs = append(m.Runs, r)
@@ -72,6 +80,12 @@ func (m *measurement) search(ctx context.Context) error {
 	}
 	m.Runs = append(m.Runs, best)
 	return nil
+}
+
+// working reports whether the server or the load test used most of its cores.
+func (m *measurement) working(r *report.Run) bool {
+	const most = 0.6
+	return r.Metrics[report.ServerCPU] > most*float64(max(len(m.Options.Cores), 1)) || r.Metrics[report.LoadCPU] > most*float64(m.LoadCores)
 }
 
 // better returns the run with the higher throughput, as the result of a search.
