@@ -269,7 +269,7 @@ func (w waiter) Interrupted() { close(w) }
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
-		if c.late() {
+		if c.Late() {
 			return 0, os.ErrDeadlineExceeded
 		}
 		n, err := c.TryRead(p)
@@ -282,8 +282,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// late reports whether the read deadline has passed.
-func (c *Conn) late() bool {
+// Late reports whether the read deadline has passed. TryRead goes on while there
+// is input.
+func (c *Conn) Late() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.closed && passed(c.readBy, sinceBegan())
@@ -322,7 +323,7 @@ func (c *Conn) Close() error {
 	r, w := c.takeReader(), c.takeWriter()
 	c.mu.Unlock()
 	c.poller.forget(c.fd())
-	err := unix.Close(c.fd())
+	err := closeNow(c.fd())
 	if w != nil {
 		w(net.ErrClosed)
 	}
@@ -364,7 +365,7 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 
 // SetWriteBuffer bounds the kernel's send buffer, in bytes (SO_SNDBUF).
 func (c *Conn) SetWriteBuffer(bytes int) error {
-	return unix.SetsockoptInt(c.fd(), unix.SOL_SOCKET, unix.SO_SNDBUF, bytes)
+	return setInt(c.fd(), unix.SOL_SOCKET, unix.SO_SNDBUF, bytes)
 }
 
 // SetDeadline implements net.Conn.

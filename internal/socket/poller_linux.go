@@ -180,7 +180,7 @@ func (p *Poller) run(raw syscall.RawConn) {
 	var conns [maxEvents]*Conn
 	n := 0
 	wait := func(fd uintptr) bool {
-		got, err := unix.EpollWait(int(fd), events[:], 0)
+		got, err := pollNow(int(fd), events[:])
 		n = max(got, 0)
 		return n > 0 || err != nil && err != unix.EINTR
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -43,3 +44,30 @@ func (*Conn) CloseWrite() error { return errUnsupported }
 
 // SetWriteBuffer returns an error in the tree of errors.ErrUnsupported.
 func (*Conn) SetWriteBuffer(int) error { return errUnsupported }
+
+// Listener does not exist on this system.
+type Listener struct{}
+
+// NewListener returns an error in the tree of errors.ErrUnsupported.
+func NewListener(net.Listener) (*Listener, error) { return nil, errUnsupported }
+
+// Interrupt does nothing.
+func (*Listener) Interrupt() {}
+
+// Accept returns an error in the tree of errors.ErrUnsupported.
+func (*Listener) Accept(*Poller) (*Conn, error) { return nil, errUnsupported }
+
+// Close does nothing.
+func (*Listener) Close() error { return nil }
+
+// Release returns an error in the tree of errors.ErrUnsupported.
+func (*Conn) Release() (net.Conn, error) { return nil, errUnsupported }
+
+// Ended returns false.
+func (*Conn) Ended() bool { return false }
+
+// Remote returns an invalid address.
+func (*Conn) Remote() netip.AddrPort { return netip.AddrPort{} }
+
+// Late returns false.
+func (*Conn) Late() bool { return false }
