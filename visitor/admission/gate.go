@@ -64,16 +64,66 @@ type Gate struct {
 
 	worst atomic.Int64 // the longest delay observed since the latest Adapt
 
-	mu        sync.Mutex // guards what follows
-	inside    int
-	addresses map[netip.Addr]int
-	pace      pace
-	armed     bool // a timer is set for the next turn
+	mu     sync.Mutex // guards what follows
+	inside tally
+	// arrived is connections that have not said yet whom they are for, or are
+	// not for one client: all of HTTP that are no WebSocket. They are counted on
+	// their own: a session of BOSH is inside besides.
+	arrived tally
+	pace    pace
+	armed   bool // a timer is set for the next turn
 }
 
 // NewGate returns a Gate through which nobody has come yet.
 func NewGate(l Limits) *Gate {
-	return &Gate{limits: l, addresses: make(map[netip.Addr]int), pace: newPace(l.Rate, time.Now())}
+	return &Gate{limits: l, inside: newTally(), arrived: newTally(), pace: newPace(l.Rate, time.Now())}
+}
+
+// tally counts connections.
+type tally struct {
+	all       int
+	addresses map[netip.Addr]int // of valid addresses
+}
+
+func newTally() tally { return tally{addresses: make(map[netip.Addr]int)} }
+
+func (t *tally) add(addr netip.Addr) {
+	t.all++
+	if addr.IsValid() {
+		t.addresses[addr]++
+	}
+}
+
+func (t *tally) remove(addr netip.Addr) {
+	t.all--
+	if n := t.addresses[addr]; n > 1 {
+		t.addresses[addr] = n - 1
+	} else {
+		delete(t.addresses, addr)
+	}
+}
+
+// Arrive counts a connection that has not said anything yet, or refuses it. The
+// limits are those of Enter, on a count of their own; nobody waits. What has
+// arrived is taken out by Depart: before Enter, if it gets that far.
+func (g *Gate) Arrive(addr netip.Addr) *Refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.arrived.all >= g.limits.Connections:
+		return &Refusal{Connections, retryFull}
+	case addr.IsValid() && g.arrived.addresses[addr] >= g.limits.PerAddress:
+		return &Refusal{PerAddress, retryFull}
+	}
+	g.arrived.add(addr)
+	return nil
+}
+
+// Depart takes out who has arrived.
+func (g *Gate) Depart(addr netip.Addr) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.arrived.remove(addr)
 }
 
 // Enter counts a connection in, or refuses it. It waits for its turn, but for no
@@ -81,18 +131,45 @@ func NewGate(l Limits) *Gate {
 // round among the addresses that wait. Addresses that are not valid are not
 // counted. What is let in is taken out again by Leave.
 func (g *Gate) Enter(ctx context.Context, addr netip.Addr, kind Kind, patience time.Duration) *Refusal {
-	t, refusal := g.register(addr, kind, patience)
+	t, refusal := g.Try(addr, kind, patience)
 	if t == nil {
 		return refusal
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*patience) // the node may have become slower
-	defer cancel()
-	select {
-	case <-t.come:
-		return nil
-	case <-ctx.Done():
-		return g.giveUp(addr, t)
+	return t.Wait(ctx.Done(), nil)
+}
+
+// Try is Enter without the waiting: who must wait gets a turn, and has to Wait
+// for it.
+func (g *Gate) Try(addr netip.Addr, kind Kind, patience time.Duration) (*Turn, *Refusal) {
+	t, refusal := g.register(addr, kind, patience)
+	if t == nil {
+		return nil, refusal
 	}
+	return &Turn{g, addr, t, 2 * patience}, nil // the node may become slower
+}
+
+// Turn is the place in line of a connection that [Gate.Try] could not let in at
+// once.
+type Turn struct {
+	gate    *Gate
+	addr    netip.Addr
+	turn    *turn
+	longest time.Duration
+}
+
+// Wait waits as [Gate.Enter] does, or until one of the channels is closed. nil
+// ones are not looked at.
+func (t *Turn) Wait(gone, end <-chan struct{}) *Refusal {
+	timer := time.NewTimer(t.longest)
+	defer timer.Stop()
+	select {
+	case <-t.turn.come:
+		return nil
+	case <-timer.C:
+	case <-gone:
+	case <-end:
+	}
+	return t.gate.giveUp(t.addr, t.turn)
 }
 
 // register counts a connection, whose place others must not take while it waits.
@@ -100,9 +177,9 @@ func (g *Gate) register(addr netip.Addr, kind Kind, patience time.Duration) (t *
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.inside >= g.limits.Connections && (kind != Exempt || g.inside >= g.limits.Connections+reserve):
+	case g.inside.all >= g.limits.Connections && (kind != Exempt || g.inside.all >= g.limits.Connections+reserve):
 		return nil, &Refusal{Connections, retryFull}
-	case addr.IsValid() && g.addresses[addr] >= g.limits.PerAddress:
+	case addr.IsValid() && g.inside.addresses[addr] >= g.limits.PerAddress:
 		return nil, &Refusal{PerAddress, retryFull}
 	}
 	g.pace.pass(time.Now())
@@ -112,10 +189,7 @@ func (g *Gate) register(addr netip.Addr, kind Kind, patience time.Duration) (t *
 			return nil, &Refusal{Rate, g.pace.retry()}
 		}
 	}
-	g.inside++
-	if addr.IsValid() {
-		g.addresses[addr]++
-	}
+	g.inside.add(addr)
 	g.arm()
 	return t, nil
 }
@@ -131,7 +205,7 @@ func (g *Gate) giveUp(addr netip.Addr, t *turn) *Refusal {
 	default:
 	}
 	t.remove()
-	g.leave(addr)
+	g.inside.remove(addr)
 	return &Refusal{Rate, g.pace.retry()}
 }
 
@@ -158,16 +232,7 @@ const retryFull = 5 * time.Second
 func (g *Gate) Leave(addr netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leave(addr)
-}
-
-func (g *Gate) leave(addr netip.Addr) {
-	g.inside--
-	if n := g.addresses[addr]; n > 1 {
-		g.addresses[addr] = n - 1
-	} else {
-		delete(g.addresses, addr)
-	}
+	g.inside.remove(addr)
 }
 
 // Inside is how many connections there are, and how many addresses they are
@@ -175,7 +240,14 @@ func (g *Gate) leave(addr netip.Addr) {
 func (g *Gate) Inside() (connections, addresses int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.inside, len(g.addresses)
+	return g.inside.all, len(g.inside.addresses)
+}
+
+// Arrived is the same of those that have only arrived.
+func (g *Gate) Arrived() (connections, addresses int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.arrived.all, len(g.arrived.addresses)
 }
 
 // Observe tells of a delay: how long something took that takes no time on a node

@@ -224,3 +224,29 @@ func TestQuietNode(t *testing.T) {
 		}
 	})
 }
+
+// Connections that have only arrived are counted under the same limits, apart
+// from those inside.
+func TestArrivals(t *testing.T) {
+	g := NewGate(Limits{Connections: 4, PerAddress: 2, Rate: 1000})
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	require.Nil(t, g.Arrive(a))
+	require.Nil(t, g.Arrive(a))
+	require.Equal(t, PerAddress, g.Arrive(a).Limit)
+	require.Nil(t, g.Enter(t.Context(), a, Exempt, 0))
+	require.Nil(t, g.Arrive(b))
+	require.Nil(t, g.Arrive(netip.Addr{}))
+	refusal := g.Arrive(netip.Addr{})
+	require.Equal(t, Connections, refusal.Limit)
+	require.Positive(t, refusal.After)
+	all, addresses := g.Arrived()
+	require.Equal(t, []int{4, 2}, []int{all, addresses})
+	for _, addr := range []netip.Addr{a, a, b, {}} {
+		g.Depart(addr)
+	}
+	all, addresses = g.Arrived()
+	require.Zero(t, all)
+	require.Zero(t, addresses)
+	all, _ = g.Inside()
+	require.Equal(t, 1, all)
+}
