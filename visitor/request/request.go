@@ -55,28 +55,69 @@ const (
 	maxRegion = 64
 )
 
+// said is what a request says, however it was read.
+type said interface {
+	// values returns those of a header field, in order.
+	values(name string) []string
+	// Param returns the first value of a parameter of the query.
+	Param(name string) string
+}
+
+// httpRequest is one that net/http has read.
+type httpRequest struct {
+	header http.Header
+	query  url.Values
+}
+
+func (r httpRequest) values(name string) []string { return r.header.Values(name) }
+
+// Param implements said.
+func (r httpRequest) Param(name string) string { return r.query.Get(name) }
+
 // Read reads a request. Of the query's parameters only those count that decide
 // something here: 'room' is what the client's stanzas say anyway, and
 // 'customusername' is for main.
 func (p *Policy) Read(r *http.Request) Info {
-	q := r.URL.Query()
-	i := Info{
-		Token:  bearer(r, q),
-		PrevID: bounded(q.Get("previd"), maxPrevID),
-		Tenant: strings.ToLower(bounded(q.Get("prefix"), maxName)),
-		Region: p.region(r),
+	from, ok := parseAddr(r.RemoteAddr)
+	if !ok {
+		from = netip.Addr{}
 	}
-	i.Client, i.Secure = p.client(r)
+	i := p.read(httpRequest{r.Header, r.URL.Query()}, from)
 	i.Secure = i.Secure || r.TLS != nil
 	return i
 }
 
+// ReadHead reads a handshake that came from an address, invalid for a unix
+// socket, not by TLS.
+func (p *Policy) ReadHead(h *Head, from netip.Addr) Info {
+	return p.read(h, from.Unmap().WithZone(""))
+}
+
+func (p *Policy) read(r said, from netip.Addr) Info {
+	i := Info{
+		Token:  bearer(r),
+		PrevID: bounded(r.Param("previd"), maxPrevID),
+		Tenant: strings.ToLower(bounded(r.Param("prefix"), maxName)),
+		Region: p.region(r),
+	}
+	i.Client, i.Secure = p.client(r, from)
+	return i
+}
+
+// first is the first value of a header field.
+func first(r said, name string) string {
+	if v := r.values(name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
 // bearer is the token of the URL or else of the header (RFC 6750 §2.1).
-func bearer(r *http.Request, q url.Values) string {
-	if t := q.Get("token"); t != "" {
+func bearer(r said) string {
+	if t := r.Param("token"); t != "" {
 		return strings.Clone(t[:min(len(t), maxToken)])
 	}
-	scheme, t, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	scheme, t, _ := strings.Cut(first(r, "Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
 	}
@@ -92,12 +133,12 @@ func bounded(s string, longest int) string {
 	return strings.Clone(s)
 }
 
-func (p *Policy) region(r *http.Request) string {
+func (p *Policy) region(r said) string {
 	name := p.RegionHeader
 	if name == "" {
 		name = "X-Proxy-Region"
 	}
-	v := bounded(r.Header.Get(name), maxRegion)
+	v := bounded(first(r, name), maxRegion)
 	if strings.ContainsFunc(v, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-')
 	}) {
@@ -106,32 +147,33 @@ func (p *Policy) region(r *http.Request) string {
 	return v
 }
 
-// client finds who made a request: the last of those named in X-Forwarded-For
-// that is not a proxy we believe. direct says that it came from this machine or
-// such a proxy.
-func (p *Policy) client(r *http.Request) (client netip.Addr, direct bool) {
-	client, ok := parseAddr(r.RemoteAddr)
+// client finds who made a request that came from an address: the last of those
+// named in X-Forwarded-For that is not a proxy we believe. direct says that it
+// came from this machine or such a proxy.
+func (p *Policy) client(r said, from netip.Addr) (client netip.Addr, direct bool) {
+	client = from
 	switch {
-	case !ok && !p.UnixProxies:
+	case !from.IsValid() && !p.UnixProxies:
 		return netip.Addr{}, true // a unix socket, or a test's pipe
-	case ok && !p.believed(client):
+	case from.IsValid() && !p.Proxy(from):
 		return client, client.IsLoopback()
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	hops := strings.Split(strings.Join(r.values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		addr, ok := parseAddr(strings.TrimSpace(hop))
 		if !ok {
 			break
 		}
 		client = addr
-		if !p.believed(addr) {
+		if !p.Proxy(addr) {
 			break
 		}
 	}
 	return client, true
 }
 
-func (p *Policy) believed(addr netip.Addr) bool {
+// Proxy reports whether an address is that of a proxy which is believed.
+func (p *Policy) Proxy(addr netip.Addr) bool {
 	return slices.ContainsFunc(p.Proxies, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
@@ -156,11 +198,24 @@ func (p *Policy) Allowed(w http.ResponseWriter, r *http.Request) bool {
 	if origin == "" {
 		return true
 	}
-	if !slices.ContainsFunc(p.Origins, func(o string) bool { return matches(o, origin) }) {
+	if !p.knows(origin) {
 		return false
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origin)
 	return true
+}
+
+// AllowedHead is [Policy.Allowed] for a handshake, whose answer no page reads.
+func (p *Policy) AllowedHead(h *Head) bool {
+	if len(p.Origins) == 0 {
+		return true
+	}
+	origin := first(h, "Origin")
+	return origin == "" || p.knows(origin)
+}
+
+func (p *Policy) knows(origin string) bool {
+	return slices.ContainsFunc(p.Origins, func(o string) bool { return matches(o, origin) })
 }
 
 // matches compares an origin with one that may have a wildcard in place of the
