@@ -1,10 +1,19 @@
 package muc
 
+import (
+	"context"
+	"log/slog"
+)
+
 // What a room tells its log about itself. Comings and goings are for who looks
 // at one room: the operator's page keeps a few of the last.
 
 func (r *room) tellOf(what string, o *occupant) {
-	r.log.Debug(what, "nick", o.nick, "role", o.role.String(), "session", o.jid().String())
+	if !r.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	r.log.LogAttrs(context.Background(), slog.LevelDebug, what,
+		slog.String("nick", o.nick), slog.String("role", o.role.String()), slog.String("session", o.jid().String()))
 }
 
 // meets notes the id of the meeting, which main's and jicofo's logs bear too.

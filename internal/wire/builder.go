@@ -6,11 +6,23 @@ package wire
 type Builder struct {
 	buf   []byte
 	names []string // of the open elements
-	inTag bool     // the last start tag still lacks its '>'
+	few   [4]string
+	inTag bool // the last start tag still lacks its '>'
 }
 
+// builtSize holds most of what is built: growing up to it by and by would leave
+// as much garbage again.
+const builtSize = 256
+
 // NewBuilder returns a Builder that appends to dst.
-func NewBuilder(dst []byte) *Builder { return &Builder{buf: dst} }
+func NewBuilder(dst []byte) *Builder {
+	if dst == nil {
+		dst = make([]byte, 0, builtSize)
+	}
+	b := &Builder{buf: dst}
+	b.names = b.few[:0]
+	return b
+}
 
 // Start opens an element; attrs are names and unescaped values in turn.
 func (b *Builder) Start(name string, attrs ...string) *Builder {
