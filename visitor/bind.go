@@ -75,18 +75,19 @@ func (n *negotiation) address(req wire.Child) (wire.JID, error) {
 // 6120 §7.7.2.2): a focus that comes back must not wait for its dead
 // predecessor to time out.
 func (n *negotiation) replace(find func() *Session) error {
+	old := find()
+	if old == nil {
+		return nil
+	}
 	deadline := time.NewTimer(n.srv.cfg.Limits.Negotiation)
 	defer deadline.Stop()
-	for {
-		old := find()
-		if old == nil {
-			return nil
-		}
+	for ; old != nil; old = find() {
 		old.end(streamReason(errReplaced))
 		if !n.srv.waitOver(old, deadline.C) {
 			return errSilent
 		}
 	}
+	return nil
 }
 
 // newSession hands the write side to fanout.
@@ -106,7 +107,8 @@ func (n *negotiation) newSession(jid wire.JID) *Session {
 
 // escaped returns s fit for an attribute value, the same string if it is.
 func escaped(s string) string {
-	if e := wire.AppendText(nil, s); string(e) != s {
+	var buf [128]byte
+	if e := wire.AppendText(buf[:0], s); string(e) != s {
 		return string(e)
 	}
 	return s

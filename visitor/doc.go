@@ -4,7 +4,8 @@
 // at the node's domain; the focus is a client too, with a password and an
 // admin role, at the auth domain.
 //
-// One goroutine reads a connection from accept to close. Until bind it writes
+// One goroutine at a time reads a connection from accept to close, and none while
+// it has nothing to read and can be polled. Until bind it writes
 // too; at bind the write side goes to fanout. What a client sends is checked
 // completely before anybody else sees it; what it says about itself is not
 // believed. Stanzas for the node's own domains and the client's own account

@@ -12,6 +12,9 @@ import (
 
 // Elsewhere knows other nodes that clients reach through this one.
 type Elsewhere interface {
+	// Has reports whether ?vnode= names another node. Its requests are not for
+	// this server.
+	Has(vnode string) bool
 	// Node returns how a WebSocket gets to the node of a domain, nil if there
 	// is none, or if the request has been passed on already.
 	//
@@ -66,6 +69,6 @@ func (s *Server) passOn(st *stream) bool {
 		return false
 	}
 	st.passed = true
-	s.metrics.sessions.WithLabelValues(st.name, stateNegotiating).Dec()
+	s.metrics.sessionsOf(st.name, stateNegotiating).Dec()
 	return true
 }

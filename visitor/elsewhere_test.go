@@ -20,6 +20,8 @@ type nextDoor struct {
 	sent []byte
 }
 
+func (d *nextDoor) Has(vnode string) bool { return vnode == "v4" }
+
 func (d *nextDoor) Node(domain string, handshake *http.Request) func(net.Conn, []byte) error {
 	if domain != "v4.meet.jitsi" || handshake.Header.Get("Via") != "" {
 		return nil

@@ -3,6 +3,7 @@ package visitor
 import (
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"vnode/internal/wire"
@@ -21,13 +22,12 @@ type host struct {
 	// Payloads of answers, encoded once.
 	info, items []byte // disco of the domain
 	pushed      []byte // identities told to a client at bind; nil for none
+
+	told sync.Map // features → []byte, encoded when they were first needed
 }
 
-// offered are the mechanisms that a client can use on its connection.
-func (h *host) offered(st *stream) []mechanism {
-	if len(st.bindings) > 0 {
-		return h.mechanisms
-	}
+// unbound are the mechanisms for a client without a channel to bind to.
+func (h *host) unbound() []mechanism {
 	return slices.DeleteFunc(slices.Clone(h.mechanisms), func(m mechanism) bool { return m.bound })
 }
 
@@ -95,37 +95,47 @@ func discoItems(jids []string) []byte {
 	return b.Bytes()
 }
 
-// features encodes the stream features (RFC 6120 §4.3.2) of one step of the
+// features are the stream features (RFC 6120 §4.3.2) of one step of the
 // negotiation.
 type features struct {
 	declare  bool // on WebSocket: each message is a document of its own
 	startTLS bool
-	offer    []mechanism
-	bindings []sasl.Binding // with mechanisms that use one
+	offer    bool // the mechanisms
 	bind     bool
 	acks     bool // stream management, with bind
 	maxBytes int
-	idle     time.Duration
 }
 
-func (f *features) append(dst []byte) []byte {
-	b := wire.NewBuilder(dst).Start("stream:features")
+// features encodes f, once but for who can use a channel binding.
+func (h *host) features(f features, bindings []sasl.Binding, idle time.Duration) []byte {
+	if len(bindings) > 0 {
+		return f.append(h.mechanisms, bindings, idle)
+	}
+	if b, ok := h.told.Load(f); ok {
+		return b.([]byte)
+	}
+	b, _ := h.told.LoadOrStore(f, f.append(h.unbound(), nil, idle))
+	return b.([]byte)
+}
+
+func (f *features) append(mechanisms []mechanism, bindings []sasl.Binding, idle time.Duration) []byte {
+	b := wire.NewBuilder(nil).Start("stream:features")
 	if f.declare {
 		b.Attr("xmlns:stream", wire.NSStream).Attr("xmlns", wire.NSClient)
 	}
 	if f.startTLS {
 		b.Start("starttls", "xmlns", wire.NSTLS).Elem("required", "").End()
 	}
-	if len(f.offer) > 0 {
+	if f.offer {
 		b.Start("mechanisms", "xmlns", wire.NSSASL)
-		for _, m := range f.offer {
+		for _, m := range mechanisms {
 			b.Elem("mechanism", m.name)
 		}
 		b.End()
 	}
-	if len(f.bindings) > 0 && slices.ContainsFunc(f.offer, func(m mechanism) bool { return m.bound }) { // XEP-0440
+	if f.offer && len(bindings) > 0 && slices.ContainsFunc(mechanisms, func(m mechanism) bool { return m.bound }) { // XEP-0440
 		b.Start("sasl-channel-binding", "xmlns", "urn:xmpp:sasl-cb:0")
-		for _, c := range f.bindings {
+		for _, c := range bindings {
 			b.Elem("channel-binding", "", "type", c.Type)
 		}
 		b.End()
@@ -139,6 +149,6 @@ func (f *features) append(dst []byte) []byte {
 	}
 	b.Start("limits", "xmlns", wire.NSLimits).
 		Elem("max-bytes", strconv.Itoa(f.maxBytes)).
-		Elem("idle-seconds", strconv.Itoa(int(f.idle/time.Second)))
+		Elem("idle-seconds", strconv.Itoa(int(idle/time.Second)))
 	return b.Bytes()
 }

@@ -111,6 +111,9 @@ func (s *Server) newWebSocket(conn net.Conn, early []byte, trusted bool) *stream
 // addressOf is the address a client is counted under; invalid, and exempt, for
 // loopback and for what is no IP address.
 func addressOf(remote net.Addr) netip.Addr {
+	if a, ok := remote.(*net.TCPAddr); ok {
+		return admission.Key(a.AddrPort().Addr())
+	}
 	ap, err := netip.ParseAddrPort(remote.String())
 	if err != nil {
 		return netip.Addr{}

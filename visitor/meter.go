@@ -14,7 +14,7 @@ import (
 // to wait; nothing is lost.
 type meter struct {
 	src    io.Reader
-	polled *socket.Conn // src once a read must neither block nor wait; nil before
+	polled *socket.Conn // src if a read must neither block nor wait; else nil
 	limits *Limits      // nil: none
 	total  uint64       // bytes read so far
 	tokens float64

@@ -11,6 +11,7 @@ import (
 
 type metrics struct {
 	sessions *prometheus.GaugeVec
+	gauges   map[[2]string]prometheus.Gauge // of sessions, by transport and state
 	closed   map[fanout.Reason]prometheus.Counter
 	logins   *prometheus.CounterVec
 	refused  map[admission.Limit]prometheus.Counter
@@ -47,6 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "vnode_visitor_refused_total", Help: "Connections refused, by the limit reached.",
 	}, []string{"limit"})
 	m := &metrics{
+		gauges:      make(map[[2]string]prometheus.Gauge),
 		resumptions: make(map[string]prometheus.Counter),
 		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "vnode_visitor_sessions", Help: "Client streams open, and sessions that hibernate.",
@@ -80,9 +82,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.closed[fanout.Reason(l)] = closed.WithLabelValues(l)
 	}
 	for _, t := range []string{transportTCP, transportWebSocket, transportBOSH} {
-		m.sessions.WithLabelValues(t, stateNegotiating)
-		m.sessions.WithLabelValues(t, stateBound)
-		m.sessions.WithLabelValues(t, stateHibernating)
+		for _, state := range []string{stateNegotiating, stateBound, stateHibernating} {
+			m.gauges[[2]string{t, state}] = m.sessions.WithLabelValues(t, state)
+		}
 	}
 	for _, name := range append([]string{mechAnonymous}, sasl.Mechanisms...) {
 		m.logins.WithLabelValues(name, "success")
@@ -96,6 +98,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	reg.MustRegister(m.sessions, closed, resumptions, m.logins, refused, m.waited, m.rate, m.delay, m.guessers, m.stanzas, m.bytes)
 	return m
+}
+
+// sessionsOf returns the gauge of a transport's streams in a state.
+func (m *metrics) sessionsOf(transport, state string) prometheus.Gauge {
+	return m.gauges[[2]string{transport, state}]
 }
 
 // ended counts the end of a stream. A reason outside the closed set, should

@@ -190,14 +190,22 @@ func TestSTARTTLSComesFirstWhereAnybodyCanConnect(t *testing.T) {
 }
 
 // serveHTTP serves WebSockets on loopback.
-func (h *house) serveHTTP(t *testing.T) *httptest.Server {
+// serveHTTP serves as a node does.
+func (h *house) serveHTTP(t *testing.T) *httptest.Server { return h.serveWeb(t, h.srv.Entrance) }
+
+// serveWeb serves HTTP through an entrance, nil for none.
+func (h *house) serveWeb(t *testing.T, entrance func(net.Listener, *tls.Config) net.Listener) *httptest.Server {
 	var handlers sync.WaitGroup // a hijacked connection's is not waited for by srv
 	handler := h.srv.HTTPHandler()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handlers.Add(1)
 		defer handlers.Done()
 		handler.ServeHTTP(w, r)
 	}))
+	if entrance != nil {
+		srv.Listener = entrance(srv.Listener, nil)
+	}
+	srv.Start()
 	t.Cleanup(func() {
 		srv.Close()
 		handlers.Wait()
@@ -343,10 +351,21 @@ func TestCoderWebSocketCloses(t *testing.T) {
 	require.Equal(t, websocket.StatusUnsupportedData, websocket.CloseStatus(err))
 }
 
+// The same answers come with the entrance and from net/http alone.
 func TestHandshakes(t *testing.T) {
-	h := newHouse(t, nil)
-	t.Cleanup(h.shut)
-	srv := h.serveHTTP(t)
+	t.Run("by the entrance", func(t *testing.T) {
+		h := newHouse(t, nil)
+		t.Cleanup(h.shut)
+		testHandshakes(t, h.serveHTTP(t))
+	})
+	t.Run("by net/http", func(t *testing.T) {
+		h := newHouse(t, nil)
+		t.Cleanup(h.shut)
+		testHandshakes(t, h.serveWeb(t, nil))
+	})
+}
+
+func testHandshakes(t *testing.T, srv *httptest.Server) {
 	upgrade := "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	good := upgrade + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: xmpp\r\n"
 	for _, c := range []struct {

@@ -50,12 +50,21 @@ type parked Session
 func (p *parked) Readable() {
 	s := (*Session)(p)
 	if ev, err := s.read(s.current.Load(), true); err != errParked {
-		go s.run(ev, err)
+		s.srv.crew.do(going{s, ev, err})
 	}
 }
 
 // Interrupted implements socket.Reader.
-func (p *parked) Interrupted() { go (*Session)(p).run(event{}, nil) }
+func (p *parked) Interrupted() { p.srv.crew.do(going{s: (*Session)(p)}) }
+
+// going is a session that needs a goroutine.
+type going struct {
+	s   *Session
+	ev  event
+	err error
+}
+
+func (g going) work() { g.s.run(g.ev, g.err) }
 
 // atOnce is how many events of one client the poller's goroutine handles before
 // the others have their turn.

@@ -270,7 +270,7 @@ func (s *Server) asleep(sess *Session) error {
 		oldest.sleep = nil
 	}
 	sess.sleep = s.hibernating.PushBack(sess)
-	s.metrics.sessions.WithLabelValues(sess.lost.transport, stateHibernating).Inc()
+	s.metrics.sessionsOf(sess.lost.transport, stateHibernating).Inc()
 	s.mu.Unlock()
 	if oldest != nil && oldest.current.Load() == nil {
 		oldest.end(reasonOf(errEvicted))
@@ -292,7 +292,7 @@ func (s *Server) awake(sess *Session) {
 		s.hibernating.Remove(sess.sleep)
 		sess.sleep = nil
 	}
-	s.metrics.sessions.WithLabelValues(sess.lost.transport, stateHibernating).Dec()
+	s.metrics.sessionsOf(sess.lost.transport, stateHibernating).Dec()
 }
 
 // resumed notes that a stream is a session's. The client has the session's name

@@ -1,6 +1,7 @@
 package visitor
 
 import (
+	"sync"
 	"time"
 
 	"vnode/fanout"
@@ -21,15 +22,24 @@ func isStanza(h *wire.Header) bool {
 	return false
 }
 
+// headers are reused: the Handler, to which they go, could keep one as far as the
+// compiler knows, and each has 200 bytes.
+var headers = sync.Pool{New: func() any { return new(wire.Header) }}
+
 // element handles a top-level element. The error ends the stream.
 func (s *Session) element(data []byte) error {
-	h, err := wire.ParseHeader(data)
-	if err != nil {
+	h := headers.Get().(*wire.Header)
+	defer func() {
+		*h = wire.Header{}
+		headers.Put(h)
+	}()
+	var err error
+	if *h, err = wire.ParseHeader(data); err != nil {
 		return err
 	}
-	if !isStanza(&h) {
+	if !isStanza(h) {
 		if string(h.Space) == wire.NSSM {
-			return s.streamManagement(&h)
+			return s.streamManagement(h)
 		}
 		return errUnsupported
 	}
@@ -38,7 +48,7 @@ func (s *Session) element(data []byte) error {
 	if s.acks.Load() {
 		s.counted.Add(1)
 	}
-	s.route(&h, data)
+	s.route(h, data)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -61,6 +62,8 @@ type Server struct {
 	terms    terms
 	bosh     *bosh.Server
 	pollers  *pollers
+	headTime time.Duration // for the first head of an HTTP connection
+	crew     *crew
 	gate     *admission.Gate
 	lifetime context.Context // ends when Close begins
 	end      context.CancelFunc
@@ -72,6 +75,7 @@ type Server struct {
 	streams   *table.Table[*stream, stream]
 	sessions  *table.Table[wire.JID, Session]
 	ids       *table.Table[smID, Session] // those that can be resumed
+	arrivals  map[*arrival]struct{}       // connections that have yet to say what they are
 	listeners map[net.Listener]struct{}
 	closing   bool
 	// hibernating is the sessions without a connection, oldest first.
@@ -102,9 +106,12 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 		streams:   table.New(func(st *stream) *stream { return st }),
 		sessions:  table.New((*Session).JID),
 		ids:       table.New(func(s *Session) smID { return s.id }),
+		arrivals:  make(map[*arrival]struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		sleepers:  make(map[netip.Addr]int),
 		pollers:   newPollers(&cfg.Limits),
+		crew:      newCrew(),
+		headTime:  headTime,
 	}
 	s.gate = admission.NewGate(admission.Limits{
 		Connections: cfg.Limits.Connections, PerAddress: cfg.Limits.PerAddress, Rate: cfg.Limits.JoinsPerSecond,
@@ -143,6 +150,7 @@ func (s *Server) Close(ctx context.Context) error {
 	go func() {
 		s.running.Wait()
 		s.pollers.close()
+		s.crew.close()
 		close(gone)
 	}()
 	select {
@@ -176,12 +184,15 @@ func (l live) cut() {
 func (s *Server) beginClosing() ([]live, []*Session) {
 	s.mu.Lock()
 	s.closing = true
-	listeners := s.listeners
+	listeners, arrivals := s.listeners, slices.Collect(maps.Keys(s.arrivals))
 	s.listeners = nil
 	s.mu.Unlock()
 	s.end()
 	for ln := range listeners {
 		ln.Close()
+	}
+	for _, a := range arrivals {
+		_ = a.conn.SetReadDeadline(time.Unix(1, 0)) // one that is closed needs none
 	}
 	return s.open()
 }
@@ -228,8 +239,8 @@ func (s *Server) bound(sess *Session, st *stream) error {
 // attachedLocked notes that a stream is a session's.
 func (s *Server) attachedLocked(sess *Session, st *stream) {
 	st.session = sess
-	s.metrics.sessions.WithLabelValues(st.name, stateNegotiating).Dec()
-	s.metrics.sessions.WithLabelValues(st.name, stateBound).Inc()
+	s.metrics.sessionsOf(st.name, stateNegotiating).Dec()
+	s.metrics.sessionsOf(st.name, stateBound).Inc()
 }
 
 // unbound makes a session unreachable.
@@ -277,12 +288,17 @@ func (s *Server) waitOver(sess *Session, deadline <-chan time.Time) bool {
 func (s *Server) admit(ctx context.Context, peer netip.Addr, kind admission.Kind, patience time.Duration) *admission.Refusal {
 	began := time.Now()
 	refusal := s.gate.Enter(ctx, peer, kind, patience)
+	s.admitted(kind, began, refusal)
+	return refusal
+}
+
+// admitted counts what came of asking the gate.
+func (s *Server) admitted(kind admission.Kind, began time.Time, refusal *admission.Refusal) {
 	if refusal != nil {
 		s.metrics.refused[refusal.Limit].Inc()
 	} else if kind != admission.Exempt {
 		s.metrics.waited.Observe(time.Since(began).Seconds())
 	}
-	return refusal
 }
 
 // Watch adapts the rate at which clients are let in to how late the node is,
@@ -311,6 +327,19 @@ func (s *Server) Watch(ctx context.Context) {
 // start runs an admitted stream on a goroutine of its own. False means that
 // the server is closing or the connection broken, and the stream is closed.
 func (s *Server) start(st *stream) bool {
+	if !s.enter(st) {
+		return false
+	}
+	if st.meter.polled != nil {
+		s.crew.do(st)
+	} else {
+		go st.work()
+	}
+	return true
+}
+
+// enter is start for who runs the stream itself.
+func (s *Server) enter(st *stream) bool {
 	if st.deadline() != nil || !s.track(st) {
 		s.gate.Leave(st.peer)
 		st.raw.Close()
@@ -326,9 +355,8 @@ func (s *Server) track(st *stream) bool {
 		return false
 	}
 	s.streams.Put(st)
-	s.metrics.sessions.WithLabelValues(st.name, stateNegotiating).Inc()
+	s.metrics.sessionsOf(st.name, stateNegotiating).Inc()
 	s.running.Add(1)
-	go st.run()
 	return true
 }
 
@@ -348,5 +376,5 @@ func (s *Server) forget(st *stream) {
 	if st.session != nil {
 		state = stateBound
 	}
-	s.metrics.sessions.WithLabelValues(st.name, state).Dec()
+	s.metrics.sessionsOf(st.name, state).Dec()
 }

@@ -2,7 +2,9 @@ package visitor
 
 import (
 	"container/list"
+	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -82,6 +84,9 @@ func (s *Session) Unfollow(l *fanout.Log, ms ...*fanout.Message) { s.fan.Unfollo
 //go:noinline
 func (s *Session) finish(err error) {
 	defer s.srv.running.Done()
+	if st := s.current.Load(); st != nil {
+		st.t.rest()
+	}
 	s.end(reasonOf(err))
 	s.srv.unbound(s)
 	s.refuseClaims()
@@ -164,6 +169,9 @@ func (s *Session) log(msg string, args ...any) {
 	log := s.srv.log.Debug
 	if s.admin {
 		log = s.srv.log.Info
+	}
+	if !s.admin && !s.srv.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
 	}
 	log(msg, append([]any{"session", s.address.text, "transport", s.transport()}, args...)...)
 }

@@ -12,6 +12,7 @@ import (
 	"vnode/fanout"
 	"vnode/internal/socket"
 	"vnode/internal/wire"
+	"vnode/visitor/admission"
 	"vnode/visitor/request"
 	"vnode/visitor/sasl"
 	"vnode/visitor/websocket"
@@ -55,24 +56,18 @@ type wsStream struct {
 }
 
 func (st *stream) begin(srv *Server, conn net.Conn, transport string, trusted bool) {
-	st.srv, st.raw, st.conn, st.peer = srv, conn, conn, addressOf(conn.RemoteAddr())
+	st.srv, st.raw, st.conn = srv, conn, conn
 	st.name, st.trusted, st.request = transport, trusted, &noRequest
 	st.meter = newMeter(conn, &srv.cfg.Limits)
+	if c, ok := conn.(*socket.Conn); ok {
+		st.meter.polled, st.peer = c, admission.Key(c.Remote().Addr())
+	} else {
+		st.peer = addressOf(conn.RemoteAddr())
+	}
 }
 
-// run is the stream's goroutine, and its session's if it binds one. Where it
-// waits for a client that is bound, the frames below it are kept small: above
-// 1.2 KB a stack that has once grown to 8 KB never shrinks again (measured: 8 KB
-// a visitor, 4 KB now).
-func (st *stream) run() {
-	sess := st.negotiate()
-	if sess == nil {
-		st.srv.running.Done()
-		return
-	}
-	st.srv.handler.Opened(sess)
-	sess.run(event{}, nil)
-}
+// work begins the stream.
+func (st *stream) work() { (&negotiation{stream: st, secure: st.trusted, awaiting: true}).work() }
 
 // noRequest is that of a connection that did not begin with one.
 var noRequest request.Info
@@ -81,9 +76,6 @@ var noRequest request.Info
 // said is not needed any more: a token and the URL it came in are a kilobyte.
 func (st *stream) bound(link *fanout.Link) {
 	st.link, st.request = link, &noRequest
-	if c, ok := st.raw.(*socket.Conn); ok {
-		st.meter.polled = c
-	}
 }
 
 // ended counts and logs the end of the stream.

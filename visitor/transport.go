@@ -183,7 +183,8 @@ func (t *wsTransport) limit(maxBytes int) {
 }
 
 func (t *wsTransport) appendHeader(dst []byte, h *wire.StreamHeader) []byte {
-	return websocket.AppendText(dst, h.AppendOpen(nil))
+	var buf [256]byte
+	return websocket.AppendText(dst, h.AppendOpen(buf[:0]))
 }
 
 func (t *wsTransport) appendElement(dst, elem []byte) []byte { return websocket.AppendText(dst, elem) }

@@ -18,7 +18,8 @@ const WebSocketPath = "/xmpp-websocket"
 // HTTPHandler serves the WebSocket on [WebSocketPath] and BOSH on [BOSHPath],
 // for any Host header and whatever the query holds, and a short page there for
 // a plain GET, with which clients check that the node is there; anything else is
-// not found. The http.Server around it should have a ReadHeaderTimeout, and no
+// not found. The http.Server around it should listen by [Server.Entrance], have a
+// ReadHeaderTimeout, and no
 // WriteTimeout: a request of BOSH waits for a minute. From the upgrade on a
 // WebSocket's connection is out of its hands.
 func (s *Server) HTTPHandler() http.Handler {
@@ -56,6 +57,11 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.servePage(w, r)
 		return
 	}
+	if r.ContentLength != 0 { // it would be read as frames
+		w.Header().Set("Connection", "close")
+		http.Error(w, "a handshake has no body", http.StatusBadRequest)
+		return
+	}
 	info := s.cfg.Requests.Read(r)
 	peer := admission.Key(info.Client)
 	ctx, cancel := context.WithCancel(r.Context())
@@ -71,6 +77,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("websocket handshake failed", "peer", r.RemoteAddr, "error", err)
 		return
 	}
+	conn, early = taken(conn, early)
 	st := s.newWebSocket(conn, early, info.Secure)
 	st.tell(peer, info)
 	if s.cfg.Elsewhere != nil {
@@ -92,8 +99,15 @@ func (s *Server) kindOf(i *request.Info) admission.Kind {
 
 // tellBusy refuses a request for the moment (RFC 9110 §15.6.4).
 func tellBusy(w http.ResponseWriter, refusal *admission.Refusal) {
-	w.Header().Set("Retry-After", strconv.Itoa(int((refusal.After+time.Second-1)/time.Second)))
-	http.Error(w, "the node takes no more logins now", http.StatusServiceUnavailable)
+	w.Header().Set("Retry-After", strconv.FormatInt(retryAfter(refusal), 10))
+	http.Error(w, busyText, http.StatusServiceUnavailable)
+}
+
+const busyText = "the node takes no more logins now"
+
+// retryAfter is in seconds.
+func retryAfter(refusal *admission.Refusal) int64 {
+	return int64((refusal.After + time.Second - 1) / time.Second)
 }
 
 // tell notes what a stream's request says.

@@ -71,6 +71,9 @@ func (r *Router) Handler(own http.Handler) http.Handler {
 	})
 }
 
+// Has reports whether a sibling is named so in ?vnode=.
+func (r *Router) Has(vnode string) bool { return r.byVNode[vnode] != nil }
+
 func (r *Router) find(w http.ResponseWriter, req *http.Request) *way {
 	if passedOn(req) {
 		return nil

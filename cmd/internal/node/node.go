@@ -334,10 +334,10 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group, operators http.Hand
 		return nil
 	})
 	for _, ln := range n.listeners.http {
-		start(n.web, ln)
+		start(n.web, n.clients.Entrance(ln.Listener, nil))
 	}
 	for _, ln := range n.listeners.https {
-		start(n.web, tls.NewListener(ln, n.webTLS()))
+		start(n.web, n.clients.Entrance(ln.Listener, n.webTLS()))
 	}
 	if n.listeners.admin != nil {
 		mux := http.NewServeMux()
