@@ -177,30 +177,35 @@ const maxEvents = 128
 func (p *Poller) run(raw syscall.RawConn) {
 	defer close(p.stopped)
 	var events [maxEvents]unix.EpollEvent
-	var conns [maxEvents]*Conn
-	n := 0
-	wait := func(fd uintptr) bool {
-		got, err := pollNow(int(fd), events[:])
-		n = max(got, 0)
-		return n > 0 || err != nil && err != unix.EINTR
+	// Events are dealt with in what raw.Read calls: it calls again when the
+	// runtime's poller has heard of more since. From outside, we would have to
+	// ask twice each time. After a full batch there may be more of which it does
+	// not hear, and from outside deadlines are looked at in between.
+	look := func(fd uintptr) (again bool) {
+		n, err := pollNow(int(fd), events[:])
+		if err == nil {
+			p.report(events[:n])
+		}
+		return err != nil || n == maxEvents || p.closing.Load()
 	}
 	for !p.closing.Load() {
-		n = 0
-		err := raw.Read(wait)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := raw.Read(look); errors.Is(err, os.ErrDeadlineExceeded) {
 			p.expire()
-			continue
 		}
-		p.mu.Lock()
-		for i := range n {
-			conns[i] = p.conns[events[i].Fd]
-		}
-		p.mu.Unlock()
-		for i, c := range conns[:n] {
-			conns[i] = nil
-			if c != nil { // else it was closed after the report
-				c.report(events[i].Events)
-			}
+	}
+}
+
+// report tells those whose sockets had events.
+func (p *Poller) report(events []unix.EpollEvent) {
+	var conns [maxEvents]*Conn
+	p.mu.Lock()
+	for i := range events {
+		conns[i] = p.conns[events[i].Fd]
+	}
+	p.mu.Unlock()
+	for i, c := range conns[:len(events)] {
+		if c != nil { // else it was closed after the report
+			c.report(events[i].Events)
 		}
 	}
 }
