@@ -55,6 +55,7 @@ func benchmarkJoins(b *testing.B, at int) {
 	var received atomic.Int64
 	conns := make(chan net.Conn, b.N+at)
 	cpu := cpuTime()
+	b.ReportAllocs()
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	var next atomic.Int64
