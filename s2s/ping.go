@@ -53,7 +53,8 @@ func (s *Server) isPong(h *wire.Header, from, to wire.JID) bool {
 
 func (st *stream) pong(id string, from, to wire.JID) bool {
 	st.mu.Lock()
-	if from != (wire.JID{Domain: st.remote}) || to != (wire.JID{Domain: st.local}) || !st.acks.Pong(id) {
+	// Before it is ready its reader may be about to change its domains.
+	if !st.isReady || from != (wire.JID{Domain: st.remote}) || to != (wire.JID{Domain: st.local}) || !st.acks.Pong(id) {
 		st.mu.Unlock()
 		return false
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,6 +106,32 @@ func TestPongOnAnotherStream(t *testing.T) {
 		in.write(pong(t, ping))
 		synctest.Wait()
 		require.EqualValues(t, 1, w.samples("vnode_s2s_rtt_seconds"))
+		require.Empty(t, w.in.stanzas())
+	})
+}
+
+// Whom a stream connects is only known once it is ready: an answer that comes
+// meanwhile does not ask.
+func TestPongWhileOthersNegotiate(t *testing.T) {
+	within(t, func(t *testing.T) {
+		w := newWorld(t, nil, nil)
+		in := w.connect(fromMain, mainCert)
+		in.authenticated(mainRooms, rooms, "")
+		var over atomic.Bool
+		var answers sync.WaitGroup
+		answers.Go(func() {
+			for !over.Load() {
+				in.write("<iq type='result' id='" + pingPrefix + "late' from='" + mainRooms + "' to='" + rooms + "'/>")
+			}
+		})
+		for range 20 {
+			p := w.connect(fromMain, mainCert)
+			p.encrypted(mainHost, rooms)
+			p.conn.Close()
+		}
+		over.Store(true)
+		answers.Wait()
+		synctest.Wait()
 		require.Empty(t, w.in.stanzas())
 	})
 }
