@@ -89,6 +89,17 @@ func TestFaultsOfANodeAreFound(t *testing.T) {
 			for range 5 {
 				require.NoError(t, speaker.Chat(ctx))
 			}
+			// However long it takes: what is lost is only what never comes.
+			require.NoError(t, poll(ctx, func() error {
+				var got uint64
+				for _, v := range s.Swarm.Visitors() {
+					got += v.Tally().Delivered
+				}
+				if got < c.want.Delivered {
+					return errGone
+				}
+				return nil
+			}))
 			waiting, cancel := context.WithTimeout(ctx, testTime)
 			if c.want.Lost > 0 {
 				waiting, cancel = context.WithTimeout(ctx, waitTime)
