@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -103,21 +104,27 @@ func TestResumeWhileTheOldConnectionIsStuck(t *testing.T) {
 }
 
 func TestStalledConnectionSuspendsAResumableSession(t *testing.T) {
-	b := newBroadcaster(t, Config{Shards: 1, StallTimeout: 20 * time.Millisecond})
-	near, far := net.Pipe()
-	s, old := attachTo(t, b, Options{}, near, far)
-	s.EnableAcks(NewNonza([]byte("<enabled/>")), true)
-	old.expect("<enabled/>")
-	s.Deliver(nil, private("1"))
-	<-s.Link().Done()
-	select {
-	case <-s.Done():
-		t.Fatal("the session ended with its connection")
-	default:
-	}
-	c, err := reconnect(t, s, 0)
-	require.NoError(t, err)
-	c.expect("<resumed/>", "<i n='1'/>")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroadcaster(t, Config{Shards: 1})
+		near, far := net.Pipe()
+		s, old := attachTo(t, b, Options{}, near, far)
+		s.EnableAcks(NewNonza([]byte("<enabled/>")), true)
+		old.expect("<enabled/>")
+		s.Deliver(nil, private("1"))
+		<-s.Link().Done()
+		select {
+		case <-s.Done():
+			t.Fatal("the session ended with its connection")
+		default:
+		}
+		near, far = net.Pipe()
+		defer far.Close()
+		defer near.Close()
+		_, err := s.Resume(Conn{Conn: near}, 0, NewNonza([]byte("<resumed/>")))
+		require.NoError(t, err)
+		c := &client{t: t, conn: far, r: bufio.NewReader(far)}
+		c.expect("<resumed/>", "<i n='1'/>")
+	})
 }
 
 func TestResumeRefusals(t *testing.T) {

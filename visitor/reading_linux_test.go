@@ -196,9 +196,11 @@ func TestPolledClientThatIsSilentIsGivenUp(t *testing.T) {
 	}
 	onSockets(t, fanout.Config{}, impatient, func(t *testing.T, h *house, network string) {
 		alive, gone := h.dialed(network, "").visitor(), h.dialed(network, "").visitor()
-		gone.write(clientFrame(0x81, "<presence/>")[:7]) // half a frame is not a sign of life for ever
+		// On a slow machine what they say may come too late.
+		say := func(p *peer, b []byte) { _, _ = p.conn.Write(b) }
+		say(gone, clientFrame(0x81, "<presence/>")[:7]) // half a frame is not a sign of life for ever
 		id := alive.expect(`<iq xmlns='jabber:client' type='get' id='{id}' from='v3.meet.jitsi' to='` + alive.jid + `'><ping xmlns='urn:xmpp:ping'/></iq>`)
-		alive.send(`<iq xmlns='jabber:client' type='result' id='` + id + `'/>`)
+		say(alive, clientFrame(0x81, `<iq xmlns='jabber:client' type='result' id='`+id+`'/>`))
 		require.Contains(t, gone.next(), "<ping ")
 		require.Contains(t, gone.next(), "<connection-timeout ")
 		eventually(t, func() bool { return slices.Contains(h.ended(), gone.jid) })
@@ -230,7 +232,8 @@ func TestShutdownEndsPolledClients(t *testing.T) {
 // A client that takes nothing any more: its connection ends for that reason, and
 // the session waits for it to come back.
 func TestStalledClientIsCountedAsStalled(t *testing.T) {
-	stall := fanout.Config{StallTimeout: 50 * time.Millisecond, SendBuffer: 4096}
+	// Who comes back must take something as often as that.
+	stall := fanout.Config{StallTimeout: 500 * time.Millisecond, SendBuffer: 4096}
 	onSockets(t, stall, nil, func(t *testing.T, h *house, network string) {
 		p := h.dialed(network, "").visitor()
 		id := p.resumable()
