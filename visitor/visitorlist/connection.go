@@ -308,23 +308,31 @@ func (c *connection) detach(t *topic) {
 // the topic from then on is relative to the list.
 func (c *connection) answer(ctx context.Context, id, destination, meeting string) error {
 	var list []change
-	f := c.feedOf(meeting)
-	if f == nil {
-		ask, cancel := context.WithTimeout(ctx, askTime)
-		defer cancel()
-		room, once, err := c.watch(ask, meeting)
-		switch {
-		case err == nil:
-			defer c.srv.cfg.Rooms.Unwatch(room, once)
-			f = once
-		case !errors.Is(err, ErrNoMeeting):
+	if f := c.feedOf(meeting); f != nil {
+		list = f.list()
+	} else {
+		var err error
+		if list, err = c.glance(ctx, meeting); err != nil {
 			return err
 		}
 	}
-	if f != nil {
-		list = f.list()
-	}
 	return c.message(ctx, id, destination, list)
+}
+
+// glance returns who is here, and watches no longer than that takes: a client
+// may take its time to read the list.
+func (c *connection) glance(ctx context.Context, meeting string) ([]change, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	room, f, err := c.watch(ctx, meeting)
+	if errors.Is(err, ErrNoMeeting) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.srv.cfg.Rooms.Unwatch(room, f)
+	return f.list(), nil
 }
 
 // feedOf returns the feed of a meeting that is followed, or nil.
