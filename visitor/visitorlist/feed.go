@@ -52,6 +52,11 @@ func (f *feed) Ended() {
 func (f *feed) add(c change) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.note(c)
+}
+
+// note is add with mu held.
+func (f *feed) note(c change) {
 	if f.lost = f.lost || len(f.pending) >= maxPending; !f.lost {
 		f.pending = append(f.pending, c)
 	}

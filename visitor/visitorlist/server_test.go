@@ -314,10 +314,10 @@ func TestAClientThatIsTooSlow(t *testing.T) {
 	c.message("sub-1", `[]`)
 	h.rooms.each(func(w Watcher) {
 		f := w.(*feed)
-		f.mu.Lock()
+		f.mu.Lock() // nothing is told in between
 		f.pending = make([]change, maxPending)
+		f.note(change{"", "x", left})
 		f.mu.Unlock()
-		w.Gone("x")
 	})
 	for {
 		f := c.next()
