@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/bench"
+	"vnode/internal/port"
 	"vnode/internal/wire"
 )
 
@@ -329,9 +330,10 @@ func TestJoinsThatFail(t *testing.T) {
 		require.ErrorContains(t, join(t, srv.URL), "404")
 	})
 	t.Run("nobody listens", func(t *testing.T) {
-		srv := httptest.NewServer(http.NotFoundHandler())
-		srv.Close()
-		require.ErrorContains(t, join(t, "ws"+strings.TrimPrefix(srv.URL, "http")), "connection refused")
+		p, err := port.Hold()
+		require.NoError(t, err)
+		defer p.Close()
+		require.ErrorContains(t, join(t, "ws://"+p.String()), "connection refused")
 		require.Error(t, join(t, "ws+unix://"+filepath.Join(t.TempDir(), "none")+":/"))
 	})
 	t.Run("interrupted", func(t *testing.T) {

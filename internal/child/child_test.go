@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"vnode/internal/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,7 +60,10 @@ func TestAChildIsStoppedOrItsFailureTold(t *testing.T) {
 func TestANodeThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
 	p, err := run(t, "sh", "-c", "exit 1")
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	held, err := port.Hold()
+	require.NoError(t, err)
+	defer held.Close()
+	l, err := net.Listen("tcp", held.String())
 	require.NoError(t, err)
 	require.NoError(t, p.Listens(t.Context(), "tcp", l.Addr().String()))
 	require.NoError(t, l.Close())

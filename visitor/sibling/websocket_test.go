@@ -96,10 +96,8 @@ func TestANodeThatTakesNoWebSocket(t *testing.T) {
 		http.Error(w, "full", http.StatusServiceUnavailable)
 	}))
 	t.Cleanup(full.Close)
-	gone := httptest.NewServer(nil)
-	gone.Close()
 	router := New([]Sibling{
-		{"v4", "v4.meet.jitsi", address(t, full)}, {"v5", "v5.meet.jitsi", address(t, gone)},
+		{"v4", "v4.meet.jitsi", address(t, full)}, {"v5", "v5.meet.jitsi", nobody(t)},
 	}, slog.New(slog.DiscardHandler))
 	for _, domain := range []string{"v4.meet.jitsi", "v5.meet.jitsi"} {
 		browser, ours := net.Pipe()

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"vnode/internal/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,7 +44,10 @@ func TestStopIsPoliteThenNot(t *testing.T) {
 func TestWaitListen(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	held, err := port.Hold()
+	require.NoError(t, err)
+	defer held.Close()
+	ln, err := net.Listen("tcp", held.String())
 	require.NoError(t, err)
 	p := Run(t, "sleep", exec.Command("sleep", "60"))
 	require.NoError(t, p.WaitListen(ctx, ln.Addr().String()))
