@@ -31,7 +31,7 @@ type Plan struct {
 	Search bool
 	Step   time.Duration
 
-	// JoinLimit ends the joins of one server; default two minutes.
+	// JoinLimit ends the joins of one server; default three minutes.
 	JoinLimit time.Duration
 	// LoadCores is how many cores the load test may use.
 	LoadCores int
@@ -41,14 +41,17 @@ type Plan struct {
 }
 
 func (p *Plan) defaults() {
-	p.Repeats, p.Speakers = max(p.Repeats, 1), max(p.Speakers, 1)
+	p.Repeats = max(p.Repeats, 1)
+	if p.Speakers <= 0 {
+		p.Speakers = 30
+	}
 	if len(p.Visitors) == 0 {
 		p.Visitors = []int{500}
 	}
 	for _, d := range []struct {
 		of    *time.Duration
 		value time.Duration
-	}{{&p.Talk, 10 * time.Second}, {&p.Settle, 2 * time.Second}, {&p.Step, 4 * time.Second}, {&p.JoinLimit, 2 * time.Minute}} {
+	}{{&p.Talk, 10 * time.Second}, {&p.Settle, 2 * time.Second}, {&p.Step, 4 * time.Second}, {&p.JoinLimit, 3 * time.Minute}} {
 		if *d.of <= 0 {
 			*d.of = d.value
 		}

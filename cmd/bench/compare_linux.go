@@ -62,6 +62,19 @@ type comparing struct {
 
 func setupCompare(f *flag.FlagSet) func(context.Context, io.Writer, io.Writer, []string) error {
 	var c comparing
+	c.flags(f)
+	return func(ctx context.Context, out, progress io.Writer, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("%q is no flag (%w)", args[0], errUsage)
+		}
+		if err := c.parse(); err != nil {
+			return fmt.Errorf("%w (%w)", err, errUsage)
+		}
+		return c.run(ctx, out, progress)
+	}
+}
+
+func (c *comparing) flags(f *flag.FlagSet) {
 	c.declare(f)
 	f.StringVar(&c.servers, "servers", "vnode,vnode/unix,prosody,ejabberd,floor,floor/unix", "what to compare, separated by commas; the first of our own is the reference")
 	f.StringVar(&c.visitors, "visitors", "500", "visitors; several numbers, separated by commas, each on a fresh server")
@@ -72,21 +85,12 @@ func setupCompare(f *flag.FlagSet) func(context.Context, io.Writer, io.Writer, [
 	f.Float64Var(&c.plan.ChatPart, "chat", 0.25, "part of the stanzas that is chat; the rest is presence")
 	f.DurationVar(&c.plan.Talk, "duration", 10*time.Second, "how long each rate is held")
 	f.DurationVar(&c.plan.Settle, "settle", 2*time.Second, "how long visitors are idle before memory is read")
-	f.DurationVar(&c.plan.JoinLimit, "join-limit", 2*time.Minute, "how long all joins of a server may take")
+	f.DurationVar(&c.plan.JoinLimit, "join-limit", 3*time.Minute, "how long all joins of a server may take")
 	f.BoolVar(&c.plan.NoAcks, "no-acks", false, "leave stream management off, which browsers turn on")
 	f.BoolVar(&c.plan.Search, "search", false, "also look for the most each server can deliver")
 	f.DurationVar(&c.plan.Step, "step", 4*time.Second, "how long each rate of the search is held")
 	f.BoolVar(&c.closed, "closed", false, "also measure the floor's send loop alone, in batches of 1, 4 and 16")
 	f.IntVar(&c.plan.Options.Batch, "floor-batch", 1, "stanzas the floor sends with one system call")
-	return func(ctx context.Context, out, progress io.Writer, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("%q is no flag (%w)", args[0], errUsage)
-		}
-		if err := c.parse(); err != nil {
-			return fmt.Errorf("%w (%w)", err, errUsage)
-		}
-		return c.run(ctx, out, progress)
-	}
 }
 
 // parse reads the lists.

@@ -193,7 +193,14 @@ func TestVerdicts(t *testing.T) {
 func TestRowsHaveCommands(t *testing.T) {
 	for i, r := range rows() {
 		require.Equal(t, i+1, r.number)
-		require.True(t, len(r.steps) > 0 || r.peers != nil && len(r.peerNames) > 0, r.what)
+		if r.compare != "" {
+			plan, err := planOf(r.compare)
+			require.NoError(t, err, r.what)
+			require.NotEmpty(t, plan.Kinds, r.what)
+			require.Equal(t, 30, plan.Speakers, r.what)
+		} else {
+			require.NotEmpty(t, r.steps, r.what)
+		}
 		require.Empty(t, r.judge(nil).measured, r.what)
 		words := strings.Fields(r.command)
 		require.Equal(t, "bench", words[0])

@@ -2,32 +2,31 @@ package main
 
 import (
 	"context"
+	"flag"
+	"io"
 	"maps"
 	"os"
+	"strings"
 
 	"vnode/bench/compare"
-	"vnode/bench/peers"
 )
 
 // comparePeers carries a comparison out in the session's machine and adds its
 // runs.
-func (v *session) comparePeers(ctx context.Context, plan compare.Plan, names []string, repeat int) {
+func (v *session) comparePeers(ctx context.Context, args string, repeat int) {
 	self, err := os.Executable()
 	if err != nil {
 		v.note("%v", err)
 		return
 	}
-	for _, name := range names {
-		k, err := peers.FindKind(name)
-		if err != nil {
-			v.note("%v", err)
-			return
-		}
-		plan.Kinds = append(plan.Kinds, k)
+	plan, err := planOf(args)
+	if err != nil {
+		v.note("%v", err)
+		return
 	}
 	plan.Repeats = max(1, repeat)
 	plan.LoadCores = len(v.lab.Cores.Load)
-	plan.Options = peers.Options{Cores: v.lab.Cores.Node, VNode: v.lab.Program, Self: []string{self, floorCommand.name}}
+	plan.Options.Cores, plan.Options.VNode, plan.Options.Self = v.lab.Cores.Node, v.lab.Program, []string{self, floorCommand.name}
 	plan.Say = v.progress.compared
 	result := plan.Run(ctx)
 	v.progress.end()
@@ -37,4 +36,18 @@ func (v *session) comparePeers(ctx context.Context, plan compare.Plan, names []s
 		v.file.Servers = make(map[string]string)
 	}
 	maps.Copy(v.file.Servers, result.Versions)
+}
+
+// planOf is what bench compare does with these arguments: a row measures what the
+// command beside it does.
+func planOf(args string) (compare.Plan, error) {
+	var c comparing
+	f := flag.NewFlagSet("compare", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // the error says what is wrong
+	c.flags(f)
+	if err := f.Parse(strings.Fields(args)); err != nil {
+		return compare.Plan{}, err
+	}
+	err := c.parse()
+	return c.plan, err
 }

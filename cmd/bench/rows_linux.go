@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"vnode/bench/compare"
 	"vnode/bench/lab"
 	"vnode/bench/report"
 )
@@ -15,9 +14,8 @@ type row struct {
 	number    int
 	what, bar string
 	command   string
-	steps     []step        // of a node of ours
-	peers     *compare.Plan // beside other servers
-	peerNames []string      // their kinds
+	steps     []step // of a node of ours
+	compare   string // arguments of bench compare, beside other servers
 	judge     func([]report.Run) verdict
 }
 
@@ -41,7 +39,11 @@ func rows() []row {
 	all := []row{floorRow(), costAgainstPeers(), costRow(), saturationAgainstPeers(), joinsAgainstPeers(), latencyRow(), ceilingRow(),
 		crowdedRow(), memoryRow(), stalledRow(), stormRow(), relayRow(), growthRow(), kernelRow()}
 	for i := range all {
-		all[i].number = i + 1
+		r := &all[i]
+		r.number = i + 1
+		if r.compare != "" {
+			r.command = "bench compare " + r.compare
+		}
 	}
 	return all
 }
@@ -49,9 +51,7 @@ func rows() []row {
 func floorRow() row {
 	return row{
 		what: "CPU per delivered 900 B stanza, batch 1, of the send loop's", bar: "≤ 1.25 ×",
-		command:   "bench compare -servers vnode,floor -visitors 2000 -rates 20 -size 900",
-		peers:     &compare.Plan{Visitors: []int{2000}, Rates: []float64{20}, Size: 900, ChatPart: 0.25, Talk: 10 * time.Second},
-		peerNames: []string{"vnode", "floor"},
+		compare: "-servers vnode,floor -visitors 2000 -rates 20 -size 900",
 		judge: func(runs []report.Run) verdict {
 			r, ok := ratio(runs, pick{server: "vnode", scenario: "steady"}, pick{server: "floor", scenario: "steady"}, report.CPUPerDelivery)
 			if !ok {
@@ -68,9 +68,7 @@ var plainServers = []string{"prosody", "ejabberd"}
 func costAgainstPeers() row {
 	return row{
 		what: "CPU per delivery, 2,000 visitors × 2 stanzas/s, against Prosody's and ejabberd's MUC", bar: "≤ 1/10 by TCP, ≤ 1/20 by unix socket",
-		command:   "bench compare -servers vnode,vnode/unix,prosody,ejabberd -visitors 2000 -rates 2 -duration 16s",
-		peers:     &compare.Plan{Visitors: []int{2000}, Rates: []float64{2}, ChatPart: 0.25, Talk: 16 * time.Second, JoinLimit: 3 * time.Minute},
-		peerNames: []string{"vnode", "vnode/unix", "prosody", "ejabberd"},
+		compare: "-servers vnode,vnode/unix,prosody,ejabberd -visitors 2000 -rates 2 -duration 16s",
 		judge: func(runs []report.Run) verdict {
 			return against(runs, "steady", report.CPUPerDelivery, map[string]float64{"tcp": 10, "unix": 20}, false)
 		},
@@ -80,9 +78,7 @@ func costAgainstPeers() row {
 func joinsAgainstPeers() row {
 	return row{
 		what: "joins per CPU second, P = 30, against theirs", bar: "≥ 50 ×",
-		command:   "bench compare -servers vnode,prosody,ejabberd -visitors 1000",
-		peers:     &compare.Plan{Visitors: []int{1000}, JoinLimit: 3 * time.Minute},
-		peerNames: []string{"vnode", "prosody", "ejabberd"},
+		compare: "-servers vnode,prosody,ejabberd -visitors 1000",
 		judge: func(runs []report.Run) verdict {
 			return against(runs, "join-storm", report.JoinsPerCPUSecond, map[string]float64{"tcp": 50}, true)
 		},
@@ -92,9 +88,7 @@ func joinsAgainstPeers() row {
 func saturationAgainstPeers() row {
 	return row{
 		what: "deliveries per second at saturation of one core, against theirs, 1,000 visitors", bar: "≥ 200 ×",
-		command:   "bench compare -servers vnode,prosody,ejabberd -visitors 1000 -search -chat 1 -size 900",
-		peers:     &compare.Plan{Visitors: []int{1000}, ChatPart: 1, Size: 900, Search: true, JoinLimit: 3 * time.Minute},
-		peerNames: []string{"vnode", "prosody", "ejabberd"},
+		compare: "-servers vnode,prosody,ejabberd -visitors 1000 -search -chat 1 -size 900",
 		judge: func(runs []report.Run) verdict {
 			return against(runs, "ceiling", report.DeliveriesPerSecond, map[string]float64{"tcp": 200}, true)
 		},

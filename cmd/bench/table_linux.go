@@ -109,8 +109,8 @@ func (v *session) fillRow(ctx context.Context, r *row, repeat int) verdict {
 		}
 	}
 	v.repeated(ctx, r.steps, repeat)
-	if r.peers != nil {
-		v.comparePeers(ctx, *r.peers, r.peerNames, repeat)
+	if r.compare != "" {
+		v.comparePeers(ctx, r.compare, repeat)
 	}
 	runs := v.file.Runs[before:]
 	vd := r.judge(runs)
