@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -397,8 +398,10 @@ func flood(ctx context.Context, s *stage) ([]report.Run, error) {
 // ceilingLatency is the p99 beyond which a rate does not count as delivered.
 const ceilingLatency = 500 * time.Millisecond
 
-// ceiling doubles the rate until the node does not follow, then halves the
-// interval a few times. Every step is a run; the last is the best that held.
+// ceiling doubles the rate, in smaller steps once a side is at work, until the
+// node does not follow, then halves the interval a few times; unless sessions
+// broke, after which the audience is not the same any more. Every step is a run;
+// the last is the best that held.
 func ceiling(ctx context.Context, s *stage) ([]report.Run, error) {
 	if err := everybody(ctx, s); err != nil {
 		return nil, err
@@ -413,16 +416,25 @@ func ceiling(ctx context.Context, s *stage) ([]report.Run, error) {
 		if err != nil {
 			return runs, err
 		}
-		runs = append(runs, r)
-		if ctx.Err() != nil {
-			return runs, ctx.Err()
-		}
-		if held(&r) {
+		follows := held(&r)
+		if follows {
 			low, best = rate, r
 		} else {
 			high, limit = rate, s.limits(&r)
 		}
+		if !follows && low > 0 { // what breaks beyond the ceiling shows where it is
+			r.Limit, r.Problems = limit, nil
+		}
+		runs = append(runs, r)
+		if ctx.Err() != nil {
+			return runs, ctx.Err()
+		}
+		if s.crowd.Sum().Ended > 0 {
+			break
+		}
 		switch {
+		case high == 0 && s.atWork(&r):
+			rate *= 1.25
 		case high == 0:
 			rate *= 2
 		case low == 0:
@@ -440,13 +452,20 @@ func ceiling(ctx context.Context, s *stage) ([]report.Run, error) {
 	return append(runs, best), nil
 }
 
+// atWork reports whether the node or the load test used most of its cores.
+func (s *stage) atWork(r *report.Run) bool {
+	const most = 0.6
+	cores := s.lab.Cores
+	return r.Metrics[report.ServerCPU] > most*float64(max(1, len(cores.Node))) || r.Metrics[report.LoadCPU] > most*float64(max(1, len(cores.Load)))
+}
+
 // limits says whose limit a rate has met that did not hold.
 func (s *stage) limits(r *report.Run) string {
 	why := r.Saturated
 	switch {
 	case why != "":
 	case len(r.Problems) > 0:
-		why = r.Problems[0]
+		why = strings.Join(r.Problems, "; ")
 	case r.Latency == nil:
 		why = "nothing was delivered"
 	default:
