@@ -55,7 +55,7 @@ bench: build ## the short load test and all Go benchmarks, against the last comm
 
 baseline: bench ## make what `make bench` has just measured the committed result
 	mkdir -p docs/bench
-	cp bin/bench.txt bin/bench.json docs/bench/
+	cp bin/bench.txt docs/bench/
 
 table: build ## measure every promise of docs/BENCHMARKS.md: half an hour on a quiet machine
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
