@@ -198,7 +198,7 @@ func dialUnix(ctx context.Context, path string) (int, error) {
 			return fd, nil
 		}
 		if errors.Is(err, unix.EAGAIN) {
-			if err = sleepUntil(ctx, bench.Now()+int64(time.Millisecond)); err == nil {
+			if err = bench.Sleep(ctx, time.Millisecond); err == nil {
 				continue
 			}
 		}

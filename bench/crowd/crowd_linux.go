@@ -129,7 +129,7 @@ func (c *Crowd) begin(ctx context.Context, n int, perSecond float64, parallel in
 		due := start
 		if perSecond > 0 {
 			due += int64(float64(begun) / perSecond * float64(time.Second))
-			if stopped = sleepUntil(ctx, due); stopped != nil {
+			if stopped = bench.Sleep(ctx, time.Duration(due-bench.Now())); stopped != nil {
 				break
 			}
 		}
@@ -168,17 +168,6 @@ func cmpErr(first, err error) error {
 		return first
 	}
 	return err
-}
-
-func sleepUntil(ctx context.Context, due int64) error {
-	t := time.NewTimer(time.Duration(due - bench.Now()))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (c *Crowd) all() []*client {
