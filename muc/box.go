@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vnode/fanout"
+	"vnode/internal/wire"
 )
 
 // box runs one room: its goroutine takes events from the mailbox, feeds the
@@ -22,6 +23,10 @@ type box struct {
 
 	// Guarded by Service.mu; its changes are the goroutine's.
 	meeting string // id
+
+	// Guarded by Service.mu.
+	focus wire.JID // bare, of who made the room
+	nick  string   // of the focus
 }
 
 // run ends when the room has.

@@ -1,11 +1,21 @@
 package muc
 
-// Drain refuses new rooms while on, with service-unavailable: jicofo takes
-// another node then. Rooms that are there go on, and let visitors in.
-func (s *Service) Drain(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.drains = on
+import "vnode/internal/wire"
+
+// Idle reports whether jicofo can be sent away without harm: no room is left that
+// it sends visitors to, and there is none whose end it has yet to be told.
+func (s *Service) Idle() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.rooms) > 0 {
+		return false
+	}
+	for _, room := range s.lost {
+		if !room.told {
+			return false
+		}
+	}
+	return true
 }
 
 // EndSome ends n rooms, or all if there are fewer, whichever they are, as Close
@@ -27,4 +37,12 @@ func (s *Service) EndSome(n int) (found int) {
 		b.mail.push(event{kind: evShutdown})
 	}
 	return found
+}
+
+// tellGone tells the focus, which takes a room for alive that is not there, that
+// the room is destroyed: it has been lost with a process before this one. Only
+// that makes jicofo forget it.
+func (s *Service) tellGone(focus Session, local string, nick string) {
+	s.log.Info("jicofo takes a room for alive that is not here, and is told that it is gone", "room", wire.JID{Local: local, Domain: s.domains.Rooms}.String())
+	reply(focus, destroyed(s.domains.Public(local), lostRoom{nick: nick, reason: endFocusLost.text()}, focus.JID()))
 }

@@ -6,19 +6,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A node that drains refuses new rooms, and goes on with those it has.
-func TestDrainRefusesNewRoomsAlone(t *testing.T) {
+// A focus that is logged in is refused no room: jicofo would send visitors to it
+// all the same.
+func TestFocusIsRefusedNoRoom(t *testing.T) {
+	cfg := testConfig()
+	cfg.MaxRooms = 1
+	inBubble(t, cfg, func(t *testing.T, p *player) {
+		for _, room := range []string{"first", "second", "third"} {
+			p.room = room
+			p.joinAs("focus", "focus")
+			require.Contains(t, p.got("focus"), "code='201'")
+		}
+		require.Equal(t, 2.0, counter(t, p.reg, "vnode_muc_rooms_beyond_limit_total"))
+	})
+}
+
+// Jicofo can be sent away once there is no room, and none whose end it must hear of.
+func TestIdle(t *testing.T) {
 	inBubble(t, testConfig(), func(t *testing.T, p *player) {
+		require.True(t, p.svc.Idle())
 		p.setup([]string{"main1"})
-		p.svc.Drain(true)
-		p.joinAs("vis1", "one")
-		require.Contains(t, p.got("vis1"), "code='110'")
-		p.room = "second"
-		p.joinAs("focus", "focus")
-		require.Contains(t, p.got("focus"), "<service-unavailable")
-		p.svc.Drain(false)
-		p.joinAs("focus", "focus")
-		require.Contains(t, p.got("focus"), "code='201'")
+		require.False(t, p.svc.Idle())
+		p.svc.SessionClosed(p.client("focus"))
+		p.settle()
+		require.False(t, p.svc.Idle(), "the focus has not heard that its room is lost")
+		p.svc.SessionOpened(p.client("focus2"))
+		require.True(t, p.svc.Idle())
 	})
 }
 

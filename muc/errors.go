@@ -17,7 +17,6 @@ var (
 	errConflict     = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.Conflict}
 	errNoToken      = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "Authentication required", Extra: "<authentication-required xmlns='http://jitsi.org/jitmeet'/>"}
 	errQueueFull    = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "Too many visitors wait for this room"}
-	errTooManyRooms = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "Too many rooms on this node"}
 	errNotJoined    = wire.StanzaError{Type: stanza.Modify, Condition: stanza.NotAcceptable, Text: "You are not currently connected to this chat"}
 	errNotConnected = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: "You are not currently connected to this chat"}
 	errNickChange   = wire.StanzaError{Type: stanza.Modify, Condition: stanza.NotAcceptable, Text: "Nicks cannot be changed"}

@@ -40,26 +40,23 @@ func TestLimitsValidate(t *testing.T) {
 	}
 }
 
-// Rooms on the node: the limit is looked at when a room is made, and what is
-// wrong changes nothing.
+// A change of limits that is wrong changes nothing; rooms beyond the limit are
+// counted, not refused.
 func TestRoomsOnTheNode(t *testing.T) {
 	cfg := testConfig()
 	cfg.MaxRooms = 1
 	inBubble(t, cfg, func(t *testing.T, p *player) {
 		p.setup([]string{"main1"})
+		require.Error(t, p.svc.SetLimits(Limits{MaxRooms: -1}))
 		p.room = "second"
 		p.joinAs("focus", "focus")
-		require.Contains(t, p.got("focus"), "<resource-constraint")
-		require.Error(t, p.svc.SetLimits(Limits{MaxRooms: -1}))
-		p.joinAs("focus", "focus")
-		require.Contains(t, p.got("focus"), "<resource-constraint")
-		require.NoError(t, p.svc.SetLimits(Limits{MaxRooms: 2}))
+		require.Contains(t, p.got("focus"), "code='201'")
+		require.Equal(t, 1.0, counter(t, p.reg, "vnode_muc_rooms_beyond_limit_total"))
+		require.NoError(t, p.svc.SetLimits(Limits{MaxRooms: 5}))
+		p.room = "third"
 		p.joinAs("focus", "focus")
 		require.Contains(t, p.got("focus"), "code='201'")
-		require.NoError(t, p.svc.SetLimits(Limits{MaxRooms: 1}))
-		p.room = "room"
-		p.joinAs("vis1", "one")
-		require.Contains(t, p.got("vis1"), "code='110'", "who is there stays, and goes on")
+		require.Equal(t, 1.0, counter(t, p.reg, "vnode_muc_rooms_beyond_limit_total"))
 	})
 }
 

@@ -34,6 +34,7 @@ type metrics struct {
 	chatFromNodes    prometheus.Counter
 	chatRefused      prometheus.Counter
 	votes            prometheus.Counter
+	roomsBeyond      prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -62,6 +63,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		votes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vnode_muc_votes_total", Help: "Votes of visitors in polls that were taken.",
 		}),
+		roomsBeyond: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_rooms_beyond_limit_total", Help: "Rooms that jicofo made although max-rooms were there already.",
+		}),
 		byRole:           make(map[role]prometheus.Gauge),
 		byRefusal:        make(map[refusal]prometheus.Counter),
 		byEnd:            make(map[endReason]prometheus.Counter),
@@ -78,7 +82,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, e := range endReasons {
 		m.byEnd[e] = ended.WithLabelValues(string(e))
 	}
-	reg.MustRegister(m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat, m.votes)
+	reg.MustRegister(m.roomsBeyond, m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat, m.votes)
 	return m
 }
 

@@ -34,7 +34,8 @@ type Service struct {
 	bans    bans
 
 	limits   atomic.Pointer[Limits]
-	visitors atomic.Int64 // in all rooms
+	visitors atomic.Int64  // in all rooms
+	changed  chan struct{} // of capacity 1, see RecordsChanged
 
 	running sync.WaitGroup // rooms' goroutines
 
@@ -44,7 +45,7 @@ type Service struct {
 	guests   *table.Table[wire.JID, guest]
 	meetings map[string]*box // by the meeting's id
 	closed   bool
-	drains   bool                   // no new rooms, see Drain
+	warned   time.Time              // when the log was told of too many rooms
 	change   uint64                 // of the streams to main, the latest
 	focuses  map[wire.JID][]Session // open sessions of the focus, the latest last, by bare address
 	lost     lostRooms
@@ -56,7 +57,7 @@ func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.
 	s := &Service{
 		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
 		rooms: make(map[string]*box), guests: table.New((*guest).jid), meetings: make(map[string]*box),
-		focuses: make(map[wire.JID][]Session), lost: make(lostRooms),
+		focuses: make(map[wire.JID][]Session), lost: make(lostRooms), changed: make(chan struct{}, 1),
 	}
 	s.limits.Store(&cfg.Limits)
 	return s
@@ -98,6 +99,10 @@ func (s *Service) clientToRoom(from Session, local string, e *event, orphan bool
 	}
 	for {
 		b, err := s.enter(from, local, &h, e.stanza, orphan)
+		if nick, gone := err.(goneRoom); gone {
+			s.tellGone(from, local, string(nick))
+			return
+		}
 		if err != nil {
 			s.refuse(from, &h, asStanzaError(err))
 			return
@@ -141,10 +146,13 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 	}
 	b := s.rooms[local]
 	if b == nil {
-		if err := s.mayCreate(from, h, joins); err != nil {
+		if err := s.mayCreate(from, local, h, joins); err != nil {
 			return nil, err
 		}
 		b = s.create(local)
+	}
+	if joins && from.Admin() {
+		s.noteFocus(b, from, h)
 	}
 	if g == nil {
 		g = &guest{session: from}
@@ -155,12 +163,16 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 }
 
 // mayCreate decides, with mu held, about a presence to a room that is not
-// there: only the focus makes rooms.
-func (s *Service) mayCreate(from Session, h *wire.Header, joins bool) error {
+// there: only the focus makes rooms, and while it is logged in it may make as
+// many as it likes. Jicofo takes a node for a conference's before it has joined
+// the room there, and goes on sending visitors when the join was refused.
+func (s *Service) mayCreate(from Session, local string, h *wire.Header, joins bool) error {
 	to, err := wire.ParseAddress(h.To)
 	switch {
 	case err != nil:
 		return wire.ErrJIDMalformed
+	case !joins && from.Admin() && to.Resource != "":
+		return goneRoom(to.Resource)
 	case !joins:
 		return by(wire.ErrItemNotFound, s.domains.Rooms)
 	case !from.Admin() && isHealthRoom(to.Local):
@@ -173,12 +185,43 @@ func (s *Service) mayCreate(from Session, h *wire.Header, joins bool) error {
 		return errNoNick
 	case len(to.Resource) > s.cfg.MaxNick:
 		return errLongNick
-	case s.closed || s.drains:
+	case s.closed:
+		s.lost.add(local, lostRoom{focus: from.JID().Bare(), nick: to.Resource, ended: time.Now(), reason: endFocusLost.text()})
+		s.recordsChange()
 		return errShuttingDown
-	case len(s.rooms) >= s.limits.Load().MaxRooms:
-		return errTooManyRooms
 	}
+	s.noticeMany()
 	return nil
+}
+
+// goneRoom is that the focus, under that nick, takes a room for alive that is
+// not there.
+type goneRoom string
+
+// Error implements error.
+func (goneRoom) Error() string { return "the room is not here" }
+
+// noticeMany tells the log, with mu held, that there are more rooms than the
+// node was meant for.
+func (s *Service) noticeMany() {
+	most := s.limits.Load().MaxRooms
+	if len(s.rooms) < most {
+		return
+	}
+	s.metrics.roomsBeyond.Inc()
+	if now := time.Now(); now.Sub(s.warned) >= time.Minute {
+		s.warned = now
+		s.log.Warn("more rooms than max-rooms: jicofo would send visitors to a room that was refused, so none is; add nodes", "rooms", len(s.rooms)+1, "max_rooms", most)
+	}
+}
+
+// noteFocus notes, with mu held, who makes a room: it is told when the room is
+// lost.
+func (s *Service) noteFocus(b *box, from Session, h *wire.Header) {
+	if to, err := wire.ParseAddress(h.To); err == nil && to.Resource != "" {
+		b.focus, b.nick = from.JID().Bare(), to.Resource
+		s.recordsChange()
+	}
 }
 
 // create makes a room, with mu held.
@@ -214,6 +257,7 @@ func (s *Service) forget(b *box) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.rooms, b.local)
+	s.recordsChange()
 	if s.meetings[b.meeting] == b {
 		delete(s.meetings, b.meeting)
 	}

@@ -50,7 +50,10 @@ func (f saslFailure) Error() string { return f.condition.Error() }
 func failureOf(err error) (saslFailure, bool) {
 	var refused token.Refusal
 	var condition sasl.Failure
+	var failure saslFailure
 	switch {
+	case errors.As(err, &failure):
+		return failure, true
 	case errors.As(err, &refused):
 		return saslFailure{sasl.NotAllowed, string(refused)}, true
 	case errors.As(err, &condition):

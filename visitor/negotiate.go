@@ -372,7 +372,11 @@ func (n *negotiation) saslStep(h *wire.Header, data []byte) (out []byte, who *lo
 	if err != nil {
 		return nil, nil, err
 	}
-	return n.exchange.step(msg)
+	out, who, err = n.exchange.step(msg)
+	if err == nil {
+		err = n.srv.mayLogIn(who)
+	}
+	return out, who, err
 }
 
 // saslFailed answers a failed login. The stream goes on for another try, a few

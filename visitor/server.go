@@ -71,6 +71,8 @@ type Server struct {
 	running sync.WaitGroup // streams, and sessions from bind to their end
 	cutting atomic.Bool    // Close has run out of time
 
+	noAdmins atomic.Bool // see RefuseAdmins
+
 	mu        sync.Mutex // guards what follows
 	streams   *table.Table[*stream, stream]
 	sessions  *table.Table[wire.JID, Session]

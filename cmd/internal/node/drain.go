@@ -15,17 +15,28 @@ import (
 
 // draining are the rooms, as a drain sees them.
 type draining interface {
-	Drain(on bool)
 	EndSome(n int) (found int)
 	Rooms(ctx context.Context) ([]muc.RoomInfo, error)
+	// Idle reports whether jicofo can be sent away.
+	Idle() bool
 }
 
-// drainer takes a node out of use: no new rooms, then, at a deadline, the end
-// of those that are left. Its methods may be called from any goroutine and do
-// not block.
+// door is where jicofo logs in.
+type door interface {
+	RefuseAdmins(on bool)
+	EndAdmins() (open int)
+}
+
+// drainer takes a node out of use. Jicofo cannot be told to use other nodes, only
+// be sent away, and it goes on sending visitors to the rooms it has here. So the
+// node takes every room it is asked for as long as one is left, and at a deadline
+// ends those that are. Once none is left it ends jicofo's session and refuses its
+// login until the drain is called off. Its methods may be called from any
+// goroutine and do not block.
 type drainer struct {
 	// Static after construction.
 	rooms  draining
+	door   door
 	health *admin.Health
 	log    *slog.Logger
 	window func() time.Duration // the ends of rooms are spread over
@@ -40,8 +51,8 @@ type drainer struct {
 	why      string
 }
 
-func newDrainer(rooms draining, health *admin.Health, log *slog.Logger, window func() time.Duration) *drainer {
-	return &drainer{rooms: rooms, health: health, log: log, window: window, wake: make(chan struct{}, 1), empty: make(chan struct{})}
+func newDrainer(rooms draining, door door, health *admin.Health, log *slog.Logger, window func() time.Duration) *drainer {
+	return &drainer{rooms: rooms, door: door, health: health, log: log, window: window, wake: make(chan struct{}, 1), empty: make(chan struct{})}
 }
 
 // begin drains; timeout 0 sets no deadline. A later call replaces deadline and
@@ -85,8 +96,8 @@ func (d *drainer) cancel() error {
 
 // changed is called with mu held.
 func (d *drainer) changed() {
-	d.rooms.Drain(d.on)
 	if !d.on {
+		d.door.RefuseAdmins(false)
 		d.health.Set(admin.Ready, "")
 	} else if state, _ := d.health.Get(); state != admin.Drained || d.forGood {
 		d.health.Set(admin.Draining, d.why)
@@ -129,24 +140,52 @@ func (d *drainer) step(ctx context.Context) bool {
 	if err != nil {
 		return ctx.Err() == nil
 	}
-	people := 0
-	for _, r := range rooms {
-		people += r.Visitors + r.Queued
-	}
-	switch due := !deadline.IsZero() && !time.Now().Before(deadline); {
-	case people > 0 && !due:
+	people, expected := count(rooms, time.Now())
+	due := !deadline.IsZero() && !time.Now().Before(deadline)
+	switch {
+	case (people > 0 || expected && !forGood) && !due:
 		d.tell(admin.Draining, remaining(why, len(rooms), people, deadline))
 		return true
-	case len(rooms) > 0 && (due || forGood):
+	case len(rooms) > 0:
 		d.log.Info("ending the rooms that are left", "rooms", len(rooms), "visitors", people)
 		spread(ctx, d.window(), perRoom, d.endSome)
 	}
-	d.tell(admin.Drained, why+"; no visitor is left")
+	d.sendAway()
+	if len(rooms) == 0 {
+		d.tell(admin.Drained, why+"; no room is left, and jicofo uses other nodes")
+	}
 	if forGood {
 		d.done()
 		return false
 	}
 	return true
+}
+
+// visitorExpected is how long jicofo counts on a visitor that it has sent to a
+// room (visitors.vnode-join-latency-interval): its page may still load.
+const visitorExpected = time.Minute
+
+// count tells how many visitors are in the rooms, and whether one may be on its
+// way to a new room.
+func count(rooms []muc.RoomInfo, now time.Time) (people int, expected bool) {
+	for _, r := range rooms {
+		people += r.Visitors + r.Queued
+		expected = expected || now.Sub(r.Made) < visitorExpected
+	}
+	return people, expected
+}
+
+// sendAway ends jicofo's session if no room is left, and refuses its login. A room
+// that it makes meanwhile is lost with the session: then it is let in again to
+// hear of that, and sent away in a later step.
+func (d *drainer) sendAway() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	idle := d.on && d.rooms.Idle()
+	d.door.RefuseAdmins(idle)
+	if idle && d.door.EndAdmins() > 0 {
+		d.log.Info("no room is left: jicofo is logged out, and refused until the drain is called off")
+	}
 }
 
 // tell says how the drain stands, unless it was called off meanwhile.
@@ -180,11 +219,11 @@ func (d *drainer) done() {
 }
 
 func remaining(why string, rooms, people int, deadline time.Time) string {
-	text := fmt.Sprintf("%s; no new conferences, %d with %d visitors go on", why, rooms, people)
+	until := ""
 	if !deadline.IsZero() {
-		text += " until " + deadline.Format(time.TimeOnly)
+		until = " until " + deadline.Format(time.TimeOnly)
 	}
-	return text
+	return fmt.Sprintf("%s; %d conferences with %d visitors go on%s, as do those that jicofo begins here meanwhile", why, rooms, people, until)
 }
 
 // A few ends need not take the whole window.

@@ -15,18 +15,47 @@ import (
 	"vnode/muc"
 )
 
-// inn is rooms with guests.
+// inn is rooms with guests, and the door of their focus.
 type inn struct {
 	mu      sync.Mutex
 	guests  []int // of each room
-	full    bool  // takes no new ones
+	made    time.Time
+	untold  bool // the focus has yet to hear of an end
+	full    bool // lets no focus in
+	focuses int  // that are logged in
 	endedAt []time.Time
 }
 
-func (i *inn) Drain(on bool) {
+func (i *inn) RefuseAdmins(on bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.full = on
+}
+
+func (i *inn) EndAdmins() (open int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	open, i.focuses = i.focuses, 0
+	return open
+}
+
+func (i *inn) Idle() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.guests) == 0 && !i.untold
+}
+
+// opens is a room that the focus makes, with so many guests.
+func (i *inn) opens(guests int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.guests, i.made = append(i.guests, guests), time.Now()
+}
+
+func (i *inn) loggedIn() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.focuses
 }
 
 func (i *inn) EndSome(n int) (found int) {
@@ -45,7 +74,7 @@ func (i *inn) Rooms(context.Context) ([]muc.RoomInfo, error) {
 	defer i.mu.Unlock()
 	list := make([]muc.RoomInfo, len(i.guests))
 	for n, g := range i.guests {
-		list[n].Visitors = g
+		list[n].Visitors, list[n].Made = g, i.made
 	}
 	return list, nil
 }
@@ -78,10 +107,10 @@ func (i *inn) leave() {
 func inDrain(t *testing.T, test func(t *testing.T, d *drainer, i *inn), guests ...int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		i := &inn{guests: guests}
+		i := &inn{guests: guests, focuses: 1}
 		health := new(admin.Health)
 		health.Set(admin.Ready, "")
-		d := newDrainer(i, health, slog.New(slog.DiscardHandler), func() time.Duration { return 10 * time.Second })
+		d := newDrainer(i, i, health, slog.New(slog.DiscardHandler), func() time.Duration { return 10 * time.Second })
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go d.run(ctx)
@@ -103,20 +132,27 @@ func emptied(d *drainer) bool {
 	}
 }
 
-// An operator drains without a deadline: conferences go on as long as they
-// last, and then the node stays, drained, until it is called off.
+// An operator drains without a deadline: conferences go on as long as they last,
+// jicofo is let in for them, and new ones of its are taken. When the last is gone
+// jicofo is sent away, until the drain is called off.
 func TestDrainLetsConferencesGoOn(t *testing.T) {
 	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
 		d.begin(0, "an operator drains the node")
 		time.Sleep(time.Hour)
 		state, why := d.health.Get()
 		require.Equal(t, admin.Draining, state)
-		require.Equal(t, "an operator drains the node; no new conferences, 2 with 12 visitors go on", why)
-		require.True(t, i.takesNone())
+		require.Equal(t, "an operator drains the node; 2 conferences with 12 visitors go on, as do those that jicofo begins here meanwhile", why)
+		require.False(t, i.takesNone())
+		require.Equal(t, 1, i.loggedIn())
+		i.opens(0)
 		i.leave()
-		time.Sleep(time.Second)
+		time.Sleep(visitorExpected - time.Second)
+		require.Equal(t, admin.Draining, d.state(), "a visitor of the new room may be on its way")
+		time.Sleep(2 * time.Second)
 		require.Equal(t, admin.Drained, d.state())
-		require.Equal(t, 2, i.left(), "an empty room ends by itself")
+		require.Zero(t, i.left(), "rooms without visitors end")
+		require.True(t, i.takesNone())
+		require.Zero(t, i.loggedIn())
 		require.False(t, emptied(d))
 		require.NoError(t, d.cancel())
 		require.Equal(t, admin.Ready, d.state())
@@ -125,6 +161,27 @@ func TestDrainLetsConferencesGoOn(t *testing.T) {
 		require.Equal(t, admin.Ready, d.state())
 		require.ErrorContains(t, d.cancel(), "does not drain")
 	}, 5, 7)
+}
+
+// A room that jicofo makes while it is sent away is lost with its session. It is
+// let in to hear of that, and sent away again.
+func TestDrainLetsJicofoHearOfALostRoom(t *testing.T) {
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		d.begin(0, "an operator drains the node")
+		time.Sleep(time.Second)
+		require.True(t, i.takesNone())
+		i.mu.Lock()
+		i.untold = true
+		i.mu.Unlock()
+		time.Sleep(time.Second)
+		require.False(t, i.takesNone())
+		i.mu.Lock()
+		i.untold, i.focuses = false, 1
+		i.mu.Unlock()
+		time.Sleep(time.Second)
+		require.True(t, i.takesNone())
+		require.Zero(t, i.loggedIn())
+	})
 }
 
 // At the deadline what is left ends, spread over the window.

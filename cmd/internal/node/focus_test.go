@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vnode/cmd/internal/admin"
 	"vnode/internal/wire"
 )
 
@@ -38,4 +39,35 @@ func TestFocusIsToldOfTheRoomsItLost(t *testing.T) {
 	told := again.expect("presence")
 	require.Contains(t, told, "from='"+room+"/focus'")
 	require.Contains(t, told, "<destroy><reason>Conference ended.</reason></destroy>")
+}
+
+// A drained node sends jicofo away and refuses it, so that it chooses other nodes,
+// until the drain is called off. A stream that ended without an error would keep
+// jicofo from connecting again.
+func TestDrainedNodeSendsJicofoAway(t *testing.T) {
+	node := start(t, testConfig(t, "127.0.0.1:1"))
+	first := node.loginAsFocus()
+	first.write("<presence to='" + room + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
+	require.Contains(t, first.expect("presence"), "code='201'")
+	operator{node.Node}.Drain(0, "an operator drains the node")
+	require.Eventually(t, func() bool { return node.drain.state() == admin.Draining }, 10*time.Second, time.Millisecond)
+	first.write("<presence type='unavailable' to='" + room + "/focus'/>")
+	require.Contains(t, first.expect("stream:error"), "system-shutdown")
+	require.Eventually(t, func() bool { return node.drain.state() == admin.Drained }, 10*time.Second, time.Millisecond)
+
+	header := wire.StreamHeader{Content: wire.NSClient, To: "auth.meet.jitsi", Version: "1.0"}
+	conn, err := net.Dial("tcp", node.Addresses().C2S[0])
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	refused := &person{t: t, conn: conn, r: wire.NewReader(conn, wire.Limits{MaxBytes: 1 << 20})}
+	refused.write(string(header.Append(nil, "")))
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00focus\x00" + node.password()))
+	refused.write("<auth xmlns='" + wire.NSSASL + "' mechanism='PLAIN'>" + plain + "</auth>")
+	require.Contains(t, refused.expect("failure"), "temporary-auth-failure")
+
+	require.NoError(t, operator{node.Node}.Undrain())
+	again := node.loginAsFocus()
+	again.write("<presence to='" + room + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
+	require.Contains(t, again.expect("presence"), "code='201'")
 }

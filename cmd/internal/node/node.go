@@ -53,6 +53,7 @@ type Node struct {
 	logs         *logging.Logs
 	metrics      *nodeMetrics
 	drain        *drainer
+	record       *record
 	adminToken   string
 	hurry        context.Context // ended by Hurry
 	Hurry        func()          // ends a drain, and the end itself, sooner: nobody is waited for
@@ -228,8 +229,12 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms, n.configured = n.rooms, n.rooms.Limits()
+	n.record = &record{path: n.state.roomRecord(), rooms: n.rooms, log: n.log}
+	if err := n.record.recall(); err != nil {
+		n.log.Error("the record of the process before is of no use", "error", err)
+	}
 	n.web = n.withList(n.web, &clients)
-	n.drain = newDrainer(n.rooms, n.health, n.log, n.spread)
+	n.drain = newDrainer(n.rooms, n.clients, n.health, n.log, n.spread)
 	n.metrics = newMetrics(n.registry, n)
 	return nil
 }
@@ -277,6 +282,7 @@ func (n *Node) Run(ctx context.Context) error {
 		n.federation.Keep(p.from, p.to)
 	}
 	g.Go(func() error { n.drain.run(serving); return nil })
+	g.Go(func() error { n.record.run(serving); return nil })
 	g.Go(func() error { n.tellManager(serving); return nil })
 	n.health.Set(admin.Ready, "")
 	systemd.Ready(n.status(serving))

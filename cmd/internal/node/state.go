@@ -187,8 +187,16 @@ func newCertificate(certFile, keyFile string, domains []string) error {
 	return writeFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
+// roomRecord is where the names of the rooms are kept, see [record].
+func (s *state) roomRecord() string { return s.path("rooms") }
+
 // writeFile replaces a file whole, or not at all, readable by its owner alone.
-func writeFile(path string, b []byte) error {
+func writeFile(path string, b []byte) error { return replaceFile(path, b, false) }
+
+// writeDurably is writeFile that a loss of power leaves whole as well.
+func writeDurably(path string, b []byte) error { return replaceFile(path, b, true) }
+
+func replaceFile(path string, b []byte, sync bool) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
 	if err != nil {
 		return err
@@ -197,6 +205,12 @@ func writeFile(path string, b []byte) error {
 	if _, err := f.Write(b); err != nil {
 		f.Close()
 		return err
+	}
+	if sync {
+		if err := f.Sync(); err != nil {
+			f.Close()
+			return err
+		}
 	}
 	if err := f.Close(); err != nil {
 		return err
