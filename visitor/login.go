@@ -126,5 +126,5 @@ func (s *Server) verify(st *stream) (*token.Grant, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.lifetime, s.cfg.Limits.Negotiation)
 	defer cancel()
-	return s.cfg.Tokens.Verify(ctx, st.request.Token, st.request.Tenant)
+	return s.cfg.Tokens.Verify(token.From(ctx, st.peer), st.request.Token, st.request.Tenant)
 }

@@ -11,9 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 )
 
 // Bounds of a key server's cache.
@@ -23,10 +20,6 @@ const (
 	keyLife    = time.Hour        // before it is asked for again
 	absentLife = time.Minute      // the same of a key that is not there
 	errorLife  = 10 * time.Second // the same of one that could not be fetched
-
-	// fetchRate bounds how many keys are asked for: whoever connects names
-	// them.
-	fetchRate, fetchBurst = 20, 100 // per second
 )
 
 // KeyServer is a server in the layout of ASAP: URL/sha256(kid).pem, in
@@ -37,8 +30,7 @@ type KeyServer struct {
 	url    string
 	client *http.Client
 	log    *slog.Logger
-	limit  *rate.Limiter
-	flight singleflight.Group
+	turns  *turns
 
 	mu     sync.Mutex // guards what follows
 	known  cache
@@ -48,10 +40,12 @@ type KeyServer struct {
 // NewKeyServer returns the keys of the server at an http or https URL. Requests
 // are made with client, each within 5 s, and only when a token wants a key.
 func NewKeyServer(url string, client *http.Client, log *slog.Logger) *KeyServer {
-	return &KeyServer{
-		url: strings.TrimSuffix(url, "/"), client: client, log: log, limit: rate.NewLimiter(fetchRate, fetchBurst),
+	s := &KeyServer{
+		url: strings.TrimSuffix(url, "/"), client: client, log: log,
 		known: newCache(maxKeys), absent: newCache(maxAbsent),
 	}
+	s.turns = newTurns(s.fetch)
+	return s
 }
 
 // Keys implements Keys.
@@ -66,19 +60,11 @@ func (s *KeyServer) Keys(ctx context.Context, kid string) ([]any, error) {
 	if fresh {
 		return keys, err
 	}
-	if !s.limit.Allow() {
-		return orStale(keys, errNoKey)
+	fetched, err := s.turns.get(ctx, kid)
+	if err != nil {
+		return orStale(keys, err)
 	}
-	done := s.flight.DoChan(kid, func() (any, error) { return s.fetch(kid) })
-	select {
-	case r := <-done:
-		if r.Err != nil {
-			return orStale(keys, r.Err)
-		}
-		return r.Val.([]any), nil
-	case <-ctx.Done():
-		return orStale(keys, errNoKey)
-	}
+	return fetched, nil
 }
 
 // Expire has each key fetched again when a token wants it next. When that fails,

@@ -18,7 +18,8 @@ const (
 	setLife    = 6 * time.Hour // when it does not say
 	minSetLife = time.Minute
 	maxSetLife = 24 * time.Hour
-	setRetry   = 30 * time.Second // between requests for a key it does not have, or after a failure
+	setPause   = 3 * time.Second  // between requests for keys it does not have
+	setRetry   = 10 * time.Second // after a failure
 )
 
 // KeySet is a document with all keys: a JWK set (RFC 7517 §5), or an object
@@ -33,7 +34,7 @@ type KeySet struct {
 	mu    sync.Mutex // guards what follows
 	keys  map[string][]any
 	until time.Time // it is good
-	asked time.Time // latest
+	next  time.Time // it may be fetched again
 }
 
 // NewKeySet returns the keys of the document at an http or https URL. It is
@@ -48,11 +49,11 @@ func (s *KeySet) Keys(ctx context.Context, kid string) ([]any, error) {
 	if kid == "" {
 		return nil, errNoKeyID
 	}
-	keys, ask := s.kept(kid)
-	if ask {
+	keys, wanted, after := s.kept(kid)
+	if wanted && (after <= 0 || keys == nil && after <= setPause) && pause(ctx, after) {
 		select {
-		case <-s.flight.DoChan("", func() (any, error) { s.refresh(); return nil, nil }):
-			keys, _ = s.kept(kid)
+		case <-s.flight.DoChan("", func() (any, error) { s.refresh(kid); return nil, nil }):
+			keys, _, _ = s.kept(kid)
 		case <-ctx.Done():
 		}
 	}
@@ -72,21 +73,43 @@ func (s *KeySet) Keys(ctx context.Context, kid string) ([]any, error) {
 func (s *KeySet) Expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.until, s.asked = time.Time{}, time.Time{}
+	s.until, s.next = time.Time{}, time.Time{}
 }
 
-// kept looks a key up, and says whether the document is to be fetched.
-func (s *KeySet) kept(kid string) (keys []any, ask bool) {
+// pause waits before a request, if it must. Whoever connects names keys; one that
+// is new at the issuer must be found soon, whatever others name. So all keys that
+// are not known are looked for at once, in a document that is fetched every few
+// seconds, and who names one waits for that.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// kept looks a key up, and says whether the document should be fetched for it, and
+// after how long it may be.
+func (s *KeySet) kept(kid string) (keys []any, wanted bool, after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	keys = s.keys[kid]
-	wanted := keys == nil || !now.Before(s.until)
-	return keys, wanted && (s.asked.IsZero() || now.Sub(s.asked) >= setRetry)
+	return keys, keys == nil || !now.Before(s.until), s.next.Sub(now)
 }
 
-// refresh fetches the document. When that fails the old one goes on to be used.
-func (s *KeySet) refresh() {
+// refresh fetches the document, unless one that was fetched meanwhile has the key
+// or it is too early. When that fails the old one goes on to be used.
+func (s *KeySet) refresh(kid string) {
+	if _, wanted, after := s.kept(kid); !wanted || after > 0 {
+		return
+	}
 	body, life, err := get(s.client, s.url)
 	var keys map[string][]any
 	if err == nil {
@@ -94,15 +117,17 @@ func (s *KeySet) refresh() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = time.Now()
+	now := time.Now()
 	if err != nil {
+		s.next = now.Add(setRetry)
 		s.log.Warn("token keys not fetched", "server", redacted(s.url), "error", err)
 		return
 	}
 	if life == 0 {
 		life = setLife
 	}
-	s.keys, s.until = keys, s.asked.Add(min(max(life, minSetLife), maxSetLife))
+	s.next = now.Add(setPause)
+	s.keys, s.until = keys, now.Add(min(max(life, minSetLife), maxSetLife))
 }
 
 // parseSet reads a document. Keys of other kinds, or that are secret, are left

@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -120,20 +121,109 @@ func TestMadeUpKeyIDs(t *testing.T) {
 		s := NewKeyServer("https://keys.example/keys", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
 		_, err := s.Keys(context.Background(), "good")
 		require.NoError(t, err)
+		began := time.Now()
+		var all sync.WaitGroup
 		for i := range 5000 {
-			_, err := s.Keys(context.Background(), fmt.Sprint(i))
-			require.Error(t, err)
+			all.Go(func() {
+				_, err := s.Keys(context.Background(), fmt.Sprint(i))
+				require.Error(t, err)
+			})
 		}
-		require.LessOrEqual(t, w.requests(), fetchBurst+1)
+		synctest.Wait()
+		require.LessOrEqual(t, len(s.turns.wanted), maxWanted)
+		all.Wait()
+		took := time.Since(began)
+		require.LessOrEqual(t, took, fetchTimeout)
+		require.LessOrEqual(t, w.requests(), fetchBurst+1+int(took.Seconds()*fetchRate))
 		_, err = s.Keys(context.Background(), "good")
 		require.NoError(t, err)
 		time.Sleep(10 * time.Minute)
 		for i := range 5000 {
 			_, _ = s.Keys(context.Background(), fmt.Sprint("x", i))
-			time.Sleep(time.Second / fetchRate)
 		}
 		require.LessOrEqual(t, s.absent.order.Len(), maxAbsent)
 		require.Len(t, s.absent.byID, s.absent.order.Len())
+		time.Sleep(time.Second)
+		require.Empty(t, s.turns.wanted)
+		require.False(t, s.turns.going, "no goroutine is left")
+	})
+}
+
+// A key that is new at the issuer is found within seconds, while others name keys
+// that are not there as fast as they can: one address, many networks, or all by
+// one proxy that is not believed, when more than one client has the new key.
+func TestANewKeyIsFoundDuringAFlood(t *testing.T) {
+	client := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
+	for name, c := range map[string]struct {
+		flooder func(i int) netip.Addr
+		mine    netip.Addr
+		asks    int
+	}{
+		"from one address": {func(int) netip.Addr { return client(1) }, client(2), 1},
+		"from a hundred":   {func(i int) netip.Addr { return client(i % 100) }, client(500), 1},
+		"by one proxy":     {func(int) netip.Addr { return netip.Addr{} }, netip.Addr{}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &web{pages: map[string][]byte{}}
+				s := NewKeyServer("https://keys.example/keys", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+				ctx, stop := context.WithCancel(t.Context())
+				var all sync.WaitGroup
+				for i := range 300 {
+					all.Go(func() {
+						for n := 0; ctx.Err() == nil; n++ {
+							_, _ = s.Keys(From(ctx, c.flooder(i)), fmt.Sprintf("made up %d %d", i, n))
+							time.Sleep(100 * time.Millisecond)
+						}
+					})
+				}
+				time.Sleep(20 * time.Second) // the burst is long gone
+				w.set(func() { w.pages[pemPath("new")] = pairs()["RS256"].public })
+				began := time.Now()
+				var mine sync.WaitGroup
+				for range c.asks {
+					mine.Go(func() {
+						_, err := s.Keys(From(t.Context(), c.mine), "new")
+						require.NoError(t, err)
+					})
+				}
+				mine.Wait()
+				require.Less(t, time.Since(began), 2*time.Second)
+				stop()
+				all.Wait()
+			})
+		})
+	}
+}
+
+// The same of a set, which is one document: it is fetched every few seconds at
+// most, and who names a key that it does not have waits for that.
+func TestANewKeyOfASetIsFoundDuringAFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &web{pages: map[string][]byte{"/jwks": jwks(t, map[string]string{"old": "RS256"})}}
+		s := NewKeySet("https://keys.example/jwks", &http.Client{Transport: w}, slog.New(slog.DiscardHandler))
+		ctx, stop := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		began := time.Now()
+		for i := range 300 {
+			all.Go(func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					_, _ = s.Keys(ctx, fmt.Sprintf("made up %d %d", i, n))
+					time.Sleep(50 * time.Millisecond)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		_, err := s.Keys(t.Context(), "old")
+		require.NoError(t, err)
+		w.set(func() { w.pages["/jwks"] = jwks(t, map[string]string{"old": "RS256", "new": "ES256"}) })
+		asked := time.Now()
+		_, err = s.Keys(t.Context(), "new")
+		require.NoError(t, err, "it is not refused first")
+		require.LessOrEqual(t, time.Since(asked), setPause)
+		stop()
+		all.Wait()
+		require.LessOrEqual(t, w.requests(), 2+int(time.Since(began)/setPause))
 	})
 }
 
@@ -195,20 +285,22 @@ func TestKeySet(t *testing.T) {
 		require.Equal(t, Refusal("there is no key for the token's signature algorithm"), verify("ES256", "r"))
 		require.Equal(t, errNoKeyID, verify("RS256", ""))
 		require.Equal(t, errUnknownKey, verify("RS256", "new"))
-		require.Equal(t, 1, w.requests())
+		require.Equal(t, 3, w.requests(), "each was looked for anew")
 
 		w.set(func() { w.pages["/jwks"] = jwks(t, map[string]string{"new": "RS256"}) })
-		time.Sleep(setRetry)
 		require.NoError(t, verify("RS256", "new"), "keys roll over at once")
+		require.Equal(t, 4, w.requests())
 		require.Equal(t, errUnknownKey, verify("RS256", "r"), "and old ones go")
-		require.Equal(t, 2, w.requests())
+		require.Equal(t, 5, w.requests())
 
 		time.Sleep(10 * time.Minute)
 		w.set(func() { w.status = http.StatusBadGateway })
 		require.NoError(t, verify("RS256", "new"), "the old set is better than none")
-		require.Equal(t, 3, w.requests())
+		require.Equal(t, 6, w.requests())
 		require.NoError(t, verify("RS256", "new"))
-		require.Equal(t, 3, w.requests())
+		require.Equal(t, 6, w.requests())
+		require.Equal(t, errUnknownKey, verify("RS256", "r"), "a server that is down is not waited for")
+		require.Equal(t, 6, w.requests())
 	})
 }
 

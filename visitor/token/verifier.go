@@ -124,6 +124,8 @@ func (r *rules) verify(ctx context.Context, raw, tenant string) (*Grant, error) 
 		return nil, refuse("a token is required")
 	case len(raw) > maxToken:
 		return nil, refuse("the token is too large")
+	case strings.ContainsFunc(raw, notCompact):
+		return nil, refuse("the token is malformed")
 	}
 	c := new(claims)
 	var found error // by our own key function
@@ -146,6 +148,13 @@ func (r *rules) verify(ctx context.Context, raw, tenant string) (*Grant, error) 
 		return nil, err
 	}
 	return r.newGrant(c, tenant)
+}
+
+// notCompact reports whether a character has no place in a token (RFC 7515 §7.1:
+// base64url without padding, and dots). The base64 decoder ignores line ends, so
+// bytes behind the signature would go unnoticed.
+func notCompact(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
 }
 
 // keys finds what may verify a token's signature.

@@ -2,6 +2,9 @@ package token
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +99,43 @@ func TestRefusals(t *testing.T) {
 	}
 	_, err := verifier(t, p, nil).Verify(t.Context(), strings.Repeat("a", maxToken+1), "")
 	require.Equal(t, Refusal("the token is too large"), err)
+}
+
+// Nothing may stand before, in or behind a token: what one reader ignores, another
+// may act on.
+func TestTokenWithBytesBehindIt(t *testing.T) {
+	p := pairs()["HS256"]
+	good := sign(t, p, body(nil), nil)
+	_, err := verifier(t, p, nil).Verify(t.Context(), good, "")
+	require.NoError(t, err)
+	parts := strings.Split(good, ".")
+	json64 := func(part, more string) string {
+		b, err := base64.RawURLEncoding.DecodeString(part)
+		require.NoError(t, err)
+		return base64.RawURLEncoding.EncodeToString(append(b, more...))
+	}
+	signed := func(head, claims string) string {
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte(head + "." + claims))
+		return head + "." + claims + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	}
+	require.Equal(t, good, signed(parts[0], parts[1]), "the signature is made as the issuer makes it")
+	for name, raw := range map[string]string{
+		"a line end": good + "\n", "many line ends": good + "\r\n\r\n", "a line end before": "\n" + good,
+		"a line end within": parts[0] + "\n." + parts[1] + "." + parts[2],
+		"a blank":           good + " ", "a zero byte": good + "\x00", "a dot": good + ".", "padding": good + "=",
+		"another token": good + " " + good, "a comma": good + "," + good, "beyond ASCII": good + "é", "not UTF-8": good + "\xff",
+		"JSON behind the claims": signed(parts[0], json64(parts[1], "{}")), "text behind the claims": signed(parts[0], json64(parts[1], "x")),
+		"JSON behind the header": signed(json64(parts[0], "{}"), parts[1]),
+		"standard alphabet":      strings.Replace(good, parts[2], "+"+parts[2][1:], 1),
+	} {
+		_, err := verifier(t, p, nil).Verify(t.Context(), raw, "")
+		require.Equal(t, Refusal("the token is malformed"), err, name)
+	}
+	for name, raw := range map[string]string{"bytes in the signature": good + "AAAA", "one byte less": good[:len(good)-1]} {
+		_, err := verifier(t, p, nil).Verify(t.Context(), raw, "")
+		require.Error(t, err, name)
+	}
 }
 
 func TestPolicy(t *testing.T) {

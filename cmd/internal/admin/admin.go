@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type Server struct {
 	// Static after construction.
 	o       Options
 	gate    access.Gate
+	names   []string // of the machine and the node
 	samples *sampler
 	hub     *hub
 	stopped chan struct{} // closed by Close: event streams end
@@ -47,6 +49,10 @@ type Server struct {
 // New starts a server, which watches the node once a second until Close.
 func New(o Options) *Server {
 	s := &Server{o: o, gate: access.New(o.Token), samples: newSampler(o.Registry), hub: newHub(maxWatchers), stopped: make(chan struct{})}
+	s.names = append(s.names, o.Identity.Host)
+	if name, err := os.Hostname(); err == nil {
+		s.names = append(s.names, name)
+	}
 	s.stop = sync.OnceFunc(func() { close(s.stopped) })
 	s.running.Go(s.watch)
 	return s
@@ -70,16 +76,18 @@ func (s *Server) Close() {
 //   - POST and DELETE /admin/drain; GET, POST and DELETE /admin/debug
 //
 // Metrics, health and the page, which is empty without its data, are for
-// everybody who reaches the listener. The status and profiles are for who bears
+// everybody who reaches the listener and names it as this machine is named, or by
+// an address: a page elsewhere whose name was made to point here learns no more
+// than whether the node is healthy. The status and profiles are for who bears
 // the token and for programs on this machine, which are not told of people:
 // who is in a room, and which session is slow.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Registry, promhttp.HandlerOpts{Registry: s.o.Registry}))
+	mux.Handle("GET /metrics", s.named(promhttp.HandlerFor(s.o.Registry, promhttp.HandlerOpts{Registry: s.o.Registry})))
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.HandleFunc("GET /{$}", servePage)
-	mux.HandleFunc("GET /status", servePage)
+	mux.Handle("GET /{$}", s.named(http.HandlerFunc(servePage)))
+	mux.Handle("GET /status", s.named(http.HandlerFunc(servePage)))
 	mux.HandleFunc("GET /status.json", s.looks(s.statusJSON))
 	mux.HandleFunc("GET /status/events", s.looks(s.events))
 	mux.HandleFunc("GET /debug/pprof/", s.looks(pprof.Index))

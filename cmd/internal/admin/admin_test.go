@@ -334,3 +334,42 @@ func TestPeopleAreForTheToken(t *testing.T) {
 		require.Equal(t, 200, from("192.0.2.1:5", "10.0.0.3:52603", path, ""), path)
 	}
 }
+
+// A page in an operator's browser whose name was made to resolve to the listener
+// (DNS rebinding) reads neither metrics nor the page, and of health the state only.
+func TestAnotherNameReadsNoMetrics(t *testing.T) {
+	h := newHouse(t, token)
+	ask := func(remote, host, path, bearer string) (int, string) {
+		r := httptest.NewRequest("GET", path, nil)
+		r.RemoteAddr, r.Host = remote, host
+		if bearer != "" {
+			r.Header.Set("Authorization", "Bearer "+bearer)
+		}
+		w := httptest.NewRecorder()
+		h.Handler().ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	for _, host := range []string{"evil.example", "evil.example:52603", "localhost.evil.example", "127.0.0.1.nip.io:52603"} {
+		for _, remote := range []string{"127.0.0.1:5", "192.0.2.1:5"} {
+			for _, path := range []string{"/metrics", "/", "/status"} {
+				code, body := ask(remote, host, path, "")
+				require.Equal(t, 421, code, "%s of %s", path, host)
+				require.NotContains(t, body, "vnode_")
+				code, _ = ask(remote, host, path, "wrong")
+				require.Equal(t, 421, code)
+			}
+			code, body := ask(remote, host, "/healthz", "")
+			require.Equal(t, 200, code)
+			require.NotContains(t, body, "meet.jitsi", "the domains are nobody else's business")
+		}
+	}
+	for _, host := range []string{"127.0.0.1:52603", "[::1]:52603", "localhost", "10.0.0.3:52603", "vnode-3:52603", ""} {
+		code, body := ask("192.0.2.1:5", host, "/metrics", "")
+		require.Equal(t, 200, code, host)
+		require.Contains(t, body, "# TYPE")
+	}
+	code, _ := ask("192.0.2.1:5", "metrics.example.com", "/metrics", token)
+	require.Equal(t, 200, code, "Prometheus by whatever name, with the token")
+	_, body := ask("192.0.2.1:5", "10.0.0.3", "/healthz", "")
+	require.Contains(t, body, "meet.jitsi")
+}

@@ -84,10 +84,10 @@ func (s *Server) report() Report {
 	return r
 }
 
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) readyz(w http.ResponseWriter, req *http.Request) {
 	r := s.report()
 	r.OK = r.Ready
-	answerHealth(w, r)
+	s.answerHealth(w, req, r)
 }
 
 func (s *Server) healthz(w http.ResponseWriter, req *http.Request) {
@@ -99,10 +99,15 @@ func (s *Server) healthz(w http.ResponseWriter, req *http.Request) {
 		r.OK = false
 		r.Reasons = append([]string{fmt.Sprintf("the node does not answer: %v", err)}, r.Reasons...)
 	}
-	answerHealth(w, r)
+	s.answerHealth(w, req, r)
 }
 
-func answerHealth(w http.ResponseWriter, r Report) {
+// answerHealth tells who asks by a name that is not the node's, as some load
+// balancers do, no more than the state.
+func (s *Server) answerHealth(w http.ResponseWriter, req *http.Request, r Report) {
+	if !s.gate.Bears(req) && !s.knows(req) {
+		r.Reasons, r.Links = []string{}, map[string]bool{}
+	}
 	status := http.StatusOK
 	if !r.OK {
 		status = http.StatusServiceUnavailable
