@@ -12,6 +12,8 @@ const (
 	alarmHeld                 // presences that wait may be shown
 	alarmConnect              // main has sent participants and no connect
 	alarmVotes                // more votes may be told
+	alarmParted               // main has said nothing since the focus left
+	alarmHall                 // the hall looks at what it waits for; not the room's
 	alarms
 )
 
@@ -47,6 +49,8 @@ func (r *room) timeout(now time.Time, a alarm, turn uint64) {
 		r.showHeld()
 	case alarmConnect:
 		r.log.Warn("main has sent participants and no connect: visitors wait; a main of 2022 needs main-without-connect", "visitors", r.queue.joins())
+	case alarmParted:
+		r.end(endFocusLeft, "")
 	case alarmVotes:
 		r.told = 0
 		r.tellVotes()

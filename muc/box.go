@@ -1,6 +1,7 @@
 package muc
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -8,28 +9,32 @@ import (
 	"vnode/internal/wire"
 )
 
-// box runs one room: its goroutine takes events from the mailbox, feeds the
-// room and carries out what it decides.
+// box runs one hall: its goroutine takes events from the mailbox, feeds the hall
+// and carries out what it decides.
 type box struct {
 	// Static after construction.
 	service *Service
 	local   string // of the room's address between servers
 	mail    *mailbox
-	log     *fanout.Log
+	log     *fanout.Log // of all rooms of the name, one after the other
 
 	// Owned by the goroutine.
-	room   *room
+	hall   *hall
 	timers [alarms]*time.Timer
+	held   int // visitors, as the service counts them
 
 	// Guarded by Service.mu; its changes are the goroutine's.
-	meeting string // id
+	meeting string // id of the room that lives
+	lives   bool   // a room does
+	holding int    // visitors that are held and have not been told to come back
 
 	// Guarded by Service.mu.
 	focus wire.JID // bare, of who made the room
 	nick  string   // of the focus
+	joins int      // of the focus that the hall has yet to take
 }
 
-// run ends when the room has.
+// run ends when the hall has nothing left to do.
 func (b *box) run() {
 	defer b.service.running.Done()
 	var batch []event
@@ -37,46 +42,48 @@ func (b *box) run() {
 		clear(batch)
 		batch = b.mail.take(batch)
 		for i := range batch {
-			taken := b.handle(&batch[i])
-			if b.room.ended == "" {
-				if b.room.meetingID != b.meeting {
-					b.service.meets(b, b.room.meetingID)
-				}
-				continue
+			b.handle(&batch[i])
+			if b.hall.over() {
+				b.finish(batch[i+1:])
+				return
 			}
-			if taken {
-				i++
+			if r := b.hall.life; r != nil && r.meetingID != b.meeting {
+				b.service.meets(b, r.meetingID)
 			}
-			b.finish(batch[i:])
-			return
 		}
 	}
 }
 
-// handle reports false when the room ended without having taken the event.
-func (b *box) handle(e *event) (taken bool) {
+func (b *box) handle(e *event) {
 	now := time.Now()
 	switch e.kind {
 	case evClient:
-		return b.room.fromClient(now, e.session, e.stanza)
+		b.hall.fromClient(now, e.session, e.stanza)
+		if e.joins {
+			b.service.joined(b)
+		}
 	case evRemote:
-		b.room.fromRemote(now, e.from, e.stanza)
+		b.hall.fromRemote(now, e.from, e.stanza)
 	case evClosed:
-		b.room.sessionClosed(now, e.session)
+		b.hall.sessionClosed(now, e.session)
 	case evTimeout:
-		b.room.timeout(now, e.alarm, e.turn)
+		b.hall.timeout(now, e.alarm, e.turn, int(b.service.held.Load()))
 	case evMain:
-		b.room.mainLink(now, e.turn)
+		b.hall.mainLink(now, e.turn)
+	case evFocus:
+		b.hall.focusLink(now, e.focus)
+	case evJicofo:
+		b.hall.jicofoSaid(now, e.node, e.trouble)
 	case evShutdown:
-		b.room.end(endShutdown, "")
+		b.hall.shutdown(now, false)
+	case evClose:
+		b.hall.shutdown(now, true)
 	case evCall:
-		e.call.do(now, b.room)
-		e.call.done <- true
+		e.call.done <- e.call.do(now, b.hall)
 	}
-	return true
 }
 
-// finish takes the room out of the service and hands back what it has not
+// finish takes the hall out of the service and hands back what it has not
 // handled.
 func (b *box) finish(rest []event) {
 	for _, t := range b.timers {
@@ -86,13 +93,12 @@ func (b *box) finish(rest []event) {
 	}
 	b.service.forget(b)
 	left := slices.Concat(rest, b.mail.close())
-	b.service.noteLost(b, left)
 	for i := range left {
 		b.service.orphan(b.local, &left[i])
 	}
 }
 
-// The effects of the room.
+// The effects of the hall and of its rooms.
 
 func (b *box) broadcast(p *packet) { b.log.Append(p.message()) }
 
@@ -109,6 +115,47 @@ func (b *box) after(a alarm, d time.Duration, turn uint64) {
 		t.Stop()
 	}
 	b.timers[a] = time.AfterFunc(d, func() { b.mail.put(event{kind: evTimeout, alarm: a, turn: turn}) })
+}
+
+func (b *box) began(r *room) { b.service.began(b, r) }
+
+func (b *box) ended(r *room) { b.service.ended(b, r) }
+
+func (b *box) holds(visitors int, why string) {
+	if visitors != b.held {
+		b.service.holds(b, visitors)
+		b.held = visitors
+	}
+}
+
+func (b *box) hangUp(s Session) { s.HangUp() }
+
+func (b *box) askJicofo(room string) {
+	b.service.askJicofo(room, func(node, trouble string) {
+		b.mail.push(event{kind: evJicofo, node: node, trouble: trouble})
+	})
+}
+
+// jicofoTimeout is how long jicofo may take to answer: it joins the room here
+// first.
+const jicofoTimeout = 15 * time.Second
+
+// askJicofo asks on a goroutine of its own, which ends with the service.
+func (s *Service) askJicofo(room string, answer func(node, trouble string)) {
+	if s.cfg.Comeback.AskJicofo == nil {
+		answer("", "jicofo-url is not set")
+		return
+	}
+	s.running.Go(func() {
+		ctx, cancel := context.WithTimeout(s.lifetime, jicofoTimeout)
+		defer cancel()
+		node, err := s.cfg.Comeback.AskJicofo(ctx, room)
+		if err != nil {
+			answer("", err.Error())
+			return
+		}
+		answer(node, "")
+	})
 }
 
 func messages(ps []*packet) []*fanout.Message {

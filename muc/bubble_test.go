@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -72,6 +73,8 @@ type client struct {
 	read      chan struct{}
 	address   netip.Addr
 
+	hungUp atomic.Bool
+
 	mu       sync.Mutex
 	received [][]byte // guarded by mu
 }
@@ -92,6 +95,8 @@ func (b *bubble) client(name string) *client {
 
 func (c *client) JID() wire.JID { return c.jid }
 func (c *client) Admin() bool   { return c.admin }
+
+func (c *client) HangUp() { c.hungUp.Store(true) }
 
 func (c *client) Identity() *Identity { return c.identity }
 func (c *client) Region() string      { return c.region }
@@ -167,9 +172,31 @@ func (c *client) take() [][]byte {
 
 // mainServer records what the node sends over s2s.
 type mainServer struct {
-	t    *testing.T
-	mu   sync.Mutex
-	sent [][]byte // guarded by mu
+	t  *testing.T
+	mu sync.Mutex
+	// Guarded by mu.
+	sent    [][]byte
+	svc     *Service // answers for its room go to it
+	answers string   // how
+}
+
+// answer answers from now on when main is asked for a room.
+func (m *mainServer) answer(svc *Service, how string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.svc, m.answers = svc, how
+}
+
+// answered answers a question for a room, if it is one and main answers.
+func (m *mainServer) answered(stanza []byte) bool {
+	h, err := wire.ParseHeader(stanza)
+	if err != nil || m.answers == "" || m.answers == "silent" || string(h.Name) != "iq" || string(h.Type) != "get" {
+		return false
+	}
+	condition := map[string]string{"exists": "forbidden", "gone": "item-not-found"}[m.answers]
+	reply := fmt.Appendf(nil, "<iq type='error' id='%s' from='%s' to='%s'><error type='auth'><%s xmlns='%s'/></error></iq>", h.ID, h.To, h.From, condition, wire.NSStanzas)
+	go m.svc.FromRemote(reply)
+	return true
 }
 
 // Send also checks that a stanza is sent between the domains it names.
@@ -187,6 +214,9 @@ func (m *mainServer) Send(from, to string, stanza []byte) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.answered(stanza) {
+		return
+	}
 	m.sent = append(m.sent, bytes.Clone(stanza))
 }
 

@@ -15,8 +15,8 @@ var ErrNoRoom = errors.New("muc: no such room")
 // call is something the operator wants of a room, done in its turn by the
 // room's goroutine.
 type call struct {
-	do   func(now time.Time, r *room)
-	done chan bool // buffered; false: the room ended before
+	do   func(now time.Time, h *hall) bool // false: there is nothing to do it to
+	done chan bool                         // buffered; false: the room ended before
 }
 
 // find returns the room of that name: its address, in either form, or only its
@@ -41,6 +41,11 @@ func (s *Service) find(name string) *box {
 // ask lets a room do something and waits until it has. The error is of
 // [ErrNoRoom] or ctx's; after the latter the room does it still.
 func (s *Service) ask(ctx context.Context, name string, do func(time.Time, *room)) error {
+	return s.askHall(ctx, name, func(now time.Time, h *hall) bool { return h.onRoom(now, do) })
+}
+
+// askHall is ask for what can be done also while no room lives.
+func (s *Service) askHall(ctx context.Context, name string, do func(time.Time, *hall) bool) error {
 	b := s.find(name)
 	if b == nil {
 		return fmt.Errorf("%w: %s", ErrNoRoom, name)

@@ -61,6 +61,9 @@ type Config struct {
 	// participants left.
 	MainWithoutConnect bool
 
+	// Comeback says what becomes of the visitors of a room that a fault has ended.
+	Comeback Comeback
+
 	// MainGrace is how long a connected room outlives the loss of all streams
 	// to main, or of its room on main; default 60 s.
 	MainGrace time.Duration
@@ -85,6 +88,7 @@ func (c Config) withDefaults() Config {
 		c.MainGrace = time.Minute
 	}
 	c.Limits = c.Limits.withDefaults()
+	c.Comeback = c.Comeback.withDefaults()
 	def(&c.MaxQueued, 500)
 	def(&c.MaxParticipants, 2000)
 	def(&c.MaxNick, 256)
@@ -122,6 +126,9 @@ func (c Config) Validate() error {
 		}
 	}
 	if err := c.Limits.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := c.Comeback.validate(); err != nil {
 		errs = append(errs, err)
 	}
 	if c.EmptyTimeout < 0 {

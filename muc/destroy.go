@@ -31,14 +31,16 @@ func (e endReason) text() string {
 
 // end destroys the room, XEP-0045 §10.9: everybody still in it, and everybody
 // waiting, is told so with a reason; text replaces the usual one when not
-// empty. A visitor that saw the focus leave without it would reload the page.
+// empty. Not so after a fault, which the conference outlives: visitors are told
+// nothing then, and stay, see [hold]; nor when the node takes no more conferences:
+// visitors see the focus leave, at which their pages reload.
 // The main server is told that its participants are out, so that it sends
 // them all again should the room come back.
 func (r *room) end(reason endReason, text string) {
 	if r.ended != "" {
 		return
 	}
-	r.ended = reason
+	r.ended, r.fault = reason, r.judge(reason)
 	r.tellEnded()
 	if text == "" {
 		text = reason.text()
@@ -47,20 +49,49 @@ func (r *room) end(reason endReason, text string) {
 	r.onNode.Add(-int64(r.visitors))
 	for o := range r.nicks.All() {
 		r.metrics.occupants(o.role).Dec()
-		if o.kind != participant {
+	}
+	visitors := r.audience()
+	switch {
+	case r.fault.is():
+		r.strand(visitors)
+	case reason == endShutdown && r.cfg.Comeback.on() && r.lastFocus != nil:
+		r.sendOff(visitors)
+	default:
+		for _, o := range visitors {
 			r.bid(o, r.presencePacket(fanout.Plain, o, nil, s))
 		}
+	}
+	if r.focus != nil {
+		r.bid(r.focus, r.presencePacket(fanout.Plain, r.focus, nil, s))
 	}
 	for _, o := range r.participants {
 		r.out.send(r.addr.Domain, o.jid().Domain, r.leaveOnMain(o, s))
 	}
 	for _, w := range r.queue.take() {
 		r.metrics.queued.Dec()
+		if r.fault.is() || r.sentOff {
+			r.unadmitted = append(r.unadmitted, w)
+			continue
+		}
 		o := r.newLocal(visitor, w.nick, w.session)
 		r.out.deliver(w.session, r.presencePacket(fanout.Plain, o, nil, s))
 	}
-	r.log.Info("room ended", "reason", string(reason), "participants", len(r.participants), "visitors", r.visitors)
+	r.logEnd(reason)
 	r.metrics.ended(reason).Inc()
+}
+
+// logEnd tells why the room ended and what became of its visitors.
+func (r *room) logEnd(reason endReason) {
+	became, why := "told that the conference ended", "the conference is over"
+	switch {
+	case r.fault.is():
+		became, why = "held until they can come back", r.fault.why
+	case r.sentOff:
+		became, why = "sent to other nodes", "the node takes no more conferences"
+	case reason == endOperator:
+		why = "an operator ended it"
+	}
+	r.log.Info("room ended", "reason", string(reason), "why", why, "participants", len(r.participants), "visitors", r.visitors, "visitors_are", became)
 }
 
 // leaveOnMain is the presence by which main counts a participant out of this

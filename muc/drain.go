@@ -7,7 +7,7 @@ import "vnode/internal/wire"
 func (s *Service) Idle() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if len(s.rooms) > 0 {
+	if s.lives > 0 || s.held.Load() > 0 {
 		return false
 	}
 	for _, room := range s.lost {
@@ -18,18 +18,20 @@ func (s *Service) Idle() bool {
 	return true
 }
 
-// EndSome ends n rooms, or all if there are fewer, whichever they are, as Close
-// ends them: everybody in them is told so. It does not wait for that, and
-// returns how many rooms it found; a room that is asked twice ends once.
+// EndSome ends n rooms, or all if there are fewer, whichever they are: jicofo is
+// told of each visitor's leave and of the end, and visitors that the focus is
+// gone, at which their pages reload and ask for another node. It does not wait for
+// that, and returns how many rooms it found; a room that is asked twice ends once.
 func (s *Service) EndSome(n int) (found int) {
 	s.mu.RLock()
 	var chosen []*box
-	found = len(s.rooms)
 	for _, b := range s.rooms {
-		if len(chosen) == n {
-			break
+		if !b.lives && b.holding == 0 {
+			continue
 		}
-		chosen = append(chosen, b)
+		if found++; len(chosen) < n {
+			chosen = append(chosen, b)
+		}
 	}
 	s.mu.RUnlock()
 	for _, b := range chosen {

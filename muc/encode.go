@@ -145,6 +145,7 @@ type status struct {
 	actor   string   // nick of who did it
 	reason  string   // why it did
 	destroy string   // why the room is no more; "" when it is
+	venue   string   // where it goes on, XEP-0045 §10.9; "" for nowhere
 }
 
 // presencePacket encodes a presence of o; p is nil for one the room makes on
@@ -177,7 +178,11 @@ func (s *status) append(dst []byte, who wire.JID, a affiliation, r role) []byte 
 		dst = appendCode(dst, code)
 	}
 	if s.destroy != "" {
-		dst = append(dst, "<destroy><reason>"...)
+		dst = append(dst, "<destroy"...)
+		if s.venue != "" {
+			dst = wire.AppendAttr(dst, "jid", s.venue)
+		}
+		dst = append(dst, "><reason>"...)
 		dst = wire.AppendText(dst, s.destroy)
 		dst = append(dst, "</reason></destroy>"...)
 	}

@@ -44,6 +44,8 @@ var (
 	errOwnersOnly   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only owners can configure rooms"}
 	errNoSuchNick   = wire.StanzaError{Type: stanza.Modify, Condition: stanza.ItemNotFound}
 	errNotFromMain  = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only the main server governs rooms"}
+	errHeldChat     = wire.StanzaError{Type: stanza.Wait, Condition: stanza.RecipientUnavailable, Text: "The conference is interrupted; please write again in a minute"}
+	errHeldVote     = wire.StanzaError{Type: stanza.Wait, Condition: stanza.RecipientUnavailable, Text: "The conference is interrupted; please vote again in a minute"}
 	errShuttingDown = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable, Text: "The server shuts down"}
 )
 

@@ -29,6 +29,7 @@ func (r *room) relay(from Session, o *occupant, h *wire.Header, nick string, sta
 	switch {
 	case o == nil:
 		r.refuse(from, h, by(errNotJoined, r.pub.String()))
+	case to == nil && r.forParted(from, h, nick):
 	case to == nil:
 		r.refuse(from, h, by(errNoRecipient, r.pub.String()))
 	case to == o && string(h.Type) == "get" && isPing(stanza): // XEP-0410 §3.1

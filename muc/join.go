@@ -51,12 +51,16 @@ func (r *room) clientPresence(from Session, h *wire.Header, nick string, stanza 
 // invites nobody from before a new session. The room ends, and the join is for
 // a new one.
 func (r *room) focusJoin(from Session, h *wire.Header, nick string, stanza []byte) (taken bool) {
-	if r.focus != nil {
-		if r.focus.jid().Bare() != from.JID().Bare() {
+	if last := r.lastFocus; last != nil {
+		if last.jid().Bare() != from.JID().Bare() {
 			r.refuse(from, h, by(errConflict, r.pub.String()))
 			return true
 		}
-		r.end(endFocusLost, "")
+		reason := endFocusLost
+		if r.hasParted() {
+			reason = endFocusLeft
+		}
+		r.end(reason, "")
 		return false
 	}
 	o := r.newLocal(focus, nick, from)
@@ -78,7 +82,7 @@ func (r *room) visitorJoin(from Session, h *wire.Header, nick string, x *wire.Ch
 		r.refuseJoin(from, h, refusedHealth, wire.ErrServiceUnavailable)
 		return
 	}
-	if r.connected && r.queue.head() == nil && r.joins.Take(r.limits.Load().Joins, r.now) {
+	if r.connected && !r.hasParted() && r.queue.head() == nil && r.joins.Take(r.limits.Load().Joins, r.now) {
 		r.admit(from, h, nick, x, stanza)
 		return
 	}
@@ -212,11 +216,9 @@ func (r *room) resyncFocus(o *occupant, h *wire.Header, stanza []byte) {
 	for _, p := range r.participants {
 		ps = append(ps, p.seen.shown)
 	}
-	for v := range r.nicks.All() {
-		if v.kind == visitor {
-			said := v.said.payload()
-			ps = append(ps, r.presencePacket(fanout.Plain, v, &said, status{}))
-		}
+	for _, v := range r.audience() {
+		said := v.said.payload()
+		ps = append(ps, r.presencePacket(fanout.Plain, v, &said, status{}))
 	}
 	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.seen.last, status{codes: []string{"100"}, self: true}))
 	r.out.deliver(o.session, append(ps, r.subjectPacket())...)

@@ -41,7 +41,7 @@ func (r *room) adminIQ(from Session, o *occupant, h *wire.Header, query *wire.Ch
 	default:
 		r.answer(from, h, nil)
 		r.remove(target)
-		r.end(endFocusLeft, "")
+		r.part()
 		s.self = true
 		r.out.deliver(from, r.presencePacket(fanout.Plain, target, nil, s))
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"vnode/internal/wire"
@@ -85,40 +86,60 @@ func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms [
 	return locals, rooms
 }
 
-// noteLost remembers the ended room of b, if its focus may not know of the end.
-// One that makes the room anew knows: its join ended the room, is among what b
-// has left over, or was quicker than this. One that has logged in again is told
-// at once.
-func (s *Service) noteLost(b *box, left []event) {
-	r := b.room
-	rejoins := func(e event) bool { return e.kind == evClient && e.session.Admin() }
-	if r.lastFocus == nil || r.ended == endFocusLeft || r.ended == endDestroyed || r.ended == endShutdown || slices.ContainsFunc(left, rejoins) {
-		return
+// noteLost remembers, with mu held, a room of b that ended, if its focus may not
+// know of the end, and returns the sessions of the focus that are to be told now.
+// One that makes the room anew knows: its join ended the room, or is on its way.
+func (s *Service) noteLost(b *box, r *room) (room lostRoom, again []Session) {
+	if r.lastFocus == nil || r.ended == endFocusLeft || r.ended == endDestroyed || r.ended == endShutdown || b.joins > 0 {
+		return room, nil
 	}
 	now := time.Now()
-	room := lostRoom{
+	room = lostRoom{
 		focus: r.lastFocus.jid().Bare(), nick: r.lastFocus.nick, reason: r.ended.text(),
 		ended: now, told: r.ended != endFocusLost, at: now,
-	}
-	for _, again := range s.remember(b.local, room) {
-		reply(again, destroyed(s.domains.Public(b.local), room, again.JID()))
-	}
-}
-
-// remember keeps a lost room, and returns the sessions of its focus that are to
-// be told now.
-func (s *Service) remember(local string, room lostRoom) (again []Session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rooms[local] != nil {
-		return nil
 	}
 	if !room.told {
 		again = slices.Clone(s.focuses[room.focus])
 		room.told = len(again) > 0
 	}
-	s.lost.add(local, room)
-	return again
+	s.lost.add(b.local, room)
+	return room, again
+}
+
+// checks is how the resource of the focus begins when "vnode check" tries its
+// password: that is no jicofo.
+const checks = "check-"
+
+// noteFocuses finds out, with mu held, whether a focus is logged in, and returns
+// the boxes that are to be told when that has changed.
+func (s *Service) noteFocuses() (now focusLink, told []*box) {
+	n := 0
+	for _, sessions := range s.focuses {
+		for _, session := range sessions {
+			if !strings.HasPrefix(session.JID().Resource, checks) {
+				n++
+			}
+		}
+	}
+	s.metrics.focusSessions.Set(float64(n))
+	if in := n > 0; in != s.focusIn.in {
+		s.focusIn = focusLink{in, s.focusIn.change + 1}
+		told = slices.Collect(maps.Values(s.rooms))
+	}
+	return s.focusIn, told
+}
+
+func tellFocusLink(boxes []*box, l focusLink) {
+	for _, b := range boxes {
+		b.mail.push(event{kind: evFocus, focus: l})
+	}
+}
+
+// FocusIn reports whether jicofo is logged in.
+func (s *Service) FocusIn() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.focusIn.in
 }
 
 // SessionOpened takes notice of a new local session, before its first stanza.
@@ -132,8 +153,11 @@ func (s *Service) SessionOpened(session Session) {
 	s.mu.Lock()
 	s.focuses[bare] = append(s.focuses[bare], session)
 	locals, rooms := s.lost.take(bare, time.Now())
+	link, told := s.noteFocuses()
+	s.recordsChange()
 	s.mu.Unlock()
 	s.tellLost(locals, rooms, []Session{session})
+	tellFocusLink(told, link)
 }
 
 // focusClosed takes a session out of those of the focus, with mu held, and

@@ -15,6 +15,10 @@ type event struct {
 	alarm   alarm    // of a timeout
 	turn    uint64   // of a timeout, or the change of the streams to main
 	call    *call
+	joins   bool      // the stanza is a join of the focus's, see box.joins
+	focus   focusLink // of evFocus
+	node    string    // of evJicofo: which it chose
+	trouble string    // of evJicofo: why it chose none
 }
 
 type eventKind uint8
@@ -27,6 +31,9 @@ const (
 	evMain
 	evShutdown
 	evCall
+	evFocus
+	evJicofo
+	evClose // evShutdown for good
 )
 
 // mailbox is a bounded queue from many goroutines to one. It is not a channel

@@ -18,6 +18,7 @@ type link struct {
 	losses  uint64    // how often the streams were lost
 	unsure  bool      // they were since main's last connect
 	updated time.Time // when main's last update came
+	back    time.Time // when the streams came back last; zero while they have not
 	probe   string    // id of the question whether main still has the room; "" for none
 }
 
@@ -37,6 +38,9 @@ func (r *room) mainLink(now time.Time, change uint64) {
 	r.link.change = change
 	if before == 0 && up {
 		return // the first streams of the node
+	}
+	if up {
+		r.link.back = now
 	}
 	if !up || change > before+1 { // the second: lost, and back by now
 		r.link.losses++

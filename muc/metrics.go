@@ -35,6 +35,11 @@ type metrics struct {
 	chatRefused      prometheus.Counter
 	votes            prometheus.Counter
 	roomsBeyond      prometheus.Counter
+	heldVisitors     prometheus.Gauge
+	heldRooms        prometheus.Gauge
+	focusSessions    prometheus.Gauge
+	byFate           map[fate]prometheus.Counter
+	byWait           map[waited]prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -50,7 +55,23 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	chat := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vnode_muc_chat_messages_total", Help: "Messages said in rooms, by where they came from.",
 	}, []string{"origin"})
+	audience := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_muc_held_visitors_total", Help: "What became of visitors whose room was ended by a fault, or by the node's own end.",
+	}, []string{"outcome"})
+	waits := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_muc_joins_waited_total", Help: "Joins of visitors that waited for a room that was not there yet, by what became of them.",
+	}, []string{"outcome"})
 	m := &metrics{
+		heldVisitors: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_muc_held_visitors", Help: "Visitors that wait, in rooms that a fault has ended, until they can come back.",
+		}),
+		heldRooms: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_muc_held_rooms", Help: "Rooms that a fault has ended and whose visitors wait.",
+		}),
+		focusSessions: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_muc_focus_sessions", Help: "Sessions of jicofo at the node; 0: no conference can begin here.",
+		}),
+		byFate: make(map[fate]prometheus.Counter), byWait: make(map[waited]prometheus.Counter),
 		rooms: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "vnode_muc_rooms", Help: "Rooms on the node.",
 		}),
@@ -79,13 +100,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, r := range refusals {
 		m.byRefusal[r] = refused.WithLabelValues(string(r))
 	}
+	for f := range fates {
+		m.byFate[f] = audience.WithLabelValues(f.String())
+	}
+	for _, w := range allWaits {
+		m.byWait[w] = waits.WithLabelValues(string(w))
+	}
 	for _, e := range endReasons {
 		m.byEnd[e] = ended.WithLabelValues(string(e))
 	}
-	reg.MustRegister(m.roomsBeyond, m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat, m.votes)
+	reg.MustRegister(audience, waits, m.heldVisitors, m.heldRooms, m.focusSessions, m.roomsBeyond, m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat, m.votes)
 	return m
 }
 
-func (m *metrics) occupants(r role) prometheus.Gauge    { return m.byRole[r] }
-func (m *metrics) refused(r refusal) prometheus.Counter { return m.byRefusal[r] }
-func (m *metrics) ended(r endReason) prometheus.Counter { return m.byEnd[r] }
+func (m *metrics) occupants(r role) prometheus.Gauge       { return m.byRole[r] }
+func (m *metrics) refused(r refusal) prometheus.Counter    { return m.byRefusal[r] }
+func (m *metrics) ended(r endReason) prometheus.Counter    { return m.byEnd[r] }
+func (m *metrics) audience(f fate) prometheus.Counter      { return m.byFate[f] }
+func (m *metrics) joinsWaited(w waited) prometheus.Counter { return m.byWait[w] }

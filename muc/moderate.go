@@ -77,7 +77,7 @@ func (s *Service) everyRoom(do func(time.Time, *room)) {
 	boxes := slices.Collect(maps.Values(s.rooms))
 	s.mu.RUnlock()
 	for _, b := range boxes {
-		b.mail.push(event{kind: evCall, call: &call{do: do, done: make(chan bool, 1)}})
+		b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(now time.Time, h *hall) bool { return h.onRoom(now, do) }}})
 	}
 }
 
@@ -115,9 +115,16 @@ func (s *Service) Announce(ctx context.Context, name, speaker, text string) (vis
 // the usual one. The focus is told so, and makes it anew for the next visitor.
 // End blocks until that is done; the error is of [ErrNoRoom] or ctx's.
 func (s *Service) End(ctx context.Context, name, reason string) error {
-	return s.ask(ctx, name, func(now time.Time, r *room) {
-		r.now = now
-		r.end(endOperator, clip(reason, maxReason))
+	return s.askHall(ctx, name, func(now time.Time, h *hall) bool {
+		ended := h.onRoom(now, func(now time.Time, r *room) {
+			r.now = now
+			r.end(endOperator, clip(reason, maxReason))
+		})
+		if h.held != nil {
+			h.dismiss(now)
+			ended = true
+		}
+		return ended
 	})
 }
 

@@ -145,7 +145,7 @@ func TestOperatorBansNobodyItDoesNotKnow(t *testing.T) {
 		require.ErrorIs(t, err, ErrNoVisitor)
 		require.Empty(t, p.svc.Bans())
 		p.drain()
-		require.False(t, new(bans).hold(time.Now(), p.svc.find("room").room.addr, p.client("vis1")))
+		require.False(t, new(bans).hold(time.Now(), p.svc.find("room").hall.life.addr, p.client("vis1")))
 	})
 }
 

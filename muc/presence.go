@@ -116,7 +116,7 @@ func (r *room) clientLeave(from Session, o *occupant, h *wire.Header, stanza []b
 	p := readPayload(h, stanza, keepInPresence)
 	if o.kind == focus {
 		r.remove(o)
-		r.end(endFocusLeft, "")
+		r.part()
 		r.out.deliver(from, r.presencePacket(fanout.Plain, o, &p, status{gone: true, self: true}))
 		return
 	}
@@ -182,6 +182,7 @@ func (r *room) remotePresence(from wire.JID, h *wire.Header, nick string, stanza
 	case "unavailable":
 		if o != nil {
 			p := readPayload(h, stanza, keepInPresence)
+			r.thrown.left(r.now, stanza)
 			r.participantGone(o, &p)
 			r.endWithoutParticipants()
 		}
@@ -226,6 +227,7 @@ func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, n
 	o = r.newParticipant(nick, from)
 	o.seen.last = last
 	r.add(o)
+	r.thrown.joined()
 	r.confirm(o)
 	o.seen.shown = r.presencePacket(fanout.Plain, o, &o.seen.last, status{})
 	r.toAll(o.seen.shown)

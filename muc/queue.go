@@ -155,7 +155,7 @@ func (r *room) tellLeaves(nick string) {
 // advance lets in who waits, and tells the focus who left, in order and as fast
 // as the limits allow. Limits change: it looks at them again every second.
 func (r *room) advance() {
-	for r.connected && r.ended == "" {
+	for r.connected && r.ended == "" && !r.hasParted() {
 		w := r.queue.head()
 		if w == nil {
 			return

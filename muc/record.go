@@ -28,7 +28,7 @@ func (s *Service) Records() []RoomRecord {
 	s.mu.RLock()
 	list := make([]RoomRecord, 0, len(s.rooms)+len(s.lost))
 	for local, b := range s.rooms {
-		if b.focus != (wire.JID{}) && !isHealthRoom(local) {
+		if b.lives && b.focus != (wire.JID{}) && !isHealthRoom(local) {
 			list = append(list, RoomRecord{Local: local, Focus: b.focus.String(), Nick: b.nick})
 		}
 	}
@@ -65,7 +65,7 @@ func (s *Service) Recall(records []RoomRecord) (taken int) {
 	defer s.mu.Unlock()
 	for _, x := range records[:min(len(records), MaxRecords)] {
 		focus, err := wire.ParseJID(x.Focus)
-		if err != nil || focus.Local == "" || x.Local == "" || x.Nick == "" || s.rooms[x.Local] != nil {
+		if err != nil || focus.Local == "" || x.Local == "" || x.Nick == "" || s.rooms[x.Local] != nil && s.rooms[x.Local].lives {
 			continue
 		}
 		ended := x.Ended

@@ -1,6 +1,9 @@
 package muc
 
-import "vnode/internal/wire"
+import (
+	"vnode/internal/wire"
+	"vnode/muc/address"
+)
 
 // FromRemote takes a stanza of another server whose from domain the stream it
 // came on has proved. It blocks only while the room's mailbox is full. The
@@ -74,22 +77,22 @@ func (s *Service) remoteToRoom(from wire.JID, local string, stanza []byte) {
 	b := s.rooms[local]
 	s.mu.RUnlock()
 	if b == nil || !b.mail.put(event{kind: evRemote, from: from, stanza: clone(stanza)}) {
-		s.remoteWithoutRoom(from, stanza)
+		remoteWithoutRoom(s, s.domains, from, stanza)
 	}
 }
 
 // remoteWithoutRoom answers what another server sent about a room that is not
 // there. Disconnecting it is done already.
-func (s *Service) remoteWithoutRoom(from wire.JID, stanza []byte) {
+func remoteWithoutRoom(out sender, d *address.Domains, from wire.JID, stanza []byte) {
 	h, err := wire.ParseHeader(stanza)
 	if err != nil {
 		return
 	}
-	if q, ok := parseVisitorsIQ(stanza); ok && q.Disconnect != nil && (from == wire.JID{Domain: s.domains.Main}) {
-		sendResult(s, from, &h, nil)
+	if q, ok := parseVisitorsIQ(stanza); ok && q.Disconnect != nil && (from == wire.JID{Domain: d.Main}) {
+		sendResult(out, from, &h, nil)
 		return
 	}
-	sendError(s, from, &h, by(wire.ErrItemNotFound, s.domains.Rooms))
+	sendError(out, from, &h, by(wire.ErrItemNotFound, d.Rooms))
 }
 
 // remoteToComponent answers another server's request to the node's own

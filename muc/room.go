@@ -90,6 +90,15 @@ type room struct {
 	link         link
 	turns        [alarms]uint64 // of each timer's latest setting; older ones are stale
 	armed        [alarms]bool
+	thrown       thrownOut
+	parted       time.Time // when the focus left, while main's word is waited for
+
+	// Left behind by the end.
+	fault      fault       // what ended the room
+	stranded   []*occupant // visitors that stay, in the order they came
+	sentOff    bool        // and were told that the focus is gone
+	unadmitted []*waiting  // those that waited to be let in
+	goneFocus  *packet     // see focusGone
 }
 
 // roomParams is what a room is made of.
@@ -106,7 +115,8 @@ type roomParams struct {
 	local     string // localpart between servers
 	salt      []byte
 	meetingID string
-	change    uint64 // of the streams to main, see [Service.MainLink]
+	change    uint64         // of the streams to main, see [Service.MainLink]
+	turns     [alarms]uint64 // of the timers of the room before
 	now       time.Time
 }
 
@@ -125,6 +135,7 @@ func newRoom(p roomParams) *room {
 		history:    history.New[*packet](p.cfg.HistoryMessages, p.cfg.HistoryBytes),
 		languages:  make(transcription),
 		link:       link{change: p.change},
+		turns:      p.turns,
 	}
 	r.pubFrom = escaped(r.pub.String())
 	r.polls = polls.NewBoard(r.pub.String(), r.main.String(), polls.Limits{})

@@ -3,6 +3,7 @@ package muc
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -34,20 +35,25 @@ type Service struct {
 	bans    bans
 
 	limits   atomic.Pointer[Limits]
-	visitors atomic.Int64  // in all rooms
-	changed  chan struct{} // of capacity 1, see RecordsChanged
+	visitors atomic.Int64    // in all rooms
+	held     atomic.Int64    // visitors that wait to come back, in all halls
+	changed  chan struct{}   // of capacity 1, see RecordsChanged
+	lifetime context.Context // ends when Close begins
+	end      context.CancelFunc
 
 	running sync.WaitGroup // rooms' goroutines
 
 	mu sync.RWMutex
 	// Guarded by mu.
-	rooms    map[string]*box // by localpart between servers
+	rooms    map[string]*box // by localpart between servers; in some no room lives
+	lives    int             // in how many one does
 	guests   *table.Table[wire.JID, guest]
 	meetings map[string]*box // by the meeting's id
 	closed   bool
 	warned   time.Time              // when the log was told of too many rooms
 	change   uint64                 // of the streams to main, the latest
 	focuses  map[wire.JID][]Session // open sessions of the focus, the latest last, by bare address
+	focusIn  focusLink
 	lost     lostRooms
 }
 
@@ -60,6 +66,7 @@ func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.
 		focuses: make(map[wire.JID][]Session), lost: make(lostRooms), changed: make(chan struct{}, 1),
 	}
 	s.limits.Store(&cfg.Limits)
+	s.lifetime, s.end = context.WithCancel(context.Background())
 	return s
 }
 
@@ -98,15 +105,12 @@ func (s *Service) clientToRoom(from Session, local string, e *event, orphan bool
 		return
 	}
 	for {
-		b, err := s.enter(from, local, &h, e.stanza, orphan)
-		if nick, gone := err.(goneRoom); gone {
-			s.tellGone(from, local, string(nick))
-			return
-		}
+		b, joins, err := s.enter(from, local, &h, e.stanza, orphan)
 		if err != nil {
-			s.refuse(from, &h, asStanzaError(err))
+			s.turnAway(from, local, &h, err)
 			return
 		}
+		e.joins = joins
 		switch {
 		case b == nil:
 			return
@@ -126,46 +130,69 @@ func (s *Service) hasClosed(from Session) bool {
 	return s.guest(from) == nil
 }
 
-// enter finds the room for a client's stanza. Both results are nil when the
-// stanza is an orphan of a closed session.
-func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byte, orphan bool) (*box, error) {
+// turnAway answers a stanza to a room that is not there.
+func (s *Service) turnAway(from Session, local string, h *wire.Header, err error) {
+	if nick, gone := err.(goneRoom); gone {
+		s.tellGone(from, local, string(nick))
+		return
+	}
+	if err == errCrowded {
+		s.metrics.refused(refusedNoRoom).Inc()
+		from.HangUp()
+		return
+	}
+	s.refuse(from, h, asStanzaError(err))
+}
+
+// enter finds the box for a client's stanza, and makes one for a join; counted
+// says that it is a join of the focus's, to be taken back by joined. box and error
+// are nil when the stanza is an orphan of a closed session.
+func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byte, orphan bool) (b *box, counted bool, err error) {
 	if string(h.Name) != "presence" || len(h.Type) > 0 {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		if b := s.rooms[local]; b != nil {
-			return b, nil
+			return b, false, nil
 		}
-		return nil, by(wire.ErrItemNotFound, s.domains.Rooms)
+		return nil, false, by(wire.ErrItemNotFound, s.domains.Rooms)
 	}
 	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.guest(from)
 	if orphan && g == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	b := s.rooms[local]
-	if b == nil {
+	if b = s.rooms[local]; b == nil {
 		if err := s.mayCreate(from, local, h, joins); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		b = s.create(local)
 	}
-	if joins && from.Admin() {
+	if counted = joins && from.Admin(); counted {
 		s.noteFocus(b, from, h)
+		b.joins++
 	}
 	if g == nil {
 		g = &guest{session: from}
 		s.guests.Put(g)
 	}
 	g.enter(b, joins)
-	return b, nil
+	return b, counted, nil
+}
+
+// joined notes that the hall has taken a join of the focus's.
+func (s *Service) joined(b *box) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.joins--
 }
 
 // mayCreate decides, with mu held, about a presence to a room that is not
 // there: only the focus makes rooms, and while it is logged in it may make as
 // many as it likes. Jicofo takes a node for a conference's before it has joined
-// the room there, and goes on sending visitors when the join was refused.
+// the room there, and goes on sending visitors when the join was refused. The
+// joins of visitors wait for a room, see [waitlist].
 func (s *Service) mayCreate(from Session, local string, h *wire.Header, joins bool) error {
 	to, err := wire.ParseAddress(h.To)
 	switch {
@@ -178,21 +205,26 @@ func (s *Service) mayCreate(from Session, local string, h *wire.Header, joins bo
 	case !from.Admin() && isHealthRoom(to.Local):
 		s.metrics.refused(refusedHealth).Inc()
 		return wire.ErrServiceUnavailable
-	case !from.Admin():
-		s.metrics.refused(refusedNoRoom).Inc()
-		return by(errCreation, s.domains.Rooms)
 	case to.Resource == "":
 		return errNoNick
 	case len(to.Resource) > s.cfg.MaxNick:
 		return errLongNick
+	case !from.Admin() && (s.closed || len(s.rooms)-s.lives >= maxUnmade):
+		return errCrowded
 	case s.closed:
 		s.lost.add(local, lostRoom{focus: from.JID().Bare(), nick: to.Resource, ended: time.Now(), reason: endFocusLost.text()})
 		s.recordsChange()
 		return errShuttingDown
 	}
-	s.noticeMany()
 	return nil
 }
+
+// maxUnmade bounds the halls in which no room lives: those in which visitors are
+// held, and those in which joins wait.
+const maxUnmade = 256
+
+// errCrowded is that a visitor's join may not wait for its room.
+var errCrowded = errors.New("too many wait for a room")
 
 // goneRoom is that the focus, under that nick, takes a room for alive that is
 // not there.
@@ -205,13 +237,13 @@ func (goneRoom) Error() string { return "the room is not here" }
 // node was meant for.
 func (s *Service) noticeMany() {
 	most := s.limits.Load().MaxRooms
-	if len(s.rooms) < most {
+	if s.lives <= most {
 		return
 	}
 	s.metrics.roomsBeyond.Inc()
 	if now := time.Now(); now.Sub(s.warned) >= time.Minute {
 		s.warned = now
-		s.log.Warn("more rooms than max-rooms: jicofo would send visitors to a room that was refused, so none is; add nodes", "rooms", len(s.rooms)+1, "max_rooms", most)
+		s.log.Warn("more rooms than max-rooms: jicofo would send visitors to a room that was refused, so none is; add nodes", "rooms", s.lives, "max_rooms", most)
 	}
 }
 
@@ -224,24 +256,70 @@ func (s *Service) noteFocus(b *box, from Session, h *wire.Header) {
 	}
 }
 
-// create makes a room, with mu held.
+// create makes a hall, with mu held.
 func (s *Service) create(local string) *box {
 	salt := make([]byte, 32)
 	_, _ = rand.Read(salt) // never fails
 	b := &box{
 		service: s, local: local, mail: newMailbox(s.cfg.MaxMailbox, s.cfg.MaxMailboxBytes), log: s.logs.NewLog(),
 	}
-	b.room = newRoom(roomParams{
-		cfg: &s.cfg, domains: s.domains, out: b, metrics: s.metrics, log: s.log, bans: &s.bans, newID: rand.Text,
-		limits: &s.limits, onNode: &s.visitors, local: local, salt: salt, meetingID: newUUID(), change: s.change, now: time.Now(),
-	})
-	b.meeting = b.room.meetingID
-	s.rooms[local], s.meetings[b.meeting] = b, b
-	delete(s.lost, local)
-	s.metrics.rooms.Inc()
+	b.hall = newHall(roomParams{
+		cfg: &s.cfg, domains: s.domains, metrics: s.metrics, log: s.log, bans: &s.bans, newID: rand.Text,
+		limits: &s.limits, onNode: &s.visitors, local: local, salt: salt, change: s.change,
+	}, b, newUUID, s.focusIn)
+	s.rooms[local] = b
 	s.running.Add(1)
 	go b.run()
 	return b
+}
+
+// began takes notice of a room that lives from now on.
+func (s *Service) began(b *box, r *room) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.lives, b.meeting = true, r.meetingID
+	s.meetings[b.meeting] = b
+	delete(s.lost, b.local)
+	s.lives++
+	s.metrics.rooms.Inc()
+	s.noticeMany()
+	s.recordsChange()
+}
+
+// ended takes notice of a room's end, which its focus may have to be told of.
+func (s *Service) ended(b *box, r *room) {
+	room, again := s.endedLocked(b, r)
+	for _, session := range again {
+		reply(session, destroyed(s.domains.Public(b.local), room, session.JID()))
+	}
+}
+
+func (s *Service) endedLocked(b *box, r *room) (room lostRoom, again []Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.lives = false
+	if s.meetings[b.meeting] == b {
+		delete(s.meetings, b.meeting)
+	}
+	s.lives--
+	s.metrics.rooms.Dec()
+	s.recordsChange()
+	return s.noteLost(b, r)
+}
+
+// holds takes notice of how many visitors a hall holds.
+func (s *Service) holds(b *box, visitors int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held.Add(int64(visitors - b.holding))
+	s.metrics.heldVisitors.Add(float64(visitors - b.holding))
+	switch {
+	case b.holding == 0 && visitors > 0:
+		s.metrics.heldRooms.Inc()
+	case b.holding > 0 && visitors == 0:
+		s.metrics.heldRooms.Dec()
+	}
+	b.holding = visitors
 }
 
 // newUUID returns a random UUID, RFC 9562 §5.4.
@@ -252,16 +330,11 @@ func newUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
-// forget takes an ended room out.
+// forget takes a hall out in which there is nothing left to do.
 func (s *Service) forget(b *box) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.rooms, b.local)
-	s.recordsChange()
-	if s.meetings[b.meeting] == b {
-		delete(s.meetings, b.meeting)
-	}
-	s.metrics.rooms.Dec()
 	for g := range s.guests.All() { // 0.2 ms for ten thousand: rooms end seldom
 		g.leave(b)
 	}
@@ -274,7 +347,7 @@ func (s *Service) orphan(local string, e *event) {
 	case evClient:
 		s.clientToRoom(e.session, local, e, true)
 	case evRemote:
-		s.remoteWithoutRoom(e.from, e.stanza)
+		remoteWithoutRoom(s, s.domains, e.from, e.stanza)
 	case evCall:
 		e.call.done <- false
 	}
@@ -312,8 +385,10 @@ func (s *Service) SessionClosed(from Session) {
 		s.guests.Delete(g.jid())
 	}
 	locals, rooms, others := s.focusClosed(from)
+	link, told := s.noteFocuses()
 	s.mu.Unlock()
 	s.tellLost(locals, rooms, others)
+	tellFocusLink(told, link)
 	for _, b := range boxes {
 		b.mail.put(event{kind: evClosed, session: from})
 	}
@@ -345,8 +420,9 @@ func (s *Service) Close(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		for _, b := range boxes {
-			b.mail.put(event{kind: evShutdown})
+			b.mail.put(event{kind: evClose})
 		}
+		s.end()
 		s.running.Wait()
 	}()
 	select {

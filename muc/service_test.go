@@ -129,7 +129,7 @@ func TestCloseEndsRoomsWithAReason(t *testing.T) {
 		p.joinAs("vis1", "one")
 		p.drain()
 		require.NoError(t, p.svc.Close(t.Context()))
-		require.Contains(t, p.got("vis1"), "<reason>Conference ended.</reason>")
+		require.Contains(t, p.got("vis1"), "from='room@conference.v3.meet.jitsi/focus' type='unavailable'")
 		require.Contains(t, p.got("focus"), "<reason>Conference ended.</reason>")
 		require.Len(t, p.main.take(), 1)
 		p.joinAs("focus", "focus")
@@ -230,6 +230,7 @@ type nullSession struct {
 
 func (s *nullSession) JID() wire.JID                               { return s.jid }
 func (s *nullSession) Admin() bool                                 { return s.admin }
+func (s *nullSession) HangUp()                                     {}
 func (s *nullSession) Identity() *Identity                         { return nil }
 func (s *nullSession) Region() string                              { return "" }
 func (s *nullSession) Deliver(*fanout.Log, ...*fanout.Message)     {}

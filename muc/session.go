@@ -20,6 +20,9 @@ type Session interface {
 	Identity() *Identity
 	// Region is where the proxy says the client is, "" if it does not.
 	Region() string
+	// HangUp ends the client's stream with a stream error, at which its page
+	// reloads.
+	HangUp()
 	// Deliver sends ms behind what was appended to after so far, as soon as
 	// possible if after is nil.
 	Deliver(after *fanout.Log, ms ...*fanout.Message)

@@ -50,6 +50,8 @@ type simSession struct {
 func (s *simSession) JID() wire.JID { return s.jid }
 func (s *simSession) Admin() bool   { return s.admin }
 
+func (s *simSession) HangUp() { panic("not by way of the sim") }
+
 func (s *simSession) Identity() *Identity { return s.identity }
 func (s *simSession) Region() string      { return s.region }
 

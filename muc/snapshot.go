@@ -36,6 +36,16 @@ type RoomInfo struct {
 	RaisedHands  int // of visitors
 	Polls, Files int
 
+	// Over: no room lives. The visitors of one that a fault has ended are held, or
+	// joins wait for one.
+	Over bool
+	// Held are visitors of an earlier room that have not been told to come back,
+	// HeldWhy says why they are held, and HeldFor what they wait for, in words;
+	// HeldSince is when it began.
+	Held             int
+	HeldWhy, HeldFor string
+	HeldSince        time.Time
+
 	// Stanzas is how many the room has published to its visitors so far.
 	Stanzas uint64
 }
@@ -78,7 +88,13 @@ func (s *Service) Rooms(ctx context.Context) ([]RoomInfo, error) {
 	infos := make(chan RoomInfo, len(boxes))
 	calls := make([]*call, 0, len(boxes))
 	for _, b := range boxes {
-		c := &call{do: func(_ time.Time, r *room) { infos <- b.published(r.summary()) }, done: make(chan bool, 1)}
+		c := &call{done: make(chan bool, 1), do: func(_ time.Time, h *hall) bool {
+			i, shown := h.summary()
+			if shown {
+				infos <- b.published(i)
+			}
+			return shown
+		}}
 		if b.mail.push(event{kind: evCall, call: c}) {
 			calls = append(calls, c)
 		}
@@ -103,7 +119,13 @@ func (s *Service) Rooms(ctx context.Context) ([]RoomInfo, error) {
 // has answered; the error is of [ErrNoRoom] or ctx's.
 func (s *Service) Room(ctx context.Context, name string) (RoomDetail, error) {
 	var d RoomDetail
-	err := s.ask(ctx, name, func(_ time.Time, r *room) { d = r.detail() })
+	err := s.askHall(ctx, name, func(_ time.Time, h *hall) (shown bool) {
+		if h.life != nil {
+			d = h.life.detail()
+		}
+		d.RoomInfo, shown = h.summary()
+		return shown
+	})
 	if err != nil {
 		return RoomDetail{}, err
 	}
@@ -122,6 +144,20 @@ func (s *Service) Room(ctx context.Context, name string) (RoomDetail, error) {
 func (b *box) published(i RoomInfo) RoomInfo {
 	i.Stanzas = b.log.Head()
 	return i
+}
+
+// summary is the room that lives, with what the hall knows besides; false: there
+// is nothing to be seen.
+func (h *hall) summary() (RoomInfo, bool) {
+	i := RoomInfo{Name: h.pub.String(), Address: h.addr.String(), Over: true}
+	if h.life != nil {
+		i = h.life.summary()
+	}
+	i.Queued += h.waiting.len()
+	if d := h.held; d != nil && d.untold > 0 {
+		i.Held, i.HeldWhy, i.HeldSince, i.HeldFor = d.untold, d.why, d.since, d.waitsFor(h)
+	}
+	return i, !i.Over || i.Held > 0 || i.Queued > 0
 }
 
 func (r *room) summary() RoomInfo {

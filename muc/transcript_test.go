@@ -1,12 +1,14 @@
 package muc
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +34,12 @@ import (
 //	open NAME       logs in, where rooms are to be told of it
 //	client NAME K=V what a client's token and proxy say: user, group, moderator,
 //	                other-tenant, feature, region
+//	mainroom exists how main answers from now on when it is asked for the room:
+//	                exists, gone, or silent (then the question is to be listed)
+//	jicofo v3       which node jicofo chooses when it is asked, at first and after
+//	                "jicofo silent" it does not answer; "jicofo< <conference .../>"
+//	                is what it is asked
+//	hungup NAME     the input ended that client's stream
 //	limits K=V...   sets limits; before the first other step, those at start
 //	config K V      a setting, see settings; at the beginning
 //
@@ -56,6 +64,35 @@ type player struct {
 	expected map[string][]expectation
 	input    string // the last one, for messages
 	links    uint64 // changes of the streams to main
+	jicofo   *jicofo
+	hung     map[string]bool // whose stream was ended
+}
+
+// jicofo is asked for conferences.
+type jicofo struct {
+	mu    sync.Mutex
+	node  string // it answers; "" for no answer
+	asked [][]byte
+}
+
+func (j *jicofo) ask(ctx context.Context, room string) (string, error) {
+	j.mu.Lock()
+	node := j.node
+	j.asked = append(j.asked, fmt.Appendf(nil, "<conference room='%s'/>", room))
+	j.mu.Unlock()
+	if node == "" {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return node, nil
+}
+
+func (j *jicofo) take() [][]byte {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	got := j.asked
+	j.asked = nil
+	return got
 }
 
 type expectation struct {
@@ -76,7 +113,9 @@ func playFile(t *testing.T, file string) {
 		require.True(t, ok, m[1])
 		set(&cfg, m[2])
 	}
-	p := &player{bubble: newBubble(t, cfg), cfg: cfg, room: room, expected: make(map[string][]expectation)}
+	j := new(jicofo)
+	cfg.Comeback.AskJicofo = j.ask
+	p := &player{bubble: newBubble(t, cfg), cfg: cfg, room: room, expected: make(map[string][]expectation), jicofo: j, hung: make(map[string]bool)}
 	defer p.end()
 	require.Regexp(t, `(?m)^\w+< `, string(raw), "expects nothing")
 	text := regexp.MustCompile(`\n[ \t]+`).ReplaceAllString(string(raw), "")
@@ -95,6 +134,8 @@ var settings = map[string]func(c *Config, v string){
 	"participant-domain":   func(c *Config, v string) { c.ParticipantDomains = append(c.ParticipantDomains, v) },
 	"tokens":               func(c *Config, v string) { c.Tokens = v == "checked" },
 	"no-token-promotion":   func(c *Config, v string) { c.NoTokenPromotion = v == "true" },
+	"comeback":             func(c *Config, v string) { c.Comeback.Mode = ComebackMode(v) },
+	"comeback-rate":        func(c *Config, v string) { c.Comeback.Rate, _ = strconv.ParseFloat(v, 64) },
 	"main-without-connect": func(c *Config, v string) { c.MainWithoutConnect = v == "true" },
 }
 
@@ -165,10 +206,20 @@ func (p *player) play(line int, text string) {
 		p.send(m[1], p.expand(m[3]))
 		return
 	}
+	words := strings.Fields(text)
+	if words[0] == "hungup" {
+		p.hung[words[1]] = true
+		return
+	}
 	p.verify()
 	p.input = fmt.Sprintf("line %d: %s", line, text)
-	words := strings.Fields(text)
 	switch words[0] {
+	case "mainroom":
+		p.main.answer(p.svc, words[1])
+	case "jicofo":
+		p.jicofo.mu.Lock()
+		p.jicofo.node = strings.TrimPrefix(words[1], "silent")
+		p.jicofo.mu.Unlock()
 	case "config":
 	case "setup":
 		p.setup(words[1:])
@@ -239,8 +290,12 @@ func (p *player) drain() {
 func (p *player) verify() {
 	p.settle()
 	p.compare("s2s", p.main.take())
+	if p.jicofo != nil {
+		p.compare("jicofo", p.jicofo.take())
+	}
 	for name, c := range p.clients {
 		p.compare(name, c.take())
+		require.Equal(p.t, p.hung[name], c.hungUp.Load(), "%s hung up, after %s", name, p.input)
 	}
 	for name, left := range p.expected {
 		require.Empty(p.t, left, "%s got nothing\nafter %s", name, p.input)

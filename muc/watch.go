@@ -65,8 +65,10 @@ func (s *Service) Unwatch(name string, w Watcher) {
 	if b == nil {
 		return
 	}
-	b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(_ time.Time, r *room) {
-		r.watchers = slices.DeleteFunc(r.watchers, func(x Watcher) bool { return x == w })
+	b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(now time.Time, h *hall) bool {
+		return h.onRoom(now, func(_ time.Time, r *room) {
+			r.watchers = slices.DeleteFunc(r.watchers, func(x Watcher) bool { return x == w })
+		})
 	}}})
 }
 

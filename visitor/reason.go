@@ -124,7 +124,7 @@ func labels() []string {
 	for _, c := range []wire.StreamCondition{
 		wire.BadFormat, wire.BadNamespacePrefix, wire.Conflict, wire.ConnectionTimeout, wire.HostUnknown,
 		wire.ImproperAddressing, wire.InvalidNamespace, wire.InvalidXML, wire.NotAuthorized, wire.NotWellFormed,
-		wire.PolicyViolation, wire.ResourceConstraint, wire.RestrictedXML, wire.SystemShutdown,
+		wire.PolicyViolation, wire.Reset, wire.ResourceConstraint, wire.RestrictedXML, wire.SystemShutdown,
 		wire.UndefinedCondition, wire.UnsupportedEncoding, wire.UnsupportedStanzaType, wire.UnsupportedVersion,
 	} {
 		l = append(l, string(streamReason(wire.StreamError{Condition: c}).label))

@@ -71,7 +71,8 @@ func (s *Server) Close() {
 //     events at /status/events
 //   - /metrics
 //   - /healthz: 200 as long as the node works; /readyz: 200 when it takes new
-//     conferences. Both say in JSON why not, and are 503 then.
+//     conferences. Both say in JSON why not, and are 503 then; they tell as well
+//     whether jicofo is logged in.
 //   - /debug/pprof/
 //   - POST and DELETE /admin/drain; GET, POST and DELETE /admin/debug
 //

@@ -373,3 +373,46 @@ func TestAnotherNameReadsNoMetrics(t *testing.T) {
 	_, body := ask("192.0.2.1:5", "10.0.0.3", "/healthz", "")
 	require.Contains(t, body, "meet.jitsi")
 }
+
+// Whether jicofo is logged in is told in any case; that it is not makes a node
+// unready only where it is wanted.
+func TestReadyTellsWhetherJicofoIsThere(t *testing.T) {
+	h := newHouse(t, token)
+	_, body := h.ask("GET", "/readyz", "", "")
+	require.Contains(t, body, `"focus":true`)
+	h.node.change(func(f *fakeNode) { f.focus = Focus{Reason: "jicofo is not logged in: is it running?"} })
+	code, body := h.ask("GET", "/readyz", "", "")
+	require.Equal(t, 200, code)
+	require.Contains(t, body, "jicofo is not logged in: is it running?")
+	require.Contains(t, body, `"focus":false`)
+	_, body = h.ask("GET", "/status.json", "", token)
+	require.Contains(t, body, `"focus":{"loggedIn":false,"reason":"jicofo is not logged in: is it running?"}`)
+	h.node.change(func(f *fakeNode) { f.focus.Wanted = true })
+	code, _ = h.ask("GET", "/readyz", "", "")
+	require.Equal(t, 503, code)
+	code, _ = h.ask("GET", "/healthz", "", "")
+	require.Equal(t, 200, code, "the node itself is well")
+}
+
+// An operator is told that no other node takes over before the drain begins.
+func TestDrainMustBeForcedWithoutAnotherNode(t *testing.T) {
+	h := newHouse(t, token)
+	h.node.change(func(f *fakeNode) { f.alone = true })
+	code, body := h.ask("POST", "/admin/drain", `{"timeout":"1m"}`, token)
+	require.Equal(t, 409, code)
+	require.Contains(t, body, "no other node is known")
+	require.Empty(t, h.node.drained)
+	code, _ = h.ask("POST", "/admin/drain", `{"timeout":"1m","force":true}`, token)
+	require.Equal(t, 202, code)
+	require.Len(t, h.node.drained, 1)
+}
+
+// Held rooms and why they are held are in the status.
+func TestStatusTellsOfHeldRooms(t *testing.T) {
+	h := newHouse(t, token)
+	h.node.change(func(f *fakeNode) {
+		f.rooms = []RoomDetail{{Room: Room{Address: "demo@conference.v3.meet.jitsi", Held: 7, HeldWhy: "jicofo's session ended", HeldFor: "jicofo must log in"}}}
+	})
+	_, body := h.ask("GET", "/status.json", "", token)
+	require.Contains(t, body, `"held":7,"heldWhy":"jicofo's session ended","heldFor":"jicofo must log in"`)
+}

@@ -36,16 +36,20 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// drain answers POST /admin/drain, {"timeout": "30m"}.
+// drain answers POST /admin/drain, {"timeout": "30m", "force": true}.
 func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	var ask struct {
 		Timeout duration `json:"timeout"`
+		Force   bool     `json:"force"`
 	}
 	if !decode(w, r, &ask) {
 		return
 	}
-	s.o.Log.Info("an operator drains the node", "timeout", time.Duration(ask.Timeout))
-	s.o.Control.Drain(time.Duration(ask.Timeout), "an operator drains the node")
+	if err := s.o.Control.Drain(r.Context(), time.Duration(ask.Timeout), "an operator drains the node", ask.Force); err != nil {
+		writeJSON(w, http.StatusConflict, problem{err.Error()})
+		return
+	}
+	s.o.Log.Info("an operator drains the node", "timeout", time.Duration(ask.Timeout), "forced", ask.Force)
 	writeJSON(w, http.StatusAccepted, s.report())
 }
 

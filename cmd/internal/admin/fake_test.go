@@ -31,6 +31,8 @@ type fakeNode struct {
 	debugged []DebugTarget
 	stuck    error
 	drained  []string
+	alone    bool // no other node takes over
+	focus    Focus
 	work     func() // done each second
 }
 
@@ -89,8 +91,20 @@ func (f *fakeNode) Debugged() []DebugTarget {
 	return append([]DebugTarget{}, f.debugged...)
 }
 
-func (f *fakeNode) Drain(timeout time.Duration, why string) {
-	f.change(func(f *fakeNode) { f.drained = append(f.drained, fmt.Sprint(timeout, " ", why)) })
+func (f *fakeNode) Drain(_ context.Context, timeout time.Duration, why string, force bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.alone && !force {
+		return errors.New("no other node is known")
+	}
+	f.drained = append(f.drained, fmt.Sprint(timeout, " ", why))
+	return nil
+}
+
+func (f *fakeNode) Focus() Focus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.focus
 }
 
 func (f *fakeNode) Undrain() error {
@@ -128,7 +142,7 @@ const token = "an operator's token"
 
 func newHouse(t *testing.T, token string) *house {
 	t.Helper()
-	h := &house{t: t, health: new(Health), reg: prometheus.NewRegistry(), node: &fakeNode{links: []Link{
+	h := &house{t: t, health: new(Health), reg: prometheus.NewRegistry(), node: &fakeNode{focus: Focus{LoggedIn: true}, links: []Link{
 		{Name: "main", From: "conference.v3.meet.jitsi", To: "meet.jitsi", Up: true},
 		{Name: "rooms", From: "conference.v3.meet.jitsi", To: "conference.meet.jitsi", Up: true},
 		{Name: "visitors", From: "v3.meet.jitsi", To: "visitors.meet.jitsi", Up: true},

@@ -16,8 +16,8 @@ type State string
 const (
 	Starting State = "starting"
 	Ready    State = "ready"
-	Draining State = "draining" // no new conferences, those there are go on
-	Drained  State = "drained"  // and none is left
+	Draining State = "draining" // until no conference is left
+	Drained  State = "drained"  // none is, and jicofo was sent away
 	Stopping State = "stopping"
 )
 
@@ -58,6 +58,8 @@ type Report struct {
 	State State `json:"state"`
 	// Reasons say in words what is wrong or unusual, the worst first.
 	Reasons []string `json:"reasons"`
+	// Focus: jicofo is logged in.
+	Focus bool `json:"focus"`
 	// Links are the streams to main: whether each is up.
 	Links map[string]bool `json:"links"`
 }
@@ -68,12 +70,18 @@ type Report struct {
 const aliveTimeout = 5 * time.Second
 
 // report tells how the node is. A link that is down makes it neither unhealthy
-// nor unready: rooms wait for main.
+// nor unready: rooms wait for main. Nor does a jicofo that is away, unless it is
+// wanted: what is there goes on.
 func (s *Server) report() Report {
 	state, why := s.o.Health.Get()
 	r := Report{Ready: state == Ready, State: state, Reasons: []string{}, Links: make(map[string]bool)}
 	if why != "" {
 		r.Reasons = append(r.Reasons, why)
+	}
+	focus := s.o.Source.Focus()
+	if r.Focus = focus.LoggedIn; !r.Focus && focus.Reason != "" {
+		r.Ready = r.Ready && !focus.Wanted
+		r.Reasons = append(r.Reasons, focus.Reason)
 	}
 	for _, l := range s.o.Source.Links() {
 		r.Links[l.From+" -> "+l.To] = l.Up

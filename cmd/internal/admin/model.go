@@ -33,6 +33,16 @@ func (l Link) words() string {
 	return "no stream to " + l.To + ": " + l.Reason
 }
 
+// Focus is jicofo, as far as the node sees it.
+type Focus struct {
+	LoggedIn bool `json:"loggedIn"`
+	// Wanted: while it is not logged in the node is not ready.
+	Wanted bool `json:"-"`
+	// Reason says in words what follows while it is not, and what to do; "" while
+	// it is.
+	Reason string `json:"reason"`
+}
+
 // Room is a room as the status page shows it.
 type Room struct {
 	Name      string    `json:"name"`    // as visitors know it
@@ -41,9 +51,14 @@ type Room struct {
 	Made      time.Time `json:"made"`
 	// State says in a word or two what is with it: connected, waiting for
 	// main, main lost.
-	State        string `json:"state"`
-	Visitors     int    `json:"visitors"`
-	Queued       int    `json:"queued"`
+	State    string `json:"state"`
+	Visitors int    `json:"visitors"`
+	Queued   int    `json:"queued"`
+	// Held are visitors of a room that a fault has ended, who wait until they can
+	// come back; HeldWhy says why, HeldFor what they wait for.
+	Held         int    `json:"held"`
+	HeldWhy      string `json:"heldWhy"`
+	HeldFor      string `json:"heldFor"`
 	Participants int    `json:"participants"`
 	Moderators   int    `json:"moderators"`
 	RaisedHands  int    `json:"raisedHands"`
@@ -98,6 +113,8 @@ var ErrNoRoom = errors.New("no such room")
 type Source interface {
 	// Links are the streams to main.
 	Links() []Link
+	// Focus is jicofo.
+	Focus() Focus
 	// Alive reports whether every part of the node still answers.
 	Alive(ctx context.Context) error
 	// Rooms are all rooms of the node.
@@ -120,10 +137,11 @@ type DebugTarget struct {
 
 // Control is what an operator may do. Its methods block for a second at most.
 type Control interface {
-	// Drain takes no new conferences any more; those there are go on, and
-	// end politely when timeout has passed; 0: they go on as long as they
-	// last. A second call replaces the timeout.
-	Drain(timeout time.Duration, why string)
+	// Drain empties the node: conferences go on, and end politely when timeout has
+	// passed; 0: they go on as long as they last. Once none is left jicofo is sent
+	// away. A second call replaces the timeout. It fails when no other node is
+	// known to take over, unless it is forced.
+	Drain(ctx context.Context, timeout time.Duration, why string, force bool) error
 	// Undrain takes new conferences again. It fails when the node is about
 	// to end.
 	Undrain() error

@@ -27,6 +27,7 @@ type Status struct {
 	State    State     `json:"state"`
 	Why      string    `json:"why"` // the reason for the state, "" for none
 	Links    []Link    `json:"links"`
+	Focus    Focus     `json:"focus"`
 
 	// Trouble is what could not be found out, "" for nothing.
 	Trouble string `json:"trouble"`
@@ -36,6 +37,7 @@ type Status struct {
 	Visitors     int    `json:"visitors"`
 	Participants int    `json:"participants"`
 	Queued       int    `json:"queued"`
+	Held         int    `json:"held"` // visitors that wait until they can come back
 
 	Rates    Rates          `json:"rates"`
 	Latency  []Latency      `json:"latency"` // of each of the last seconds
@@ -67,7 +69,7 @@ func (s *Server) status(ctx context.Context, rates *roomRates) Status {
 	state, why := s.o.Health.Get()
 	t := s.samples.trend()
 	st := Status{
-		Now: time.Now(), Identity: s.o.Identity, State: state, Why: why, Links: s.o.Source.Links(),
+		Now: time.Now(), Identity: s.o.Identity, State: state, Why: why, Links: s.o.Source.Links(), Focus: s.o.Source.Focus(),
 		Rates: t.rates, Latency: t.latency, Sessions: t.sessions, Closes: t.closes, ClosesSince: int(memory * interval / time.Second),
 		Debugged: s.o.Source.Debugged(), Control: s.gate.Exists(), People: true,
 	}
@@ -90,8 +92,9 @@ func (st *Status) count(rooms []Room) {
 		st.Visitors += r.Visitors
 		st.Participants += r.Participants
 		st.Queued += r.Queued
+		st.Held += r.Held
 	}
-	slices.SortStableFunc(rooms, func(a, b Room) int { return cmp.Compare(b.Visitors, a.Visitors) })
+	slices.SortStableFunc(rooms, func(a, b Room) int { return cmp.Compare(b.Visitors+b.Held, a.Visitors+a.Held) })
 	st.Rooms = rooms[:min(len(rooms), maxRooms)]
 }
 

@@ -106,6 +106,7 @@ var looks = []look{
 	{"main-streams", (*checker).lookMainStreams},
 	{"main-reaches-node", (*checker).lookMainReachesNode},
 	{"focus", (*checker).lookFocus},
+	{"jicofo-login", (*checker).lookJicofoLogin},
 	{"jicofo", (*checker).lookJicofo},
 	{"websocket", (*checker).lookWebSocket},
 	{"turn", (*checker).lookTURN},

@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
+	"vnode/bench"
 	"vnode/cmd/internal/config"
 	"vnode/internal/xmpptest/jitsi"
 	"vnode/internal/xmpptest/turn"
@@ -146,6 +147,8 @@ func TestAllFitsAfterSetUp(t *testing.T) {
 	require.Contains(t, text(before), "main answered a ping on a stream of its own")
 
 	s.RunNode(t, "v1")
+	s.testJicofoLogin(t)
+	focus := s.loginAsJicofo(t)
 	after := s.settled(t)
 	t.Log("\n" + text(after))
 	for _, f := range after.Findings {
@@ -169,6 +172,37 @@ func TestAllFitsAfterSetUp(t *testing.T) {
 
 	lean := s.withoutJicofo()
 	t.Run("faults", func(t *testing.T) { testFaults(t, s, lean) })
+	require.NoError(t, focus.Close(t.Context()))
+	fault{check: "jicofo-login", level: Fail, file: "jicofo.conf", fix: "password = the one in"}.look(t, s.options(t, nil)) // the faults' logins were refused
+}
+
+// loginAsJicofo logs in at the node as jicofo does.
+func (s *stage) loginAsJicofo(t *testing.T) *bench.Focus {
+	cfg := s.options(t, nil).Config
+	b, err := os.ReadFile(cfg.FocusPasswordFile)
+	require.NoError(t, err)
+	var focus *bench.Focus
+	require.Eventually(t, func() bool {
+		focus, err = bench.DialFocus(t.Context(), bench.FocusOptions{
+			Addr: cfg.C2S[0], JID: "focus@" + cfg.AuthDomain + "/focus", Password: strings.TrimSpace(string(b)),
+		})
+		return err == nil
+	}, 20*time.Second, 20*time.Millisecond)
+	return focus
+}
+
+// testJicofoLogin checks what is said of a jicofo that is not logged in: it runs
+// and does not find the node, or it does not run.
+func (s *stage) testJicofoLogin(t *testing.T) {
+	answers := httptest.NewServer(http.NotFoundHandler())
+	defer answers.Close()
+	line := func(url string) map[string]string {
+		return map[string]string{"jicofo-url": "jicofo-url = \"" + url + "\""}
+	}
+	focus := s.loginAsJicofo(t) // the node is up
+	require.NoError(t, focus.Close(t.Context()))
+	fault{check: "jicofo-login", level: Fail, file: "jicofo.conf", fix: "hostname and port"}.look(t, s.options(t, line(answers.URL)))
+	fault{check: "jicofo-login", level: Fail, file: "jicofo.conf", fix: "systemctl start jicofo"}.look(t, s.options(t, line("http://127.0.0.1:1")))
 }
 
 // settled checks until the node's streams are up, which they are within a

@@ -36,6 +36,10 @@ func (c *checker) lookFocus(ctx context.Context) []Finding {
 		}
 	}
 	focus, err := bench.DialFocus(ctx, o)
+	if err != nil && c.running.State == "drained" {
+		return []Finding{{Level: Warn, What: "the node is drained and lets no jicofo log in", Why: "No conference can begin here.", File: c.files.config,
+			Fix: "call the drain off: DELETE /admin/drain"}}
+	}
 	if err != nil {
 		f := Finding{Level: Fail, What: fmt.Sprintf("focus@%s cannot log in on %s: %v", c.cfg.AuthDomain, o.Addr, err),
 			Why: "Without jicofo no room is opened, and visitors cannot join.", File: path,

@@ -30,6 +30,8 @@ import (
 type runningNode struct {
 	admin string
 	Ready bool            `json:"ready"`
+	State string          `json:"state"`
+	Focus bool            `json:"focus"`
 	Links map[string]bool `json:"links"`
 }
 

@@ -99,6 +99,17 @@ type Config struct {
 
 	SweepGap Duration `toml:"sweep-gap"`
 
+	Comeback           string   `toml:"comeback"`
+	ComebackWord       Duration `toml:"comeback-word"`
+	ComebackSettle     Duration `toml:"comeback-settle"`
+	ComebackAsk        Duration `toml:"comeback-ask"`
+	ComebackGiveUp     Duration `toml:"comeback-give-up"`
+	ComebackRate       float64  `toml:"comeback-rate"`
+	JoinWait           Duration `toml:"join-wait"`
+	JicofoURL          string   `toml:"jicofo-url"`
+	ReadyWithoutJicofo bool     `toml:"ready-without-jicofo"`
+	OtherNodes         []string `toml:"other-nodes"`
+
 	DrainTimeout Duration `toml:"drain-timeout"`
 	DrainSpread  Duration `toml:"drain-spread"`
 
@@ -246,6 +257,7 @@ func (c *Config) Validate() error {
 	if c.DrainSpread < 0 {
 		bad("drain-spread", "must not be negative; 0s closes everything at once")
 	}
+	c.validateComeback(bad)
 	c.validateLimits(bad)
 	choice("chat-audience", c.ChatAudience, "all", "visitors", "nobody")
 	if c.MaxJoinsPerSecond < 10 {

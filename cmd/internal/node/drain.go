@@ -169,8 +169,8 @@ const visitorExpected = time.Minute
 // way to a new room.
 func count(rooms []muc.RoomInfo, now time.Time) (people int, expected bool) {
 	for _, r := range rooms {
-		people += r.Visitors + r.Queued
-		expected = expected || now.Sub(r.Made) < visitorExpected
+		people += r.Visitors + r.Queued + r.Held
+		expected = expected || !r.Over && now.Sub(r.Made) < visitorExpected
 	}
 	return people, expected
 }

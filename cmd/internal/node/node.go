@@ -191,6 +191,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),
 		MainGrace: time.Duration(c.MainGrace), MainWithoutConnect: c.MainWithoutConnect,
+		Comeback:        comeback(c),
 		HistoryMessages: historyLength(c), NoTokenPromotion: !c.TokenPromotion, Tokens: c.Tokens(),
 	}
 	if err := rooms.Validate(); err != nil {

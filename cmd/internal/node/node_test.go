@@ -39,6 +39,9 @@ func testConfig(t testing.TB, mainS2S string) *config.Config {
 		AuthDomain: "auth.meet.jitsi", MaxVisitorsPerRoom: 1000, MaxVisitors: 1000, MaxRooms: 100, MaxConnections: 1000,
 		ChatAudience: "all", ChatBurst: 1, RoomChatBurst: 1, PresenceBurst: 1, HistoryMessages: 20, TokenPromotion: true,
 		MaxPerAddress: 1000, MaxJoinsPerSecond: 2000, RegionHeader: "X-Proxy-Region", TokenAudiences: []string{"*"},
+		Comeback: config.ComebackReload, ComebackWord: config.Duration(3 * time.Second), ComebackSettle: config.Duration(22 * time.Second),
+		ComebackAsk: config.Duration(32 * time.Second), ComebackGiveUp: config.Duration(2 * time.Minute), ComebackRate: 100,
+		JoinWait: config.Duration(8 * time.Second), ReadyWithoutJicofo: true,
 		LogLevel: "info", LogFormat: "text",
 	}
 }
@@ -223,8 +226,9 @@ func play(t *testing.T, node *running, conference bench.Conference, ledger *benc
 	require.Empty(t, report.Problems)
 }
 
-// A node that is told to stop ends its conferences with a reason first: no
-// visitor sees the focus leave, none loses its connection without a word.
+// A node that is told to stop ends its conferences first: visitors see the focus
+// leave, at which their pages reload, and none loses its connection without a word.
+// Jicofo counts each of them out before it hears of the end.
 func TestShutdownEndsConferencesFirst(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -247,11 +251,15 @@ func TestShutdownEndsConferencesFirst(t *testing.T) {
 	for _, v := range swarm.Visitors() {
 		end, ok := v.Ended()
 		require.True(t, ok)
-		require.Equal(t, "Conference ended.", end.Reason)
+		require.False(t, end.Destroyed, "the page would say that the conference has ended")
+		require.ErrorContains(t, end.Err, "system-shutdown")
 	}
 	<-created.Out()
 	destroyed, _ := created.Destroyed()
 	require.True(t, destroyed)
+	present, ever := created.Visitors()
+	require.Zero(t, present)
+	require.Equal(t, 20, ever)
 	_ = conference.Close(ctx) // it has nobody to say good-bye to
 }
 

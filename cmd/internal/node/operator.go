@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"vnode/cmd/internal/admin"
@@ -48,6 +49,10 @@ func (o operator) Rooms(ctx context.Context) ([]admin.Room, error) {
 func shownRoom(r muc.RoomInfo) admin.Room {
 	state := "connected"
 	switch {
+	case r.Held > 0:
+		state = "held: " + r.HeldWhy + "; " + r.HeldFor
+	case r.Over:
+		state = "waits for jicofo"
 	case r.MainLost:
 		state = "main is lost"
 	case !r.Connected:
@@ -57,7 +62,7 @@ func shownRoom(r muc.RoomInfo) admin.Room {
 	}
 	return admin.Room{
 		Name: r.Name, Address: r.Address, MeetingID: r.MeetingID, Made: r.Made, State: state,
-		Visitors: r.Visitors, Queued: r.Queued, Participants: r.Participants, Moderators: r.Moderators,
+		Visitors: r.Visitors, Queued: r.Queued, Held: r.Held, HeldWhy: r.HeldWhy, HeldFor: r.HeldFor, Participants: r.Participants, Moderators: r.Moderators,
 		RaisedHands: r.RaisedHands, Stanzas: r.Stanzas,
 	}
 }
@@ -108,7 +113,31 @@ func (o operator) Debugged() []admin.DebugTarget {
 }
 
 // Drain implements admin.Control.
-func (o operator) Drain(timeout time.Duration, why string) { o.drain.begin(timeout, why) }
+func (o operator) Drain(ctx context.Context, timeout time.Duration, why string, force bool) error {
+	if !force {
+		if err := o.takesOver(ctx); err != nil {
+			return err
+		}
+	}
+	o.drain.begin(timeout, why)
+	return nil
+}
+
+// Focus implements admin.Source.
+func (o operator) Focus() admin.Focus {
+	c := o.cfg.Load()
+	f := admin.Focus{LoggedIn: o.rooms.FocusIn(), Wanted: !c.ReadyWithoutJicofo}
+	state, _ := o.health.Get()
+	switch {
+	case f.LoggedIn:
+	case state == admin.Drained:
+		f.Reason = "jicofo is refused while the node is drained"
+	default:
+		f.Reason = fmt.Sprintf("jicofo is not logged in: no conference can begin here; is it running, and does jicofo.conf have this node, %s and the password in %s?",
+			strings.Join(o.Addresses().C2S, ", "), o.passwordFile)
+	}
+	return f
+}
 
 // Undrain implements admin.Control.
 func (o operator) Undrain() error { return o.drain.cancel() }

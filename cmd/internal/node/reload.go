@@ -13,7 +13,7 @@ var reloadable = append([]string{
 	"certificate-file", "key-file", "s2s-trust", "s2s-trusted-addresses", "s2s-ca-file", "s2s-pins", "main-s2s", "log-level",
 	"max-visitors-per-room", "max-visitors", "max-rooms", "join-rate", "leave-rate", "presence-rate", "presence-burst",
 	"chat-audience", "chat-rate", "chat-burst", "room-chat-rate", "room-chat-burst", "chat-slow-mode",
-	"drain-timeout", "drain-spread", "accounts-file",
+	"drain-timeout", "drain-spread", "accounts-file", "other-nodes", "ready-without-jicofo",
 }, tokenSettings...)
 
 // tokenSettings take effect while tokens were, and are still, asked for.
@@ -40,6 +40,7 @@ func (n *Node) Reload(c *config.Config) (err error) {
 	next.S2SCAFile, next.S2SPins, next.MainS2S = c.S2SCAFile, c.S2SPins, c.MainS2S
 	next.LogLevel = c.LogLevel
 	next.DrainTimeout, next.DrainSpread = c.DrainTimeout, c.DrainSpread
+	next.OtherNodes, next.ReadyWithoutJicofo = c.OtherNodes, c.ReadyWithoutJicofo
 	takeRoomLimits(&next, c)
 	cert, err := n.state.certificate(&next)
 	if err != nil {

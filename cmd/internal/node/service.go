@@ -52,6 +52,9 @@ func (n *Node) status(ctx context.Context) string {
 		visitors += r.Visitors
 	}
 	text := fmt.Sprintf("%s: %d rooms, %d visitors", state, len(rooms), visitors)
+	if !n.rooms.FocusIn() {
+		text += "; jicofo is not logged in"
+	}
 	for _, l := range (operator{n}).Links() {
 		if !l.Up {
 			text += "; no stream to " + l.To

@@ -73,7 +73,7 @@
   const stateWords = {
     starting: "Starting", ready: "Ready", draining: "Draining", drained: "Drained", stopping: "Stopping", lost: "No answer", locked: "Token needed",
   };
-  const linkWords = { main: "Participants", rooms: "Main's rooms", visitors: "Visitors component", polls: "Polls" };
+  const linkWords = { main: "Participants", rooms: "Main's rooms", visitors: "Visitors component", polls: "Polls", jicofo: "Jicofo" };
   let before = null; // the status shown last
   let lastState = "";
 
@@ -95,13 +95,13 @@
     show("notice", notice !== "");
 
     text("visitors", number.format(s.visitors));
-    text("queued", s.queued ? number.format(s.queued) + " waiting for main" : "");
+    text("queued", [s.queued && number.format(s.queued) + " waiting for main", s.held && number.format(s.held) + " held after a fault"].filter(Boolean).join(", "));
     text("rooms-count", number.format(s.roomCount));
     text("participants", plural(s.participants, "participant", "participants"));
     text("delivered", rate(s.rates.delivered) + "/s");
     text("bytes", bytes(s.rates.bytes) + "/s");
     showLatency(s.latency || []);
-    showLinks(s.links || []);
+    showLinks(linksOf(s));
     showRooms(s);
     showSessions(s.sessions || []);
     showSlow(s);
@@ -138,8 +138,11 @@
       ? `Last two minutes: now ${seconds(last.p99)}, highest ${seconds(Math.max(...known))}` : "No deliveries in the last two minutes");
   }
 
+  // linksOf is all that the node depends on: main, and jicofo.
+  const linksOf = (s) => [...s.links || [], { name: "jicofo", to: "jicofo", up: s.focus.loggedIn, reason: s.focus.reason }];
+
   function showLinks(links) {
-    const was = new Map((before ? before.links || [] : []).map((l) => [l.name, l.up]));
+    const was = new Map((before ? linksOf(before) : []).map((l) => [l.name, l.up]));
     list($("links"), links, (l) => l.name,
       () => make("li", {}, make("span", { className: "mark" }), make("span"), make("small"), make("span", { className: "why" })),
       (el, l) => {
@@ -174,7 +177,7 @@
         state.firstChild.className = r.state === "connected" ? "tag" : "tag warn";
         text(state.firstChild, r.state);
         text(visitors.firstChild, number.format(r.visitors));
-        text(visitors.lastChild, r.queued ? number.format(r.queued) + " waiting" : "");
+        text(visitors.lastChild, [r.queued && number.format(r.queued) + " waiting", r.held && number.format(r.held) + " held"].filter(Boolean).join(", "));
         text(participants, number.format(r.participants));
         text(published, rate(r.rate));
       });
@@ -230,7 +233,8 @@
 
   function showRoom(r) {
     const now = new Date().toISOString();
-    text("room-about", [r.address, "meeting " + r.meetingId, r.state, "here for " + ago(now, r.made)].join(" · "));
+    text("room-about", [r.address, r.meetingId && "meeting " + r.meetingId, r.state, "here for " + ago(now, r.made),
+      r.held && plural(r.held, "visitor", "visitors") + " held because " + r.heldWhy + "; " + r.heldFor].filter(Boolean).join(" · "));
     text("room-visitors", number.format(r.visitors));
     text("room-queued", r.queued ? number.format(r.queued) + " waiting for main" : "");
     text("room-participants", number.format(r.participants));
