@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"vnode/internal/wire"
 )
 
 // direction of a stream: who opened the connection.
@@ -55,6 +57,7 @@ type metrics struct {
 	connectFailures map[Reason]prometheus.Counter
 	stanzas, bytes  map[direction]prometheus.Counter
 	undelivered     map[undeliveredCause]prometheus.Counter
+	dropped         [wire.ViolationCount]prometheus.Counter // by wire.Violation
 	unanswered      prometheus.Counter
 	resumptions     map[resumeOutcome]prometheus.Counter
 	rtt             prometheus.Histogram
@@ -75,6 +78,8 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 		Help: "Stanzas for peers that could not be delivered; answered with an error where the protocol allows one."}, []string{"cause"})
 	resumptions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_resumptions_total",
 		Help: "Attempts to resume a lost server-to-server stream."}, []string{"outcome"})
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vnode_s2s_dropped_stanzas_total",
+		Help: "Stanzas from peers dropped because clients or other servers could not read them, by reason."}, []string{"reason"})
 	m := &metrics{
 		streams:         map[direction]map[state]prometheus.Gauge{},
 		closed:          map[direction]map[Reason]prometheus.Counter{},
@@ -104,6 +109,9 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 	for _, r := range reasons {
 		m.connectFailures[r] = failures.WithLabelValues(string(r))
 	}
+	for _, v := range wire.Violations() {
+		m.dropped[v] = dropped.WithLabelValues(v.String())
+	}
 	for _, c := range undeliveredCauses {
 		m.undelivered[c] = undelivered.WithLabelValues(string(c))
 	}
@@ -113,7 +121,7 @@ func newMetrics(reg prometheus.Registerer, waiting func() (stanzas, bytes int, o
 	queued := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	reg.MustRegister(streams, closed, failures, stanzas, bytes, undelivered, m.unanswered, resumptions, m.rtt,
+	reg.MustRegister(streams, closed, failures, stanzas, bytes, undelivered, dropped, m.unanswered, resumptions, m.rtt,
 		queued("vnode_s2s_unacked_stanzas", "Stanzas written to peers that have not acknowledged them yet.",
 			func() float64 { return float64(unacked()) }),
 		queued("vnode_s2s_queue_stanzas", "Stanzas waiting to be written to peers.",

@@ -33,6 +33,7 @@ const (
 	lingerAfterError   = time.Second // for the peer to read the error and close
 	ackLinger          = time.Second // for the last acknowledgements of a peer we cannot write to
 	maxLingerBytes     = 1 << 20     // read and dropped meanwhile
+	maxSkipped         = 64          // times MaxBytes, of a stanza that is dropped for its size
 )
 
 // stream is one XML stream with a peer server, from its first byte to its last.
@@ -228,6 +229,7 @@ func (st *stream) wakeWriter() {
 // becomeReady ends the negotiation: st's pair is proved, stanzas may flow.
 func (st *stream) becomeReady() {
 	st.r.SetLimits(st.cfg.limits(true))
+	st.r.Check(maxSkipped * st.cfg.MaxBytes)
 	st.mu.Lock()
 	st.isReady = true
 	st.phase = "stanza"
@@ -286,8 +288,8 @@ func (st *stream) serve() {
 	st.finish()
 }
 
-// readLoop is the path of every stanza from a peer: framed, its header read,
-// its domains checked, handed on.
+// readLoop is the path of every stanza from a peer: framed and checked, its
+// header read, its domains checked, handed on.
 func (st *stream) readLoop() error {
 	for {
 		tok, err := st.r.Next()
@@ -297,21 +299,37 @@ func (st *stream) readLoop() error {
 		if tok.Kind == wire.StreamEnd {
 			return because(Closed, nil)
 		}
-		if st.head, err = wire.ParseHeader(tok.Data); err != nil {
-			return err
-		}
 		st.heard.Add(1)
-		if isStanza(&st.head) {
-			err = st.stanza(tok.Data, &st.head)
-			st.in.Add(1)
-		} else {
-			err = st.element(tok.Data, &st.head)
-		}
+		err = st.top(&tok)
 		st.heard.Add(1)
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// top handles a top-level element.
+func (st *stream) top(tok *wire.Token) (err error) {
+	if len(tok.Data) == 0 { // too large already in its start tag
+		st.in.Add(1)
+		st.dropped(tok, "")
+		return nil
+	}
+	if st.head, err = wire.ParseHeader(tok.Data); err != nil {
+		return err
+	}
+	switch {
+	case !isStanza(&st.head) && tok.Outside == wire.TooLarge:
+		return tok.Outside.StreamError()
+	case !isStanza(&st.head):
+		return st.element(tok.Data, &st.head)
+	case tok.Outside != 0:
+		err = st.outside(tok, &st.head)
+	default:
+		err = st.stanza(tok.Data, &st.head)
+	}
+	st.in.Add(1)
+	return err
 }
 
 // stanza checks the addresses of one stanza and hands it to the Handler.

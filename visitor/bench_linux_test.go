@@ -177,7 +177,7 @@ func BenchmarkStanza(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := s.element(ev.data); err != nil {
+		if err := s.element(ev); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -189,7 +189,7 @@ func TestStanzaPathAllocatesLittle(t *testing.T) {
 	n := testing.AllocsPerRun(2000, func() { // many, for others may allocate meanwhile
 		ev, err := tr.text(benchPresence)
 		if err == nil {
-			err = s.element(ev.data)
+			err = s.element(ev)
 		}
 		if err != nil {
 			t.Fatal(err)

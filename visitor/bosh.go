@@ -77,7 +77,8 @@ func (t *boshTransport) next() (event, error) {
 //
 //go:noinline
 func (t *boshTransport) element(data []byte) (event, error) {
-	return event{eventElement, data}, wire.Check(data, t.limits)
+	outside, err := wire.Judge(data, t.limits)
+	return event{eventElement, outside, data}, err
 }
 
 func (t *boshTransport) header([]byte) (wire.StreamHeader, error) {

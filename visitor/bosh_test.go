@@ -51,7 +51,7 @@ func (p *boshPeer) post(body string) *boshCall {
 func (c *boshCall) body() string {
 	<-c.done
 	require.Equal(c.t, http.StatusOK, c.rec.Code)
-	require.NoError(c.t, wire.Check(c.rec.Body.Bytes(), wire.Limits{MaxBytes: 1 << 20}))
+	require.NoError(c.t, wire.CheckWellFormed(c.rec.Body.Bytes(), wire.Limits{MaxBytes: 1 << 20}))
 	return c.rec.Body.String()
 }
 

@@ -155,7 +155,7 @@ func checkSaid(t *testing.T, ws bool, said []byte) {
 				return
 			}
 			if strings.HasPrefix(elem, "<") {
-				require.NoError(t, wire.Check([]byte(elem), wire.Limits{MaxBytes: 1 << 20}), elem)
+				require.NoError(t, wire.CheckWellFormed([]byte(elem), wire.Limits{MaxBytes: 1 << 20}), elem)
 			}
 		}
 	}

@@ -21,6 +21,7 @@ type metrics struct {
 	guessers prometheus.Counter
 	// resumptions is by result.
 	resumptions map[string]prometheus.Counter
+	dropped     [wire.ViolationCount]prometheus.Counter // by wire.Violation
 	stanzas     prometheus.Counter
 	bytes       prometheus.Counter
 }
@@ -47,6 +48,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vnode_visitor_refused_total", Help: "Connections refused, by the limit reached.",
 	}, []string{"limit"})
+	dropped := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vnode_visitor_dropped_stanzas_total", Help: "Stanzas of clients dropped because others could not read them, by reason.",
+	}, []string{"reason"})
 	m := &metrics{
 		gauges:      make(map[[2]string]prometheus.Gauge),
 		resumptions: make(map[string]prometheus.Counter),
@@ -90,13 +94,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.logins.WithLabelValues(name, "success")
 		m.logins.WithLabelValues(name, "failure")
 	}
+	for _, v := range wire.Violations() {
+		m.dropped[v] = dropped.WithLabelValues(v.String())
+	}
 	for _, l := range admission.AllLimits {
 		m.refused[l] = refused.WithLabelValues(string(l))
 	}
 	for _, r := range []string{resumeOK, resumeNotFound, resumeBadAck, resumeOverrun, resumeTimeout} {
 		m.resumptions[r] = resumptions.WithLabelValues(r)
 	}
-	reg.MustRegister(m.sessions, closed, resumptions, m.logins, refused, m.waited, m.rate, m.delay, m.guessers, m.stanzas, m.bytes)
+	reg.MustRegister(m.sessions, closed, resumptions, m.logins, refused, m.waited, m.rate, m.delay, m.guessers, dropped, m.stanzas, m.bytes)
 	return m
 }
 

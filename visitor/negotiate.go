@@ -105,6 +105,12 @@ func (n *negotiation) run() (*Session, error) {
 		if err != nil {
 			return nil, err
 		}
+		if ev.outside != 0 {
+			if err := n.outside(&h, ev); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		sess, err := n.element(&h, ev.data)
 		if err != nil || sess != nil {
 			return sess, err

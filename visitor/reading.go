@@ -140,7 +140,7 @@ func (s *Session) take(st *stream, ev event) error {
 func (s *Session) handle(ev event) error {
 	switch ev.kind {
 	case eventElement:
-		return s.element(ev.data)
+		return s.element(ev)
 	case eventEnd:
 		return errClosed
 	case eventHeader:

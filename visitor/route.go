@@ -27,7 +27,8 @@ func isStanza(h *wire.Header) bool {
 var headers = sync.Pool{New: func() any { return new(wire.Header) }}
 
 // element handles a top-level element. The error ends the stream.
-func (s *Session) element(data []byte) error {
+func (s *Session) element(ev event) error {
+	data := ev.data
 	h := headers.Get().(*wire.Header)
 	defer func() {
 		*h = wire.Header{}
@@ -38,6 +39,9 @@ func (s *Session) element(data []byte) error {
 		return err
 	}
 	if !isStanza(h) {
+		if ev.outside != 0 {
+			return ev.outside.StreamError()
+		}
 		if string(h.Space) == wire.NSSM {
 			return s.streamManagement(h)
 		}
@@ -47,6 +51,9 @@ func (s *Session) element(data []byte) error {
 	s.srv.metrics.bytes.Add(float64(len(data)))
 	if s.acks.Load() {
 		s.counted.Add(1)
+	}
+	if ev.outside != 0 {
+		return s.outside(h, ev)
 	}
 	s.route(h, data)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"vnode/fanout"
 	"vnode/internal/table"
@@ -54,6 +55,7 @@ type Server struct {
 	fan      *fanout.Broadcaster
 	handler  Handler
 	log      *slog.Logger
+	noise    *rate.Limiter // of log lines that clients can cause
 	metrics  *metrics
 	users    *users
 	hosts    map[string]*host
@@ -102,6 +104,7 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 	}
 	s := &Server{
 		cfg: cfg, fan: fan, handler: h, log: log, metrics: newMetrics(reg), users: newUsers(),
+		noise:     rate.NewLimiter(rate.Every(10*time.Second), 20),
 		version:   softwareVersion(cfg.Software, cfg.Version),
 		services:  newServices(cfg.Services),
 		terms:     newTerms(&cfg.Limits, fan),

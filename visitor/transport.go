@@ -20,7 +20,7 @@ const (
 // connection, or that it would block, passes through next and loses nothing.
 type transport interface {
 	// next returns what the client sent next. Elements are completely
-	// checked; a header is well-formed.
+	// checked, see event; a header is well-formed.
 	next() (event, error)
 	// header reads the header in an event's data.
 	header(data []byte) (wire.StreamHeader, error)
@@ -62,19 +62,18 @@ const (
 
 // event is one thing a client did. data is valid until the next event.
 type event struct {
-	kind eventKind
-	data []byte
+	kind    eventKind
+	outside wire.Violation // of an element: why nobody else may see it; or 0
+	data    []byte
 }
 
 // tcpTransport is RFC 6120's.
-type tcpTransport struct {
-	r      *wire.Reader
-	limits wire.Limits
-}
+type tcpTransport struct{ r *wire.Reader }
 
 func newTCPTransport(src io.Reader, maxBytes int) *tcpTransport {
-	limits := wire.Limits{MaxBytes: maxBytes}
-	return &tcpTransport{r: wire.NewReader(src, limits), limits: limits}
+	r := wire.NewReader(src, wire.Limits{MaxBytes: maxBytes})
+	r.Check(0)
+	return &tcpTransport{r}
 }
 
 func (t *tcpTransport) next() (event, error) {
@@ -84,11 +83,11 @@ func (t *tcpTransport) next() (event, error) {
 	}
 	switch tok.Kind {
 	case wire.StreamStart:
-		return event{eventHeader, tok.Data}, nil
+		return event{kind: eventHeader, data: tok.Data}, nil
 	case wire.StreamEnd:
-		return event{eventEnd, nil}, nil
+		return event{kind: eventEnd}, nil
 	}
-	return event{eventElement, tok.Data}, wire.Check(tok.Data, t.limits)
+	return event{eventElement, tok.Outside, tok.Data}, nil
 }
 
 func (t *tcpTransport) header(data []byte) (wire.StreamHeader, error) {
@@ -99,8 +98,7 @@ func (t *tcpTransport) restart() { t.r.Restart() }
 func (t *tcpTransport) rest()    {}
 
 func (t *tcpTransport) limit(maxBytes int) {
-	t.limits.MaxBytes = maxBytes
-	t.r.SetLimits(t.limits)
+	t.r.SetLimits(wire.Limits{MaxBytes: maxBytes})
 }
 
 func (t *tcpTransport) appendHeader(dst []byte, h *wire.StreamHeader) []byte {
@@ -134,7 +132,7 @@ func (t *wsTransport) next() (event, error) {
 	}
 	switch m.Kind {
 	case websocket.Ping:
-		return event{eventPing, m.Data}, nil
+		return event{kind: eventPing, data: m.Data}, nil
 	case websocket.Pong:
 		return event{kind: eventOther}, nil
 	case websocket.Close:
@@ -154,7 +152,8 @@ func (t *wsTransport) text(data []byte) (event, error) {
 			Code: websocket.StatusInvalid, Text: "message does not start with '<' (RFC 7395 section 3.3.3)",
 		}
 	}
-	if err := wire.Check(data, wire.Limits{MaxBytes: t.maxBytes}); err != nil {
+	outside, err := wire.Judge(data, wire.Limits{MaxBytes: t.maxBytes})
+	if err != nil {
 		return event{}, err
 	}
 	h, err := wire.ParseHeader(data)
@@ -164,12 +163,12 @@ func (t *wsTransport) text(data []byte) (event, error) {
 	if string(h.Space) == wire.NSFraming {
 		switch string(h.Name) {
 		case "open":
-			return event{eventHeader, data}, nil
+			return event{kind: eventHeader, data: data}, nil
 		case "close":
-			return event{eventEnd, nil}, nil
+			return event{kind: eventEnd}, nil
 		}
 	}
-	return event{eventElement, data}, nil
+	return event{eventElement, outside, data}, nil
 }
 
 func (t *wsTransport) header(data []byte) (wire.StreamHeader, error) { return wire.ParseOpen(data) }

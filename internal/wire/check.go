@@ -10,33 +10,87 @@ import (
 
 // Check verifies completely that b is exactly one element, with nothing but
 // white space behind it: well-formed (XML 1.0), namespace-well-formed
-// (Namespaces in XML 1.0 §7), within RFC 6120 §11.1's restrictions and under
-// lim. Prefixes declared outside b do not count: b must be able to stand in a
+// (Namespaces in XML 1.0 §7), within RFC 6120 §11.1's restrictions, and in the
+// profile: what every parser that it may be shown to can read, see [Violation].
+// Prefixes declared outside b do not count: b must be able to stand in a
 // WebSocket frame of its own.
 //
-// It exists because encoding/xml accepts what browsers refuse (an attribute
-// given twice, an undeclared prefix): forwarded to a room, such a stanza would
-// end the session of every visitor at once.
+// It exists because parsers differ: encoding/xml accepts what browsers refuse,
+// browsers what Prosody refuses. Forwarded to a room, one such stanza would end
+// the session of everybody at once.
 //
-// The error is a [StreamError]. Check does not allocate for usual stanzas.
+// The error is a [StreamError] for bytes that end a stream, and a [Violation]
+// for a well-formed stanza outside the profile: that one is dropped, and the
+// stream goes on. Check does not allocate for usual stanzas.
 func Check(b []byte, lim Limits) error {
 	lim = lim.withDefaults()
 	if len(b) > lim.MaxBytes {
 		return errTooLarge
 	}
-	c := checkers.Get().(*checker)
-	c.b, c.i, c.lim = b, 0, lim
+	c := newChecker(b, lim)
 	err := c.document()
+	v := c.outside
 	c.release()
+	switch {
+	case err != nil:
+		return err
+	case v == UndeclaredPrefix:
+		return errPrefix
+	case v == SameAttribute:
+		return errNotWellFormed
+	case v != 0:
+		return v
+	}
+	return nil
+}
+
+// Judge is [Check] for who tells the two kinds of errors apart.
+func Judge(b []byte, lim Limits) (Violation, error) {
+	err := Check(b, lim)
+	if v, ok := err.(Violation); ok {
+		return v, nil
+	}
+	return 0, err
+}
+
+// CheckWellFormed is [Check] without the profile, for what holds stanzas and is
+// none itself: its elements are checked one by one. Its error is a
+// [StreamError].
+func CheckWellFormed(b []byte, lim Limits) error {
+	_, err := Judge(b, lim)
 	return err
 }
 
-// checkers keeps the three stacks of a check, about 1.5 KB, for the next one.
+// checkFirst verifies the element at the beginning of b and returns its length,
+// with the rule of the profile it breaks, if any. Its error may mean only that
+// the rest has not arrived.
+func checkFirst(b []byte, lim Limits) (n int, v Violation, err error) {
+	c := newChecker(b, lim)
+	err = c.element()
+	n, v = c.i, c.outside
+	c.release()
+	return n, v, err
+}
+
+// checkers keeps the three stacks of a check, about 2 KB, for the next one.
 var checkers = sync.Pool{New: func() any { return new(checker) }}
+
+func newChecker(b []byte, lim Limits) *checker {
+	c := checkers.Get().(*checker)
+	c.b, c.lim = b, lim
+	c.large = len(b) > lim.MaxRewritten/6 // the longest escape, &apos;, has six bytes
+	return c
+}
+
+// keptStack is how long a stack is kept for the next check: attackers nest
+// deeper than anybody else.
+const keptStack = 4 * DefaultMaxDepth
 
 // release forgets the checked bytes and gives c back.
 func (c *checker) release() {
-	clear(c.open[:cap(c.open)])
+	if cap(c.open) > keptStack {
+		c.open = nil
+	}
 	clear(c.scope[:cap(c.scope)])
 	clear(c.attrs[:cap(c.attrs)])
 	*c = checker{open: c.open[:0], scope: c.scope[:0], attrs: c.attrs[:0]}
@@ -48,19 +102,57 @@ type checker struct {
 	i   int
 	lim Limits
 
-	open  [][]byte  // names of the open elements
-	scope []binding // prefixes they declared
+	outside Violation // the first rule of the profile that was broken
+	large   bool      // escapes count
+	growth  int       // see grows
+
+	open  []element // the open elements
+	scope []binding // what they declared, the default namespace with prefix ""
 	attrs []attr    // of the tag under way
+	tag   tag
+	bound int // prefixes in scope as Prosody writes them
+}
+
+// element is an open one, named b[at:at+n].
+type element struct {
+	at, n    int32
+	bound    int16 // its share of checker.bound
+	prefixed bool
 }
 
 type binding struct {
-	prefix, uri []byte
-	depth       int // of the element that declared it
+	prefix, uri []byte // uri with references replaced
+	depth       int    // of the element that declared it
+	used        bool   // on its own tag
 }
 
-type attr struct{ name, value []byte }
+type attr struct {
+	name, value []byte
+	colon       int    // negative without prefix
+	uri         []byte // of a prefix that was looked up
+}
+
+// tag is what is known of the start tag under way.
+type tag struct {
+	declared int    // prefixes
+	prefixed int    // attributes in a namespace, but for xml:lang
+	plain    int    // attributes that need nothing else
+	names    uint64 // a bit for what was seen in attributes' names
+	space    bool   // it has an xmlns
+}
 
 func (c *checker) document() error {
+	if err := c.element(); err != nil {
+		return err
+	}
+	if len(trimSpace(c.b[c.i:])) > 0 {
+		return errNotWellFormed
+	}
+	return nil
+}
+
+// element consumes an element.
+func (c *checker) element() error {
 	if len(c.b) == 0 || c.b[0] != '<' {
 		return errNotWellFormed
 	}
@@ -75,8 +167,8 @@ func (c *checker) document() error {
 			return err
 		}
 	}
-	if len(trimSpace(c.b[c.i:])) > 0 {
-		return errNotWellFormed
+	if c.i+c.growth > c.lim.MaxRewritten {
+		c.violate(TooLargeRewritten)
 	}
 	return nil
 }
@@ -110,6 +202,7 @@ func (c *checker) text() error {
 	if bytes.Contains(data, []byte("]]>")) { // XML 1.0 §2.4
 		return errNotWellFormed
 	}
+	c.growsEscaped(data, true)
 	return checkData(data, true)
 }
 
@@ -123,6 +216,7 @@ func (c *checker) cdata() error {
 		return errNotWellFormed
 	}
 	c.i += len(cdataStart) + n + 3
+	c.growsEscaped(rest[:n], false)
 	return checkData(rest[:n], false)
 }
 
@@ -173,20 +267,22 @@ func plain(data []byte) (n int) {
 }
 
 func (c *checker) startTag() error {
-	name, err := c.name()
+	at := c.i
+	name, colon, err := c.name()
 	if err != nil {
 		return err
 	}
 	if len(c.open) >= c.lim.MaxDepth {
-		return errTooDeep
+		c.violate(TooDeep)
 	}
-	c.open = append(c.open, name)
+	c.checkName(name, colon)
+	c.open = append(c.open, element{at: int32(at), n: int32(len(name)), prefixed: colon >= 0})
 	empty, err := c.attributes()
 	if err != nil {
 		return err
 	}
-	if err := c.namespaces(name); err != nil {
-		return err
+	if c.outside == 0 {
+		c.namespaces(name, colon)
 	}
 	if empty {
 		c.pop()
@@ -196,7 +292,7 @@ func (c *checker) startTag() error {
 
 // attributes consumes the rest of a start tag.
 func (c *checker) attributes() (empty bool, err error) {
-	c.attrs = c.attrs[:0]
+	c.attrs, c.tag = c.attrs[:0], tag{}
 	for {
 		spaced := c.space()
 		if c.i >= len(c.b) {
@@ -223,10 +319,7 @@ func (c *checker) attributes() (empty bool, err error) {
 }
 
 func (c *checker) attribute() error {
-	if len(c.attrs) >= c.lim.MaxAttrs {
-		return errTooManyAttrs
-	}
-	name, err := c.name()
+	name, colon, err := c.name()
 	if err != nil {
 		return err
 	}
@@ -251,28 +344,48 @@ func (c *checker) attribute() error {
 	if err := checkData(value, true); err != nil {
 		return err
 	}
-	for _, a := range c.attrs {
-		if bytes.Equal(a.name, name) { // XML 1.0 §3.1: unique
-			return errNotWellFormed
+	c.growsEscaped(value, true)
+	return c.addAttr(attr{name: name, value: value, colon: colon})
+}
+
+// addAttr notes an attribute, whose name must be unique (XML 1.0 §3.1). Where
+// there are too many of them, and the stanza is dropped for it, nobody looks
+// any more.
+func (c *checker) addAttr(a attr) error {
+	if len(c.attrs) >= c.lim.MaxAttrs {
+		c.violate(TooManyAttributes)
+		return nil
+	}
+	name := a.name
+	bit := uint64(1) << ((name[0] ^ name[len(name)-1]<<3 ^ byte(len(name))) & 63)
+	if c.tag.names&bit != 0 {
+		for _, other := range c.attrs {
+			if bytes.Equal(other.name, name) {
+				return errNotWellFormed
+			}
 		}
 	}
-	c.attrs = append(c.attrs, attr{name, value})
+	c.tag.names |= bit
+	c.attrs = append(c.attrs, a)
+	c.classify(&a)
 	return nil
 }
 
 func (c *checker) endTag() error {
-	name, err := c.name()
-	if err != nil {
-		return err
+	if len(c.open) == 0 {
+		return errNotWellFormed
 	}
+	e := c.open[len(c.open)-1]
+	rest, ok := bytes.CutPrefix(c.b[c.i:], c.b[e.at:e.at+e.n])
+	if !ok {
+		return errNotWellFormed
+	}
+	c.i = len(c.b) - len(rest)
 	c.space()
 	if c.i >= len(c.b) || c.b[c.i] != '>' {
 		return errNotWellFormed
 	}
 	c.i++
-	if len(c.open) == 0 || !bytes.Equal(c.open[len(c.open)-1], name) {
-		return errNotWellFormed
-	}
 	c.pop()
 	return nil
 }
@@ -280,6 +393,7 @@ func (c *checker) endTag() error {
 // pop closes the innermost element and forgets the prefixes it declared.
 func (c *checker) pop() {
 	depth := len(c.open)
+	c.bound -= int(c.open[depth-1].bound)
 	c.open = c.open[:depth-1]
 	for n := len(c.scope); n > 0 && c.scope[n-1].depth == depth; n-- {
 		c.scope = c.scope[:n-1]
@@ -294,47 +408,62 @@ func (c *checker) space() bool {
 	return c.i > start
 }
 
-// name consumes a QName: at most one colon, a part on either side of it.
-func (c *checker) name() ([]byte, error) {
-	start, colon := c.i, -1
-	for c.i < len(c.b) {
+// name consumes a QName: at most one colon, a part on either side of it. colon
+// is the place of it in the name, negative when there is none.
+func (c *checker) name() (name []byte, colon int, err error) {
+	start, part := c.i, c.i // part: where the one under way begins
+	colon = -1
+	for ; c.i < len(c.b); c.i++ {
 		b := c.b[c.i]
+		class := nameBytes[b]
 		switch {
-		case b == ':':
-			if colon >= 0 || c.i == start {
-				return nil, errNotWellFormed
+		case class == nameFirst, class == nameLater && c.i > part:
+		case b == ':' && colon < 0 && c.i > part:
+			colon, part = c.i-start, c.i+1
+		case b >= utf8.RuneSelf:
+			n := c.nameRune(c.i == part)
+			if n == 0 {
+				return nil, 0, errNotWellFormed
 			}
-			colon = c.i
-			c.i++
-		case b < utf8.RuneSelf:
-			if !isASCIINameByte(b, c.i == start || c.i == colon+1) {
-				return c.endName(start, colon)
-			}
-			c.i++
+			c.i += n - 1
 		default:
-			r, n := utf8.DecodeRune(c.b[c.i:])
-			if r == utf8.RuneError && n == 1 || !isNameRune(r, c.i == start || c.i == colon+1) {
-				return nil, errNotWellFormed
+			if c.i == part || b == ':' {
+				return nil, 0, errNotWellFormed
 			}
-			c.i += n
+			return c.b[start:c.i], colon, nil
 		}
 	}
-	return c.endName(start, colon)
+	return nil, 0, errNotWellFormed // nothing ends with a name
 }
 
-func (c *checker) endName(start, colon int) ([]byte, error) {
-	if c.i == start || colon == c.i-1 && colon >= 0 {
-		return nil, errNotWellFormed
+// nameRune returns the length of the character at c.i, 0 when no edition of XML
+// allows it in a name.
+func (c *checker) nameRune(first bool) int {
+	r, n := utf8.DecodeRune(c.b[c.i:])
+	if r == utf8.RuneError && n == 1 || !isNameRune(r, first) {
+		return 0
 	}
-	return c.b[start:c.i], nil
+	if !isNameRune4(r, first) {
+		c.violate(NewName)
+	}
+	return n
 }
 
-func isASCIINameByte(b byte, first bool) bool {
-	if b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b == '_' {
-		return true
+const (
+	nameFirst = iota + 1
+	nameLater // not as the first byte
+)
+
+var nameBytes = func() (t [256]byte) {
+	for b := byte('a'); b <= 'z'; b++ {
+		t[b], t[b-'a'+'A'] = nameFirst, nameFirst
 	}
-	return !first && (b >= '0' && b <= '9' || b == '-' || b == '.')
-}
+	for b := byte('0'); b <= '9'; b++ {
+		t[b] = nameLater
+	}
+	t['_'], t['-'], t['.'] = nameFirst, nameLater, nameLater
+	return t
+}()
 
 // isNameRune is the part of NameStartChar and NameChar beyond ASCII, XML 1.0
 // (fifth edition) §2.3.

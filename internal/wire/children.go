@@ -23,6 +23,11 @@ type Child struct {
 // it nor on its parent.
 const UnknownSpace = "\x00unknown"
 
+// Prefixed reports whether the element is written with a prefix. Clients that
+// look for an element by its qualified name do not find such a one, those that
+// look by its local name do.
+func (c *Child) Prefixed() bool { return indexByte(c.Name, ':') >= 0 }
+
 // Children iterates over the direct child elements of elem, which must be an
 // element a [Reader] framed or [Check] accepted. Text between them is skipped.
 // The children share elem's memory.

@@ -21,8 +21,13 @@ const (
 // Token is one top-level piece of a stream.
 type Token struct {
 	Kind Kind
-	// Data is valid until the next call of Next.
+	// Data is valid until the next call of Next. Of an element that was
+	// TooLarge it is the start tag alone, empty when that is too large itself.
 	Data []byte
+	// Outside is set by a [Reader] that checks: the rule of the profile that the
+	// element breaks, 0 for none. What a prefix of the stream's header stands
+	// for it does not know: in an element that is not a stanza, it means nothing.
+	Outside Violation
 }
 
 // Reader frames an XML stream over a byte stream (RFC 6120 §4). It accepts
@@ -35,6 +40,10 @@ type Reader struct {
 	r, w int // buf[r:w] is unread
 	scan scanner
 
+	checks  bool // every element, see Check
+	maxSkip int  // bytes of an element too large to keep; 0: the stream ends
+	skip    skipping
+
 	opened bool   // the stream header was read
 	name   []byte // of the stream element, as its end tag must repeat it
 	used   int    // bytes of buf behind the token returned last
@@ -44,6 +53,10 @@ type Reader struct {
 // segment from main at connect holds several.
 const minRead = 4 << 10
 
+// minShared is that of a stream that many share: few stanzas are cut by its end,
+// and checked in two passes for it.
+const minShared = 32 << 10
+
 // keepBuffer is the largest buffer an idle stream keeps.
 const keepBuffer = 64 << 10
 
@@ -51,7 +64,7 @@ const keepBuffer = 64 << 10
 // header.
 func NewReader(src io.Reader, lim Limits) *Reader {
 	r := &Reader{src: src, lim: lim.withDefaults()}
-	r.scan.reset(r.lim)
+	r.scan.reset(r.framing())
 	return r
 }
 
@@ -73,11 +86,18 @@ func (r *Reader) Reset(src io.Reader) (dropped int) {
 	return dropped
 }
 
+// Check makes the Reader check every element from the next on, as [Check] does,
+// in the same pass. An element outside the profile comes with Token.Outside;
+// limits of depth and of attributes are among that then. One that is too large
+// is read to its end without being kept, if it is not larger than maxSkip, and
+// comes as a Token whose Data is its start tag; with 0 it ends the stream.
+func (r *Reader) Check(maxSkip int) { r.checks, r.maxSkip = true, maxSkip }
+
 // SetLimits changes the limits from the next element on, as when a peer has
 // authenticated.
 func (r *Reader) SetLimits(lim Limits) {
 	r.lim = lim.withDefaults()
-	r.scan.lim = r.lim
+	r.scan.lim = r.framing()
 }
 
 // Next returns the next token. It blocks in the source's Read; a deadline of
@@ -87,7 +107,8 @@ func (r *Reader) SetLimits(lim Limits) {
 func (r *Reader) Next() (Token, error) {
 	r.r += r.used
 	r.used = 0
-	r.scan.reset(r.lim)
+	r.scan.reset(r.framing())
+	r.skip = skipping{}
 	for {
 		t, err := r.token()
 		if err != nil || t.Kind != 0 {
@@ -109,6 +130,9 @@ func (r *Reader) token() (Token, error) {
 		r.skipSpace()
 	}
 	b := r.buf[r.r:r.w]
+	if r.skip.under {
+		return r.checked(b)
+	}
 	switch {
 	case len(b) == 0:
 		return Token{}, nil
@@ -124,6 +148,9 @@ func (r *Reader) token() (Token, error) {
 		return Token{}, nil // may become a stream header
 	case r.scan.pos == 0 && r.isStreamStart(b):
 		return Token{}, errSecondHeader
+	}
+	if r.checks {
+		return r.checked(b)
 	}
 	n, err := r.scan.scan(b)
 	if err != nil || n == 0 {
@@ -256,7 +283,11 @@ func (r *Reader) grow() {
 		r.r = 0
 		return
 	}
-	next := make([]byte, max(minRead, 2*len(r.buf)))
+	least := minRead
+	if r.maxSkip > 0 {
+		least = minShared
+	}
+	next := make([]byte, max(least, 2*len(r.buf)))
 	r.w = copy(next, r.buf[r.r:r.w])
 	r.r = 0
 	r.buf = next

@@ -122,7 +122,7 @@ func TestErrorReply(t *testing.T) {
 func TestStreamErrorRoundTrip(t *testing.T) {
 	e := StreamError{Condition: PolicyViolation, Text: "stanza <too> large"}
 	elem := e.Append(nil, true)
-	require.NoError(t, Check(elem, Limits{}))
+	require.NoError(t, CheckWellFormed(elem, Limits{}))
 	parsed := ParseStreamError(elem)
 	require.Equal(t, e, parsed)
 	clear(elem) // a reader's buffer, which the next element takes

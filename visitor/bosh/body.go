@@ -104,7 +104,7 @@ func parseRequest(b []byte, maxBytes int) (*request, error) {
 	if len(b) > maxBytes {
 		return r, errTooLarge
 	}
-	if err := wire.Check(b, wire.Limits{MaxBytes: maxBytes}); err != nil {
+	if err := wire.CheckWellFormed(b, wire.Limits{MaxBytes: maxBytes}); err != nil {
 		return r, fmt.Errorf("%w: %w", errBody, err)
 	}
 	if string(h.Name) != "body" || wire.Unescape(h.Space) != nsBind {

@@ -34,7 +34,7 @@ const (
 type Event struct {
 	Kind Kind
 	// Data is the element of an Element. Its request was checked completely
-	// (wire.Check), but prefixes that the <body/> declares do not count once
+	// (wire.CheckWellFormed), but prefixes that the <body/> declares do not count once
 	// it is taken out: a caller that passes it on checks it again, under
 	// the limits that it has for elements. It is the caller's.
 	Data []byte

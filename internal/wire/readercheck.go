@@ -1,0 +1,83 @@
+package wire
+
+import (
+	"bytes"
+	"math"
+)
+
+// skipping is what a Reader knows of an element that is too large to keep.
+type skipping struct {
+	under bool
+	head  []byte // its start tag
+	total int    // bytes dropped
+}
+
+// maxHead is the largest start tag that is kept of a stanza too large to keep.
+const maxHead = 16 << 10
+
+// framing returns the limits that the scanner holds.
+func (r *Reader) framing() Limits {
+	lim := r.lim
+	if r.checks {
+		lim.MaxDepth, lim.MaxAttrs = math.MaxInt, math.MaxInt
+		lim.MaxBytes = max(lim.MaxBytes, r.maxSkip)
+	}
+	return lim
+}
+
+// checked returns the element at the head of the buffer, checked, or a token of
+// kind 0. An element that is there completely, the usual case, is walked once:
+// the check finds its end. Only one that arrives in pieces is framed first.
+func (r *Reader) checked(b []byte) (Token, error) {
+	if r.scan.pos == 0 {
+		if n, v, err := checkFirst(b, r.lim); err == nil && n <= r.lim.MaxBytes {
+			return r.judged(n, v), nil
+		}
+	}
+	n, err := r.scan.scan(b)
+	switch {
+	case err != nil:
+		return Token{}, err
+	case r.skip.under || max(n, r.scan.pos) > r.lim.MaxBytes || n == 0 && len(b) > r.lim.MaxBytes:
+		return r.skipped(b, n)
+	case n == 0:
+		return Token{}, nil
+	}
+	_, v, err := checkFirst(b[:n], r.lim)
+	if err != nil {
+		return Token{}, err
+	}
+	return r.judged(n, v), nil
+}
+
+func (r *Reader) judged(n int, v Violation) Token {
+	t := r.take(Element, n)
+	t.Outside = v
+	return t
+}
+
+// skipped drops what has come of an element that is too large, and returns its
+// token once its end was found, n bytes into b.
+func (r *Reader) skipped(b []byte, n int) (Token, error) {
+	if r.maxSkip <= r.lim.MaxBytes {
+		return Token{}, errTooLarge
+	}
+	if !r.skip.under {
+		r.skip.under = true
+		if end := tagEnd(b[:min(len(b), maxHead)]); end >= 0 {
+			r.skip.head = bytes.Clone(b[:end+1])
+		}
+	}
+	if n > 0 {
+		r.used = n
+		return Token{Kind: Element, Data: r.skip.head, Outside: TooLarge}, nil
+	}
+	drop := r.scan.pos - 1 // the scanner looks at one byte behind it
+	r.skip.total += drop
+	r.r += drop
+	r.scan.pos = 1
+	if r.skip.total > r.maxSkip {
+		return Token{}, errTooLarge
+	}
+	return Token{}, nil
+}
