@@ -3,7 +3,9 @@
 GO ?= go
 
 GOARCH ?= $(shell $(GO) env GOARCH)
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+# Empty outside a checkout: then the program names itself (cmd/internal/build).
+STAMP = -X vnode/cmd/internal/build.stamped=$(VERSION)
 
 .PHONY: help demo test build tarball lint fuzz bench baseline table clean
 
@@ -25,11 +27,11 @@ test: ## set up and run all tests, race detector on, a real Prosody included
 	$(GO) test -run Alloc ./internal/wire ./internal/socket ./fanout ./s2s ./muc ./visitor/... ./bench/crowd
 
 build: ## build bin/vnode
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/vnode ./cmd/vnode
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(STAMP)' -o bin/vnode ./cmd/vnode
 
 tarball: ## pack the static binary, unit, default configuration, man page and docs into bin/
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '-s -w' -o bin/tarball/vnode ./cmd/vnode
-	@.ci/tarball bin/tarball/vnode $(VERSION) $(GOARCH) bin
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '-s -w $(STAMP)' -o bin/tarball/vnode ./cmd/vnode
+	@.ci/tarball bin/tarball/vnode $(or $(VERSION),unreleased) $(GOARCH) bin
 
 lint: ## vet and formatting alone
 	$(GO) vet ./...
@@ -46,7 +48,7 @@ fuzz: ## fuzz every parser for 30 s each
 COUNT ?= 4
 
 bench: build ## the short load test and all Go benchmarks, against the last committed result
-	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	$(GO) build -trimpath -ldflags '$(STAMP)' -o bin/bench ./cmd/bench
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 200ms -count $(COUNT) \
 	  ./internal/wire ./internal/socket ./fanout ./s2s ./muc ./visitor/... ./bench/crowd >bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	bin/bench -short -transports tcp -repeat $(COUNT) -json bin/bench.json -gobench bin/suite.txt >/dev/null
@@ -58,7 +60,7 @@ baseline: bench ## make what `make bench` has just measured the committed result
 	cp bin/bench.txt docs/bench/
 
 table: build ## measure every promise of docs/BENCHMARKS.md: half an hour on a quiet machine
-	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	$(GO) build -trimpath -ldflags '$(STAMP)' -o bin/bench ./cmd/bench
 	mkdir -p docs/bench
 	bin/bench table -repeat 3 -json docs/bench/table.json -html docs/bench/table.html >docs/bench/table.md; \
 	  status=$$?; cat docs/bench/table.md; exit $$status

@@ -100,6 +100,7 @@ type look struct {
 // looks are all, in the order they are told.
 var looks = []look{
 	{"node", (*checker).lookNode},
+	{"state-directory", (*checker).lookState},
 	{"secrets", (*checker).lookSecrets},
 	{"certificate", (*checker).lookCertificate},
 	{"main-address", (*checker).lookMainAddress},

@@ -295,3 +295,25 @@ func TestTokensAreWanted(t *testing.T) {
 	require.Equal(t, Fail, refused.Level)
 	require.Contains(t, refused.What, "a visitor may not log in: not-allowed")
 }
+
+// A state directory that root closed to the unit by a node run by hand is found,
+// with the command that opens it; so is a link of systemd's that leads nowhere.
+func TestStateDirectoryOpenForTheUnit(t *testing.T) {
+	root := t.TempDir()
+	state := filepath.Join(root, "var/lib/vnode/v1")
+	look := func(dir string) Finding {
+		c := newChecker(Options{Config: &config.Config{ID: "v1", StateDir: dir}, Root: root})
+		return c.lookState(t.Context())[0]
+	}
+	require.Equal(t, OK, look(state).Level, "still to be made")
+	require.NoError(t, os.MkdirAll(filepath.Dir(state), 0o700))
+	require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(state)), 0o755))
+	require.NoError(t, os.Chmod(filepath.Join(root, "var"), 0o755))
+	closed := look(state)
+	require.Equal(t, Fail, closed.Level)
+	require.Equal(t, "chmod 755 "+filepath.Dir(state), closed.Fix)
+	require.Equal(t, OK, look(filepath.Join(root, "home/kim/state")).Level, "a person's own")
+	require.NoError(t, os.Chmod(filepath.Dir(state), 0o755))
+	require.NoError(t, os.Symlink("../private/vnode/v1", state))
+	require.Equal(t, "rm "+state, look(state).Fix)
+}

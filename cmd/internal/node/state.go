@@ -31,10 +31,15 @@ func openState(c *config.Config) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("state directory: %w; choose another with -state-dir", err)
+	if err := config.MakeStateDirectory(dir); err != nil {
+		return nil, err
 	}
-	return &state{dir: dir}, nil
+	s := &state{dir: dir}
+	// s2s appends to it. Made by root, it must be the unit's.
+	if err := makeOnce(s.knownCerts()); err != nil {
+		return nil, fmt.Errorf("known certificates: %w", err)
+	}
+	return s, nil
 }
 
 func (s *state) path(name string) string { return filepath.Join(s.dir, name) }
@@ -190,6 +195,18 @@ func newCertificate(certFile, keyFile string, domains []string) error {
 // roomRecord is where the names of the rooms are kept, see [record].
 func (s *state) roomRecord() string { return s.path("rooms") }
 
+// makeOnce makes an empty file where there is none.
+func makeOnce(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), config.OwnState(path))
+}
+
 // writeFile replaces a file whole, or not at all, readable by its owner alone.
 func writeFile(path string, b []byte) error { return replaceFile(path, b, false) }
 
@@ -212,7 +229,7 @@ func replaceFile(path string, b []byte, sync bool) error {
 			return err
 		}
 	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(f.Close(), config.OwnState(f.Name())); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
