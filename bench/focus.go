@@ -104,6 +104,12 @@ func (f *Focus) ended() error {
 	return fmt.Errorf("focus: the stream has ended: %w", f.err)
 }
 
+// Done is closed when the stream has ended.
+func (f *Focus) Done() <-chan struct{} { return f.done }
+
+// Send sends a complete stanza.
+func (f *Focus) Send(ctx context.Context, stanza string) error { return f.send(ctx, []byte(stanza)) }
+
 // JID returns the full JID bound.
 func (f *Focus) JID() string { return f.session.LocalAddr().String() }
 

@@ -55,7 +55,7 @@ func TestEndSome(t *testing.T) {
 		require.Zero(t, p.svc.EndSome(5))
 		require.NotContains(t, p.got("vis1"), "<destroy>")
 		told := p.got("focus")
-		left, ended := strings.Index(told, "from='room@conference.v3.meet.jitsi/one' type='unavailable'"), strings.Index(told, "<destroy>")
+		left, ended := strings.Index(told, "from='room@conference.v3.meet.jitsi/one' type='unavailable'"), strings.Index(told, "from='room@conference.v3.meet.jitsi/focus' type='unavailable'")
 		require.Positive(t, left)
 		require.Greater(t, ended, left)
 	})

@@ -266,7 +266,7 @@ func (h *hall) afterwards() {
 	if h.life != nil && h.life.ended != "" {
 		h.bury()
 	}
-	if h.held != nil && h.held.empty() && h.waiting.len() == 0 {
+	if h.held != nil && h.held.empty() && h.waiting.len() == 0 && !h.held.owes(h) {
 		h.held.close(h)
 		h.held = nil
 	}
@@ -276,8 +276,8 @@ func (h *hall) afterwards() {
 	h.turn++
 	h.ticking = true
 	d := h.cfg.Comeback.tick()
-	if h.held != nil && h.held.phase == telling {
-		d = min(d, tellEvery)
+	if h.held != nil {
+		d = h.held.nextLook(h, d)
 	}
 	h.out.after(alarmHall, d, h.turn)
 }

@@ -153,6 +153,21 @@ func (d *hold) mainLink(h *hall, before, change uint64) {
 	}
 }
 
+// nextLook is when the hold is to be looked at next: after tick, or when one of its
+// times comes.
+func (d *hold) nextLook(h *hall, tick time.Duration) time.Duration {
+	if d.phase == telling {
+		tick = min(tick, tellEvery)
+	}
+	c := &h.cfg.Comeback
+	for _, of := range []time.Duration{c.Settle, c.Ask} {
+		if left := d.t0.Add(of).Sub(h.now); left > 0 {
+			tick = min(tick, left)
+		}
+	}
+	return tick
+}
+
 // step does what is due.
 func (d *hold) step(h *hall) {
 	d.hurry(h)
@@ -238,6 +253,13 @@ func (d *hold) prime(h *hall) {
 	if d.asked.IsZero() && h.life == nil {
 		d.askJicofo(h)
 	}
+}
+
+// owes reports whether jicofo is still to be asked for those who were told to
+// reload: pages leave at once, and ask it later.
+func (d *hold) owes(h *hall) bool {
+	return d.phase == telling && !d.silent && d.became[fateReload] > 0 && d.asked.IsZero() && h.life == nil &&
+		h.now.Sub(d.t0) < h.cfg.Comeback.GiveUp
 }
 
 func (d *hold) askJicofo(h *hall) {

@@ -2,6 +2,9 @@ package visitor
 
 import "vnode/visitor/sasl"
 
+// errNoAdmins is told to a focus that is refused.
+var errNoAdmins = saslFailure{sasl.TemporaryAuthFailure, "the node drains and takes no conferences"}
+
 // RefuseAdmins lets the focus log in no more while on: its logins fail with
 // temporary-auth-failure (RFC 6120 §6.5.10), after which jicofo tries again each
 // second and takes other nodes meanwhile. Sessions that are open go on, see
@@ -29,7 +32,7 @@ func (s *Server) EndAdmins() (open int) {
 // mayLogIn refuses who has proved to be an admin while none is wanted.
 func (s *Server) mayLogIn(who *login) error {
 	if who != nil && who.admin && s.noAdmins.Load() {
-		return saslFailure{sasl.TemporaryAuthFailure, "the node drains and takes no conferences"}
+		return errNoAdmins
 	}
 	return nil
 }

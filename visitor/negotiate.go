@@ -392,7 +392,7 @@ func (n *negotiation) saslFailed(err error) error {
 	if !ok {
 		return err
 	}
-	if n.running != "" {
+	if n.running != "" && failure != errNoAdmins { // jicofo tries each second: that is no trouble
 		n.srv.metrics.logins.WithLabelValues(n.running, "failure").Inc()
 		n.srv.log.Info("login failed", "peer", n.raw.RemoteAddr().String(), "transport", n.name,
 			"mechanism", n.running, "reason", string(failure.condition), "text", failure.text)
