@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +52,7 @@ type stream struct {
 	conn       net.Conn // raw, or TLS over it
 	r          *wire.Reader
 	id         string              // of the current stream
-	spaces     map[string]string   // prefixes declared by the peer's header
+	space      string              // the default namespace of the peer's header
 	phase      string              // what the reader waits for
 	secure     bool                // TLS is up
 	opened     bool                // our header of the current stream was sent
@@ -135,12 +134,7 @@ func (st *stream) readHeader() (wire.StreamHeader, error) {
 	if err != nil {
 		return wire.StreamHeader{}, err
 	}
-	st.spaces = map[string]string{}
-	for name, value := range h.Attrs() {
-		if prefix, ok := strings.CutPrefix(string(name), "xmlns:"); ok {
-			st.spaces[prefix] = wire.Unescape(value)
-		}
-	}
+	st.space = wire.Unescape(h.Space)
 	return wire.ParseStreamHeader(tok.Data, wire.NSServer)
 }
 
@@ -154,28 +148,29 @@ func (st *stream) next() (elem []byte, h wire.Header, err error) {
 	if tok.Kind == wire.StreamEnd {
 		return nil, h, because(Closed, nil)
 	}
-	if h, err = wire.ParseHeader(tok.Data); err != nil {
+	elem = st.r.Declare(tok.Data)
+	if h, err = wire.ParseHeader(elem); err != nil {
 		return nil, h, err
 	}
 	if space, local := st.name(&h); space == wire.NSStream && local == "error" {
-		return nil, h, peerError(tok.Data)
+		return nil, h, peerError(elem)
 	}
-	return tok.Data, h, nil
+	return elem, h, nil
 }
 
-// name resolves the name of a top-level element.
+// name resolves the name of a top-level element, on which the reader has declared
+// the prefixes of the stream's header.
 func (st *stream) name(h *wire.Header) (space, local string) {
-	prefix, local, found := strings.Cut(string(h.Name), ":")
-	if !found {
-		if h.Space == nil {
-			return wire.NSServer, prefix
-		}
-		return wire.Unescape(h.Space), prefix
+	space, local = h.QName()
+	switch {
+	case space != "":
+		return space, local
+	case string(h.Name) == "stream:"+local:
+		return wire.NSStream, local
+	case h.Space == nil && len(local) == len(h.Name): // no prefix
+		return st.space, local
 	}
-	if own := h.Attr("xmlns:" + prefix); own != "" {
-		return own, local
-	}
-	return st.spaces[prefix], local
+	return space, local
 }
 
 // isStanza reports whether h heads a stanza of the content namespace.

@@ -217,7 +217,7 @@ func TestBadInputOverBOSH(t *testing.T) {
 		"not XML":            {"<a>", ` condition='bad-request'`, "", "bosh_protocol"},
 		"too large":          {`<message xmlns='jabber:client'>` + strings.Repeat("x", 256<<10) + `</message>`, ` condition='remote-stream-error'`, streamError("policy-violation", "stanza too large"), "policy_violation"},
 		"unknown element":    {`<a xmlns='b'/>`, ` condition='remote-stream-error'`, streamError("unsupported-stanza-type", ""), "unsupported_stanza_type"},
-		"prefix of the body": {`<x:a/>`, ` condition='remote-stream-error'`, streamError("bad-namespace-prefix", ""), "bad_namespace_prefix"},
+		"prefix of the body": {`<x:a/>`, ` condition='remote-stream-error'`, streamError("unsupported-stanza-type", ""), "unsupported_stanza_type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, h *house) {

@@ -269,17 +269,17 @@ func (n *negotiation) element(h *wire.Header, data []byte) (*Session, error) {
 	if isStanza(h) {
 		return n.stanza(h, data)
 	}
-	switch string(h.Space) {
+	switch space, local := h.QName(); space {
 	case wire.NSTLS:
-		if string(h.Name) == "starttls" && n.name == transportTCP {
+		if local == "starttls" && n.name == transportTCP {
 			return nil, n.startTLS()
 		}
 	case wire.NSSASL:
 		if n.who.user == "" {
-			return nil, n.sasl(h, data)
+			return nil, n.sasl(h, local, data)
 		}
 	case wire.NSSM:
-		return nil, n.streamManagement(h)
+		return nil, n.streamManagement(h, local)
 	}
 	return nil, errUnsupported
 }
@@ -327,8 +327,8 @@ func (n *negotiation) startTLS() error {
 }
 
 // sasl is RFC 6120 §6.4.
-func (n *negotiation) sasl(h *wire.Header, data []byte) error {
-	out, who, err := n.saslStep(h, data)
+func (n *negotiation) sasl(h *wire.Header, local string, data []byte) error {
+	out, who, err := n.saslStep(h, local, data)
 	switch {
 	case err != nil:
 		return n.saslFailed(err)
@@ -352,9 +352,9 @@ func (n *negotiation) sasl(h *wire.Header, data []byte) error {
 	return nil
 }
 
-func (n *negotiation) saslStep(h *wire.Header, data []byte) (out []byte, who *login, err error) {
+func (n *negotiation) saslStep(h *wire.Header, local string, data []byte) (out []byte, who *login, err error) {
 	initial := false
-	switch string(h.Name) {
+	switch local {
 	case "auth":
 		m, ok := n.host.mechanism(h.Attr("mechanism"), n.stream)
 		switch {

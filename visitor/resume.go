@@ -355,13 +355,12 @@ func (n *negotiation) resume(h *wire.Header) error {
 	previd := h.Attr("previd")
 	sess := n.srv.resumable(previd)
 	if sess == nil || !n.mayResume(sess) {
-		return n.notResumed(resumeNotFound, n.srv.lateCount(previd))
+		return n.notResumed(resumeNotFound, "item-not-found", n.srv.lateCount(previd))
 	}
 	count, err := parseCount(h)
 	if err != nil {
 		sess.end(streamReason(errBadAck))
-		n.srv.metrics.resumptions[resumeBadAck].Inc()
-		return err
+		return n.notResumed(resumeBadAck, "undefined-condition", sess.handled())
 	}
 	err = sess.takeOver(&claim{st: n.stream, previd: previd, h: count, answered: make(chan struct{})})
 	switch {
@@ -369,11 +368,11 @@ func (n *negotiation) resume(h *wire.Header) error {
 		n.srv.metrics.resumptions[resumeOK].Inc()
 		return errResumed
 	case errors.Is(err, errNotResumed):
-		return n.notResumed(resumeNotFound, sess.handled())
+		return n.notResumed(resumeNotFound, "item-not-found", sess.handled())
 	case errors.Is(err, errOverrun):
-		return n.notResumed(resumeOverrun, sess.handled())
+		return n.notResumed(resumeOverrun, "item-not-found", sess.handled())
 	case err == errTooMuchAcked:
-		n.srv.metrics.resumptions[resumeBadAck].Inc()
+		return n.notResumed(resumeBadAck, "undefined-condition", sess.handled())
 	default:
 		n.srv.metrics.resumptions[resumeTimeout].Inc()
 	}
@@ -393,9 +392,13 @@ func (n *negotiation) mayResume(s *Session) bool {
 }
 
 // notResumed refuses a resumption; the client may bind instead (XEP-0198 §5).
-// handled is empty when it is not known.
-func (n *negotiation) notResumed(result, handled string) error {
+// handled is empty when it is not known. The condition is undefined-condition for
+// a client that acknowledges what was never sent: §4 would have a stream error,
+// but on that lib-jitsi-meet tries to resume again, with the same count, until its
+// three tries are used up. On <failed/> it begins anew at once. Prosody's answer
+// is the same.
+func (n *negotiation) notResumed(result, condition, handled string) error {
 	n.srv.metrics.resumptions[result].Inc()
 	return n.flush(wire.NewBuilder(nil).Start("failed", "xmlns", wire.NSSM).Attr("h", handled).
-		Elem("item-not-found", "", "xmlns", wire.NSStanzas).Bytes())
+		Elem(condition, "", "xmlns", wire.NSStanzas).Bytes())
 }

@@ -42,8 +42,8 @@ func (s *Session) element(ev event) error {
 		if ev.outside != 0 {
 			return ev.outside.StreamError()
 		}
-		if string(h.Space) == wire.NSSM {
-			return s.streamManagement(h)
+		if space, local := h.QName(); space == wire.NSSM {
+			return s.streamManagement(h, local)
 		}
 		return errUnsupported
 	}

@@ -22,16 +22,16 @@ func smFailed(condition string) []byte {
 }
 
 // streamManagement acts on an element of XEP-0198 before bind.
-func (n *negotiation) streamManagement(h *wire.Header) error {
-	if string(h.Name) == "resume" && n.who.user != "" && n.t.output().acks {
+func (n *negotiation) streamManagement(h *wire.Header, local string) error {
+	if local == "resume" && n.who.user != "" && n.t.output().acks {
 		return n.resume(h)
 	}
 	return n.flush(smFailed("unexpected-request")) // it comes too early
 }
 
 // streamManagement acts on an element of XEP-0198 after bind.
-func (s *Session) streamManagement(h *wire.Header) error {
-	switch string(h.Name) {
+func (s *Session) streamManagement(h *wire.Header, local string) error {
+	switch local {
 	case "enable":
 		if !s.acks.Load() && s.current.Load().t.output().acks {
 			s.enable(h)

@@ -147,6 +147,11 @@ func (t *wsTransport) next() (event, error) {
 //
 //go:noinline
 func (t *wsTransport) text(data []byte) (event, error) {
+	// The first message may begin with an XML declaration, as a document does; the
+	// visitor prosody takes it.
+	if rest, err := wire.SkipProlog(data); err == nil && len(rest) > 0 && data[0] == '<' {
+		data = rest
+	}
 	if len(data) == 0 || data[0] != '<' {
 		return event{}, websocket.CloseError{
 			Code: websocket.StatusInvalid, Text: "message does not start with '<' (RFC 7395 section 3.3.3)",
@@ -160,8 +165,8 @@ func (t *wsTransport) text(data []byte) (event, error) {
 	if err != nil {
 		return event{}, err
 	}
-	if string(h.Space) == wire.NSFraming {
-		switch string(h.Name) {
+	if space, local := h.QName(); space == wire.NSFraming {
+		switch local {
 		case "open":
 			return event{kind: eventHeader, data: data}, nil
 		case "close":

@@ -15,7 +15,8 @@ import (
 // WebSocketPath is where the WebSocket is, as Jitsi's clients expect.
 const WebSocketPath = "/xmpp-websocket"
 
-// HTTPHandler serves the WebSocket on [WebSocketPath] and BOSH on [BOSHPath],
+// HTTPHandler serves the WebSocket on [WebSocketPath] and BOSH on [BOSHPath], with
+// or without a slash at the end,
 // for any Host header and whatever the query holds, and a short page there for
 // a plain GET, with which clients check that the node is there; anything else is
 // not found. The http.Server around it should listen by [Server.Entrance], have a
@@ -24,8 +25,10 @@ const WebSocketPath = "/xmpp-websocket"
 // WebSocket's connection is out of its hands.
 func (s *Server) HTTPHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc(WebSocketPath, s.serveWebSocket)
-	mux.Handle(BOSHPath, s.originsOnly(s.bosh))
+	for _, slash := range []string{"", "/{$}"} { // proxies and people write one
+		mux.HandleFunc(WebSocketPath+slash, s.serveWebSocket)
+		mux.Handle(BOSHPath+slash, s.originsOnly(s.bosh))
+	}
 	return mux
 }
 

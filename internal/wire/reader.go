@@ -25,8 +25,8 @@ type Token struct {
 	// TooLarge it is the start tag alone, empty when that is too large itself.
 	Data []byte
 	// Outside is set by a [Reader] that checks: the rule of the profile that the
-	// element breaks, 0 for none. What a prefix of the stream's header stands
-	// for it does not know: in an element that is not a stanza, it means nothing.
+	// element breaks, 0 for none. Prefixes of the stream's header, but for the
+	// usual one, stream, are declared on an element that uses them.
 	Outside Violation
 }
 
@@ -46,7 +46,9 @@ type Reader struct {
 
 	opened bool   // the stream header was read
 	name   []byte // of the stream element, as its end tag must repeat it
-	used   int    // bytes of buf behind the token returned last
+	header Prefixes
+	apart  bool // the default namespace is that of streams, not of stanzas
+	used   int  // bytes of buf behind the token returned last
 }
 
 // minRead is the initial buffer. One Jitsi presence is about 1 KB, and a
@@ -72,7 +74,7 @@ func NewReader(src io.Reader, lim Limits) *Reader {
 // (RFC 6120 §6.4.6). What the peer pipelined behind the last token is kept.
 func (r *Reader) Restart() {
 	r.opened = false
-	r.name = nil
+	r.name, r.header, r.apart = nil, nil, false
 }
 
 // Reset makes the Reader read a new stream from src and reports how many
@@ -129,12 +131,15 @@ func (r *Reader) token() (Token, error) {
 	if r.scan.pos == 0 {
 		r.skipSpace()
 	}
+	if !r.opened && r.scan.pos == 0 && bytes.HasPrefix(r.buf[r.r:r.w], byteOrderMark) {
+		r.r += len(byteOrderMark)
+	}
 	b := r.buf[r.r:r.w]
 	if r.skip.under {
 		return r.checked(b)
 	}
 	switch {
-	case len(b) == 0:
+	case len(b) == 0, !r.opened && bytes.HasPrefix(byteOrderMark, b):
 		return Token{}, nil
 	case b[0] != '<':
 		return Token{}, errNotWellFormed
@@ -171,6 +176,10 @@ func (r *Reader) take(k Kind, n int) Token {
 	return Token{Kind: k, Data: r.buf[r.r : r.r+n]}
 }
 
+// Declare returns an element with the prefixes declared on it that it has from the
+// stream's header: a Reader that checks does it to those that need it.
+func (r *Reader) Declare(elem []byte) []byte { return r.header.Declare(elem) }
+
 const maxStreamHeader = 4 << 10
 
 func (r *Reader) streamStart(b []byte) (Token, error) {
@@ -195,7 +204,8 @@ func (r *Reader) streamStart(b []byte) (Token, error) {
 		return Token{}, err
 	}
 	r.opened = true
-	r.name = bytes.Clone(h.Name)
+	r.name, r.header = bytes.Clone(h.Name), h.Prefixes().withoutStream()
+	r.apart = indexByte(h.Name, ':') < 0
 	return r.take(StreamStart, end+1), nil
 }
 

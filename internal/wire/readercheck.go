@@ -53,7 +53,31 @@ func (r *Reader) checked(b []byte) (Token, error) {
 func (r *Reader) judged(n int, v Violation) Token {
 	t := r.take(Element, n)
 	t.Outside = v
+	if v == UndeclaredPrefix && len(r.header) > 0 {
+		t = r.redeclared(t)
+	}
+	if r.apart && t.Outside == 0 && inherits(t.Data) {
+		t.Outside = StreamsElement
+	}
 	return t
+}
+
+// redeclared is a token whose element uses prefixes of the stream's header: it is
+// checked anew with these declared on it.
+func (r *Reader) redeclared(t Token) Token {
+	data := r.header.Declare(t.Data)
+	n, v, err := checkFirst(data, r.lim)
+	if err != nil || n != len(data) || n > r.lim.MaxBytes {
+		return t
+	}
+	t.Data, t.Outside = data, v
+	return t
+}
+
+// inherits reports whether an element is in the stream's default namespace.
+func inherits(elem []byte) bool {
+	h, err := ParseHeader(elem)
+	return err == nil && h.Space == nil && indexByte(h.Name, ':') < 0
 }
 
 // skipped drops what has come of an element that is too large, and returns its

@@ -11,8 +11,9 @@ type StreamHeader struct {
 
 // ParseStreamHeader reads the header of a TCP stream from a token of kind
 // [StreamStart] and checks what any stream must have: the stream namespace,
-// version 1.0 and content as its default namespace. The header is returned
-// with the error too, so that the answer can be addressed.
+// version 1.0 and content as its default namespace, unless that is the streams'
+// own and stanzas declare theirs (RFC 6120 §4.8.3). The header is returned with
+// the error too, so that the answer can be addressed.
 func ParseStreamHeader(tag []byte, content string) (StreamHeader, error) {
 	h, err := ParseHeader(tag)
 	if err != nil {
@@ -30,6 +31,8 @@ func ParseStreamHeader(tag []byte, content string) (StreamHeader, error) {
 		return s, streamErr(BadFormat, "")
 	case space != NSStream:
 		return s, streamErr(InvalidNamespace, "")
+	case prefix == "":
+		s.Content = content
 	case s.Content != content:
 		return s, streamErr(InvalidNamespace, "")
 	}
@@ -43,9 +46,11 @@ func ParseOpen(elem []byte) (StreamHeader, error) {
 		return StreamHeader{}, err
 	}
 	s := streamHeader(&h)
-	if string(h.Name) != "open" || s.Content != NSFraming {
+	space, local := h.QName()
+	if local != "open" || space != NSFraming {
 		return s, streamErr(InvalidNamespace, "")
 	}
+	s.Content = NSFraming
 	return s, s.checkVersion()
 }
 

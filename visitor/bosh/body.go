@@ -95,39 +95,47 @@ func (r *request) poll() bool {
 // parseRequest reads b, which it keeps. The sid is returned with the error too,
 // where there is one: the session ends.
 func parseRequest(b []byte, maxBytes int) (*request, error) {
-	b = trimSpace(b)
+	all := len(b)
+	b, err := wire.SkipProlog(b)
+	if err != nil {
+		return &request{}, fmt.Errorf("%w: %w", errBody, err)
+	}
 	h, err := wire.ParseHeader(b)
 	if err != nil {
 		return &request{}, fmt.Errorf("%w: %w", errBody, err)
 	}
 	r := &request{sid: h.Attr("sid")}
-	if len(b) > maxBytes {
+	if all > maxBytes {
 		return r, errTooLarge
 	}
 	if err := wire.CheckWellFormed(b, wire.Limits{MaxBytes: maxBytes}); err != nil {
 		return r, fmt.Errorf("%w: %w", errBody, err)
 	}
-	if string(h.Name) != "body" || wire.Unescape(h.Space) != nsBind {
+	if space, local := h.QName(); local != "body" || space != nsBind {
 		return r, errBody
 	}
 	if err := r.attributes(&h); err != nil {
 		return r, err
 	}
+	// Elements leave the body, and take what they need of its prefixes along.
+	prefixes := h.Prefixes()
 	for c := range wire.Children(b) {
 		if len(r.elements) == maxElements {
 			return r, errTooFull
 		}
-		r.elements = append(r.elements, c.Raw)
+		r.elements = append(r.elements, prefixes.Declare(c.Raw))
 	}
 	return r, nil
 }
 
-func trimSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
-
 // sidOf returns the sid of a <body/> of which at least the start tag is there,
 // or "".
 func sidOf(b []byte) string {
-	h, err := wire.ParseHeader(trimSpace(b))
+	b, err := wire.SkipProlog(b)
+	if err != nil {
+		return ""
+	}
+	h, err := wire.ParseHeader(b)
 	if err != nil {
 		return ""
 	}

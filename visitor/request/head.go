@@ -34,7 +34,7 @@ const (
 )
 
 // Parse reads the head at the beginning of b, and returns its length if it is a
-// handshake for path and the subprotocol. It is no HTTP parser: it knows the one
+// handshake for path, with or without a slash behind it, and the subprotocol. It is no HTTP parser: it knows the one
 // form of request that comes by the thousand, and gives up at whatever is
 // unusual, be it allowed or not: a body, line ends other than CRLF, folded lines,
 // a repeated Host, bytes that are not ASCII. So it never has to say what is
@@ -67,7 +67,8 @@ func beginning(b []byte, path string) Verdict {
 			return Other
 		}
 	}
-	switch rest := b[min(len(b), len(method)+len(path)):]; {
+	rest := bytes.TrimPrefix(b[min(len(b), len(method)+len(path)):], slash)
+	switch {
 	case len(rest) == 0:
 		return Incomplete
 	case rest[0] != ' ' && rest[0] != '?':
@@ -75,6 +76,9 @@ func beginning(b []byte, path string) Verdict {
 	}
 	return Handshake
 }
+
+// slash may end the path, as proxies and people write it.
+var slash = []byte("/")
 
 func bareLF(b []byte) bool {
 	for i, c := range b {
@@ -88,6 +92,7 @@ func bareLF(b []byte) bool {
 // target reads what is behind the path in the request line.
 func (h *Head) target(b []byte) bool {
 	h.query = nil
+	b = bytes.TrimPrefix(b, slash)
 	if b[0] == '?' {
 		i := bytes.IndexByte(b, ' ')
 		if i < 0 {

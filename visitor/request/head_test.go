@@ -49,6 +49,23 @@ func TestHeadOfABrowserBehindAProxy(t *testing.T) {
 	}
 }
 
+// A slash at the end is the same place, with a query and without.
+func TestHeadWithASlash(t *testing.T) {
+	for _, target := range []string{"/xmpp-websocket/", "/xmpp-websocket/?", "/xmpp-websocket/?room=demo"} {
+		head := "GET " + target + " HTTP/1.1\r\n" + handshakeFields + "\r\n"
+		h, n, v := parse(head)
+		require.Equal(t, Handshake, v, target)
+		require.Equal(t, len(head), n)
+		if strings.HasSuffix(target, "demo") {
+			require.Equal(t, "demo", h.Param("room"))
+		}
+		for i := range len(head) {
+			_, _, v := parse(head[:i])
+			require.Equal(t, Incomplete, v, "the first %d bytes", i)
+		}
+	}
+}
+
 // What is not exactly such a handshake is for net/http.
 func TestHeadsThatAreForOthers(t *testing.T) {
 	line, f := "GET /xmpp-websocket HTTP/1.1\r\n", handshakeFields
@@ -58,7 +75,8 @@ func TestHeadsThatAreForOthers(t *testing.T) {
 		"another method":              strings.Replace(line, "GET", "POST", 1) + f,
 		"in lower case":               strings.Replace(line, "GET", "get", 1) + f,
 		"another path":                "GET /xmpp-websockets HTTP/1.1\r\n" + f,
-		"a path below it":             "GET /xmpp-websocket/ HTTP/1.1\r\n" + f,
+		"a path below it":             "GET /xmpp-websocket/x HTTP/1.1\r\n" + f,
+		"two slashes":                 "GET /xmpp-websocket// HTTP/1.1\r\n" + f,
 		"a whole URL":                 "GET http://x/xmpp-websocket HTTP/1.1\r\n" + f,
 		"HTTP/1.0":                    "GET /xmpp-websocket HTTP/1.0\r\n" + f,
 		"no version":                  "GET /xmpp-websocket\r\n" + f,

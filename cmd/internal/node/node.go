@@ -234,7 +234,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	if err := n.record.recall(); err != nil {
 		n.log.Error("the record of the process before is of no use", "error", err)
 	}
-	n.web = n.withList(n.web, &clients)
+	n.web = n.withHealth(n.withList(n.web, &clients), &clients)
 	n.drain = newDrainer(n.rooms, n.clients, n.health, n.log, n.spread)
 	n.metrics = newMetrics(n.registry, n)
 	return nil
