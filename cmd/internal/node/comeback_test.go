@@ -16,10 +16,10 @@ import (
 // Each row of the table: a part around the visitors fails and comes back, with a
 // real main Prosody, a scripted jicofo and scripted pages, at a fifteenth of the
 // time. Everybody watches again by himself, and nobody changes his role.
-// VNODE_COMEBACK=2000 runs it with so many visitors, at full scale.
+// COMEBACK_VISITORS=2000 runs it with so many visitors, at full scale.
 func TestTheAudienceComesBack(t *testing.T) {
 	visitors, scale := 8, 1.0/15
-	if n, err := strconv.Atoi(os.Getenv("VNODE_COMEBACK")); err == nil {
+	if n, err := strconv.Atoi(os.Getenv("COMEBACK_VISITORS")); err == nil {
 		visitors, scale = n, 1
 	}
 	program, err := jitsi.Build(t.Context(), t.TempDir())

@@ -132,6 +132,17 @@ func (pl *planner) configure(n int) error {
 		"TURNServices": pl.world.turnServices, "TURNSecretFile": "",
 		"Remote": !o.onLoopback(),
 	}
+	have, err := existing(o)
+	if err != nil {
+		return err
+	}
+	var others []string // that this one asks before a drain
+	for _, other := range union(have, o.Nodes, nil) {
+		if other != n && !slices.Contains(o.Remove, other) {
+			others = append(others, at("127.0.0.1", ports.Admin-n+other))
+		}
+	}
+	data["OtherNodes"] = others
 	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
 		data["TURNSecretFile"] = pl.turnSecretFile()
 	}

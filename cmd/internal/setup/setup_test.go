@@ -410,6 +410,7 @@ func TestContainerPieces(t *testing.T) {
 	}
 
 	node := read(t, root.Dir, "etc/vnode/v3.toml")
+	require.Contains(t, node, `other-nodes = ["127.0.0.1:52601", "127.0.0.1:52602"]`, "asked before a drain")
 	require.Contains(t, node, `c2s = [":52223"]`, "jicofo is on another machine")
 	require.Contains(t, node, `main-s2s = "10.0.0.5:5269"`)
 	require.Contains(t, node, "max-connections-per-address = 20000", "nginx is one address")
