@@ -286,7 +286,8 @@ func (h *hall) jicofoSaid(now time.Time, node, trouble string) {
 		h.log.Info("jicofo was asked for the conference", "chose", node)
 	}
 	if d.phase == choosing {
-		if node != "" && strings.HasPrefix(h.domains.Host, node+".") {
+		// Another node's request may have made jicofo choose this one.
+		if node != "" && strings.HasPrefix(h.domains.Host, node+".") || h.life != nil {
 			d.chosen = now
 			d.waitForRoom(h)
 		} else {

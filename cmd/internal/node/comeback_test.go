@@ -24,9 +24,9 @@ func TestTheAudienceComesBack(t *testing.T) {
 	}
 	program, err := jitsi.Build(t.Context(), t.TempDir())
 	require.NoError(t, err)
-	row := func(name string, test func(t *testing.T, w *world)) {
+	row := func(name string, test func(t *testing.T, w *world), flags ...string) {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, program, scale, "v3", "v4")
+			w := newWorld(t, program, scale, flags, "v3", "v4")
 			w.begin(visitors)
 			test(t, w)
 		})
@@ -38,6 +38,20 @@ func TestTheAudienceComesBack(t *testing.T) {
 		w.jicofo.start()
 		w.back(75 * time.Second)
 	})
+	row("jicofo is killed, and the audience joins again in silence", func(t *testing.T, w *world) {
+		w.fault()
+		w.jicofo.kill()
+		w.pause(w.scaled(8 * time.Second))
+		w.jicofo.start()
+		w.back(75 * time.Second)
+		silent := 0
+		for _, p := range w.visitors {
+			if _, _, reloads, _, _ := p.is(); reloads == 0 {
+				silent++
+			}
+		}
+		require.NotZero(t, silent, "those on the node that jicofo chose reload nothing")
+	}, "-comeback", "silent")
 	row("jicofo is restarted in order", func(t *testing.T, w *world) {
 		w.fault()
 		w.jicofo.stop()

@@ -51,7 +51,8 @@ type process struct {
 	cmd                 *exec.Cmd
 }
 
-func newWorld(t *testing.T, program string, scale float64, ids ...string) *world {
+// newWorld makes a world with nodes of these ids; their processes get the flags.
+func newWorld(t *testing.T, program string, scale float64, flags []string, ids ...string) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &world{t: t, ctx: ctx, program: program, scale: scale, spreadOver: len(ids), nodes: make(map[string]*process)}
 	ports, err := prosody.Reserve()
@@ -74,6 +75,7 @@ func newWorld(t *testing.T, program string, scale float64, ids ...string) *world
 			"-comeback-give-up", d(2 * time.Minute), "-join-wait", d(8 * time.Second), "-drain-timeout", d(15 * time.Second),
 			"-drain-spread", d(5 * time.Second), "-comeback-rate", fmt.Sprint(100 / scale), "-max-connections-per-address", "20000",
 		}
+		p.args = append(p.args, flags...)
 		w.nodes[id] = p
 		options.Nodes[id] = netip.MustParseAddrPort(p.s2s)
 	}
