@@ -19,10 +19,11 @@ var ErrJID = errors.New("malformed JID")
 
 const maxJIDPart = 1023 // bytes, RFC 7622 §3
 
-// ParseJID parses and normalises s: the localpart by the UsernameCaseMapped
-// profile, the resourcepart by OpaqueString (RFC 7622 §3.3, §3.4). The
-// domainpart is lower-cased but not put through IDNA: Jitsi's tenants make
-// domains such as conference.my_tenant.v1.meet.jitsi that IDNA refuses.
+// ParseJID parses and normalises s: the localpart and the domainpart as Prosody
+// does it, by the profiles nodeprep and nameprep (RFC 6122 §2), the resourcepart by
+// OpaqueString (RFC 7622 §3.4). The domainpart is not put through IDNA: Jitsi's
+// tenants make domains such as conference.my_tenant.v1.meet.jitsi that IDNA
+// refuses.
 func ParseJID(s string) (JID, error) {
 	var j JID
 	var err error
@@ -87,12 +88,23 @@ func domainpart(s string) (string, error) {
 	if s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
 		return "", fmt.Errorf("%w: empty label in domain", ErrJID)
 	}
+	if printableASCII(s) {
+		s = strings.ToLower(s)
+	} else {
+		var err error
+		if s, err = preparedDomain(s); err != nil {
+			return "", err
+		}
+		if s == "" || len(s) > maxJIDPart || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+			return "", fmt.Errorf("%w: empty label in domain", ErrJID)
+		}
+	}
 	for _, r := range s {
 		if r <= ' ' || r == 0x7F || strings.ContainsRune(`"&'/<>@`, r) || r == '\uFFFD' {
 			return "", fmt.Errorf("%w: forbidden character in domain", ErrJID)
 		}
 	}
-	return strings.ToLower(s), nil
+	return s, nil
 }
 
 func localpart(s string) (string, error) {
@@ -103,16 +115,18 @@ func localpart(s string) (string, error) {
 		return "", fmt.Errorf("%w: localpart of %d bytes", ErrJID, len(s))
 	}
 	if !printableASCII(s) {
-		mapped, err := precis.UsernameCaseMapped.String(s)
+		mapped, err := preparedLocal(s)
 		if err != nil {
-			return "", fmt.Errorf("%w: localpart: %w", ErrJID, err)
+			return "", err
 		}
 		s = mapped
+	} else {
+		s = strings.ToLower(s)
 	}
-	if strings.ContainsAny(s, `"&'/:<>@ `) || len(s) > maxJIDPart { // RFC 7622 §3.3.1
+	if s == "" || strings.ContainsAny(s, `"&'/:<>@ `) || len(s) > maxJIDPart { // RFC 7622 §3.3.1
 		return "", fmt.Errorf("%w: forbidden character in localpart", ErrJID)
 	}
-	return strings.ToLower(s), nil
+	return s, nil
 }
 
 func resourcepart(s string) (string, error) {
