@@ -379,7 +379,7 @@ func TestNewNamesTheRemedy(t *testing.T) {
 		"foreign address":   {func(c *config.Config) { c.S2S = []string{"192.0.2.1:0"} }, "choose another address with -s2s"},
 		"no password file":  {func(c *config.Config) { c.FocusPasswordFile = "/nonexistent" }, "focus password: open /nonexistent"},
 		"empty password":    {func(c *config.Config) { c.FocusPasswordFile = write("p", "\n") }, "is empty; put the secret on its first line"},
-		"state is a file":   {func(c *config.Config) { c.StateDir = write("s", "") }, "choose another with -state-dir"},
+		"state is a file":   {func(c *config.Config) { c.StateDir = write("s", "") }, "is no directory; as root: mv "},
 		"no CA file":        {func(c *config.Config) { c.S2SCAFile = "/nonexistent" }, "s2s-ca-file: open"},
 		"CA file is empty":  {func(c *config.Config) { c.S2SCAFile = write("ca", "x") }, "holds no certificate"},
 		"no such domain":    {func(c *config.Config) { c.AuthDomain = c.Host() }, "same as the domain"}, // not validated here: what was made is closed
