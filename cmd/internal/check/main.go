@@ -33,7 +33,7 @@ func (c *checker) lookMainAddress(ctx context.Context) []Finding {
 		f := Finding{Level: Fail, What: fmt.Sprintf("nothing answers on main's s2s port %s: %v", c.cfg.MainS2S, cause(err)),
 			Why: "Without server streams no room is connected, and visitors wait for ever.", File: c.files.config,
 			Fix: "main-s2s = \"HOST:PORT\" as main's s2s_ports and interfaces have it; or on main: no \"s2s\" in modules_disabled, and the port open in the firewall"}
-		if where, file, o := c.files.prosodyOption("", "modules_disabled"); file != nil && o.Open > 0 && file.Strings(o)["s2s"] {
+		if where, file, o := c.files.prosodyOption("", "modules_disabled"); file != nil && o.IsTable() && file.Strings(o)["s2s"] {
 			f.File, f.Fix = where, "take \"s2s\" out of modules_disabled, then systemctl restart prosody"
 		}
 		return []Finding{f}

@@ -25,22 +25,33 @@ func findPlaces(o Options) *places {
 	if p.config == "" {
 		p.config = "the node's configuration"
 	}
-	main := filepath.Join(o.Root, "etc/prosody/prosody.cfg.lua")
-	included, _ := filepath.Glob(filepath.Join(o.Root, "etc/prosody/conf.d/*.cfg.lua")) // the pattern is good
-	for _, path := range append([]string{main}, included...) {
-		real, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			continue
-		}
-		// Who may not read them is told their names only.
-		if text, err := os.ReadFile(real); err == nil {
-			p.prosody = append(p.prosody, prosodyconf.Parse(real, string(text)))
-		}
-	}
+	p.prosody, _ = prosodyconf.Load(filepath.Join(o.Root, "etc/prosody/prosody.cfg.lua"), prosodyconf.Source{ // it has no errors
+		Read: func(path string) (text, known string, skip bool, err error) {
+			real, err := filepath.EvalSymlinks(path)
+			if err != nil {
+				return "", "", true, nil
+			}
+			// Who may not read them is told their names only.
+			b, err := os.ReadFile(real)
+			return string(b), real, err != nil, nil
+		},
+		Glob:      p.glob,
+		Otherwise: filepath.Join(o.Root, "etc/prosody/conf.d/*.cfg.lua"),
+	})
 	p.jicofo = p.existing("etc/jitsi/jicofo/jicofo.conf")
 	p.nginx = p.existing("etc/nginx/nginx.conf")
 	p.site = p.findSite()
 	return p
+}
+
+// glob returns the paths that match a pattern of a configuration, which may name
+// them as they are without the root.
+func (p *places) glob(pattern string) []string {
+	if root := filepath.Join("/", p.root); root != "/" && !strings.HasPrefix(pattern, root+"/") {
+		pattern = filepath.Join(root, pattern)
+	}
+	paths, _ := filepath.Glob(pattern) // one that is wrong matches nothing
+	return paths
 }
 
 func (p *places) existing(path string) string {
@@ -80,11 +91,8 @@ func (p *places) webSite() string {
 // prosodyOption names the place of an option of main, host "" for the general
 // section, and returns it where it is.
 func (p *places) prosodyOption(host, name string) (where string, f *prosodyconf.File, o prosodyconf.Option) {
-	for i := len(p.prosody) - 1; i >= 0; i-- {
-		f := p.prosody[i]
-		if o, ok := f.Option(host, name); ok {
-			return fmt.Sprintf("%s, %s in line %d", f.Path, name, o.Line), f, o
-		}
+	if f, o, ok := prosodyconf.Last(p.prosody, host, name); ok {
+		return fmt.Sprintf("%s, %s in line %d", f.Path, name, o.Line), f, o
 	}
 	where = "prosody.cfg.lua on main's machine, " + name
 	if len(p.prosody) > 0 {
@@ -110,7 +118,7 @@ func (p *places) mainHost(domain string) string {
 // when the list is not on this machine.
 func (p *places) hasModule(host, module string) (has, known bool) {
 	_, f, o := p.prosodyOption(host, "modules_enabled")
-	if f == nil || o.Open == 0 {
+	if f == nil || !o.IsTable() {
 		return false, false
 	}
 	return f.Strings(o)[module], true

@@ -3,7 +3,6 @@ package setup
 import (
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -79,6 +78,9 @@ func (pl *planner) planProsody() error {
 			}
 		}
 		pl.adviseProsody()
+		for _, why := range w.unread {
+			pl.note("A configuration of Prosody could not be run to see what it says, only read: %s. Look whether the changes fit.", why)
+		}
 	}
 	for _, f := range w.prosody {
 		if err := pl.plan.Edit(f.Path, []byte(files.InsertAll(f.Text, edits[f]))); err != nil {
@@ -112,16 +114,20 @@ func (pl *planner) addModules(edits map[*prosodyconf.File][]files.Insertion) {
 		want []string
 	}{{"", globalModules}, {pl.world.mainDomain, []string{"visitors"}}} {
 		f, o, ok := pl.world.somewhere(list.host, "modules_enabled")
-		if !ok || o.Open == 0 {
+		if !ok || !o.IsTable() {
 			pl.note("No modules_enabled of %s was found: add the modules %s there.", section(list.host), strings.Join(list.want, ", "))
 			continue
 		}
 		has := f.Strings(o)
-		var lines []string
+		var lines, missing []string
 		for _, m := range list.want {
 			if !has[m] {
-				lines = append(lines, strconv.Quote(m)+";")
+				lines, missing = append(lines, strconv.Quote(m)+";"), append(missing, m)
 			}
+		}
+		if len(missing) > 0 && o.Open == 0 {
+			pl.note("%s, modules_enabled of %s in line %d, is computed: add the modules %s there.", f.Path, section(list.host), o.Line, strings.Join(missing, ", "))
+			continue
 		}
 		pl.addBlock(edits, f, o, "modules of "+section(list.host), lines)
 	}
@@ -146,7 +152,7 @@ func (pl *planner) addBlock(edits map[*prosodyconf.File][]files.Insertion, f *pr
 // such table, so that the own file has to set it.
 func (pl *planner) addToTable(edits map[*prosodyconf.File][]files.Insertion, name string, entry func(target) (line string, holds []string)) bool {
 	f, o, ok := pl.world.somewhere("", name)
-	if !ok || o.Open == 0 {
+	if !ok || !o.IsTable() {
 		return true
 	}
 	has := f.Strings(o)
@@ -156,21 +162,16 @@ func (pl *planner) addToTable(edits map[*prosodyconf.File][]files.Insertion, nam
 		switch {
 		case !has[t.Host]:
 			lines = append(lines, line)
-		case !holdsAll(valueOf(f.Text[o.Open:o.End], t.Host), holds):
+		case !holdsAll(o.Entry(t.Host), holds):
 			pl.note("%s, %s in line %d, has another address for %s. Change it to: %s", f.Path, name, o.Line, t.Host, line)
 		}
 	}
+	if len(lines) > 0 && o.Open == 0 {
+		pl.note("%s, %s in line %d, is computed: add there: %s", f.Path, name, o.Line, strings.Join(lines, " "))
+		return false
+	}
 	pl.addBlock(edits, f, o, name, lines)
 	return false
-}
-
-// valueOf is what a table's text has for a key, as it is written.
-func valueOf(table, key string) string {
-	m := regexp.MustCompile(`\[\s*["']` + regexp.QuoteMeta(key) + `["']\s*\]\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\})`).FindStringSubmatch(table)
-	if m == nil {
-		return ""
-	}
-	return m[1]
 }
 
 func holdsAll(value string, all []string) bool {
@@ -182,16 +183,24 @@ func holdsAll(value string, all []string) bool {
 	return true
 }
 
-var s2sRate = regexp.MustCompile(`s2sin\s*=\s*\{\s*rate\s*=\s*["']([0-9.]+\s*[kK]?[bB])/s`)
+// s2sRate finds the rate in what is said of s2sin, in lower case.
+func s2sRate(limits string) string {
+	for part := range strings.FieldsSeq(strings.ToLower(limits)) {
+		if rate, ok := strings.CutPrefix(part, "rate="); ok {
+			return rate
+		}
+	}
+	return ""
+}
 
 // adviseProsody tells what only an operator should change.
 func (pl *planner) adviseProsody() {
-	if f, o, ok := pl.world.somewhere("", "modules_disabled"); ok && o.Open > 0 && f.Strings(o)["s2s"] {
+	if f, o, ok := pl.world.somewhere("", "modules_disabled"); ok && o.IsTable() && f.Strings(o)["s2s"] {
 		pl.note("%s, modules_disabled in line %d, turns s2s off: take \"s2s\" out of it, or main can neither reach nodes nor be reached.", f.Path, o.Line)
 	}
-	if f, o, ok := pl.world.somewhere("", "limits"); ok && o.Open > 0 {
-		if m := s2sRate.FindStringSubmatch(f.Text[o.Open:o.End]); m != nil {
-			pl.note("%s, limits in line %d, lets servers send %s/s only. Raise s2sin's rate to \"10mb/s\", or visitors' chat and hands come late.", f.Path, o.Line, m[1])
+	if f, o, ok := pl.world.somewhere("", "limits"); ok && o.IsTable() {
+		if rate := s2sRate(o.Entry("s2sin")); strings.HasSuffix(rate, "kb/s") || strings.HasSuffix(rate, "b/s") && !strings.ContainsAny(rate, "mg") {
+			pl.note("%s, limits in line %d, lets servers send %s only. Raise s2sin's rate to \"10mb/s\", or visitors' chat and hands come late.", f.Path, o.Line, rate)
 		}
 	}
 }

@@ -16,7 +16,8 @@ import (
 
 // world is what setup finds on the machine.
 type world struct {
-	prosody    []*prosodyconf.File // prosody.cfg.lua first, then what conf.d includes; without our blocks
+	prosody    []*prosodyconf.File // in the order in which Prosody reads them; without our blocks
+	unread     []string            // why files of these could not be run
 	mainFile   *prosodyconf.File   // the one with main's VirtualHost; nil when not found
 	mainDomain string
 	roomPrefix string
@@ -51,51 +52,67 @@ func exists(path string) bool {
 
 // findProsody reads main's configuration and takes from it what was not given.
 func (w *world) findProsody(o *Options) error {
-	paths := []string{o.path("etc/prosody/prosody.cfg.lua")}
-	included, err := filepath.Glob(o.path("etc/prosody/conf.d/*.cfg.lua"))
+	var err error
+	w.prosody, err = prosodyconf.Load(o.path("etc/prosody/prosody.cfg.lua"), prosodyconf.Source{
+		Read: readProsody, Otherwise: o.path("etc/prosody/conf.d/*.cfg.lua"),
+		Glob: func(pattern string) []string { return o.glob(pattern) },
+	})
 	if err != nil {
 		return err
 	}
-	for _, path := range append(paths, included...) {
-		if filepath.Base(path) == ownProsody {
-			continue
-		}
-		// conf.d is full of links to conf.avail. A file is edited where it is.
-		real, err := filepath.EvalSymlinks(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		text, err := os.ReadFile(real)
-		if err != nil {
-			return fmt.Errorf("main's configuration: %w; run it as root", err)
-		}
-		clean, err := files.CutBlocks(real, "--", string(text))
-		if err != nil {
-			return err
-		}
-		w.prosody = append(w.prosody, prosodyconf.Parse(real, clean))
-	}
 	for _, f := range w.prosody {
-		base, ok := f.Option("", "muc_mapper_domain_base")
-		if ok && w.mainDomain == "" {
-			w.mainDomain = base.Value
+		if f.Err != nil {
+			w.unread = append(w.unread, f.Err.Error())
 		}
-		if prefix, ok := f.Option("", "muc_mapper_domain_prefix"); ok && w.roomPrefix == "" {
-			w.roomPrefix = prefix.Value
-		}
+	}
+	if _, base, ok := w.somewhere("", "muc_mapper_domain_base"); ok && w.mainDomain == "" {
+		w.mainDomain = base.Value
+	}
+	if _, prefix, ok := w.somewhere("", "muc_mapper_domain_prefix"); ok && w.roomPrefix == "" {
+		w.roomPrefix = prefix.Value
 	}
 	w.defaults()
 	for _, f := range w.prosody {
 		if h, ok := f.Host(w.mainDomain); ok && !h.Component {
 			w.mainFile = f
-			w.readMain(f)
 		}
-		w.readTURN(f)
 	}
+	if w.mainFile != nil {
+		w.readMain()
+	}
+	w.readTURN()
 	return nil
+}
+
+// readProsody reads one file without what setup itself wrote.
+func readProsody(path string) (text, known string, skip bool, err error) {
+	if filepath.Base(path) == ownProsody {
+		return "", "", true, nil
+	}
+	// conf.d is full of links to conf.avail. A file is edited where it is.
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", true, nil
+	}
+	if err != nil {
+		return "", "", false, err
+	}
+	b, err := os.ReadFile(real)
+	if err != nil {
+		return "", "", false, fmt.Errorf("main's configuration: %w; run it as root", err)
+	}
+	clean, err := files.CutBlocks(real, "--", string(b))
+	return clean, real, false, err
+}
+
+// glob returns the paths that match a pattern of a configuration, which may name
+// them as they are without the prefix.
+func (o *Options) glob(pattern string) []string {
+	if root := o.path(); root != "/" && !strings.HasPrefix(pattern, root+"/") {
+		pattern = filepath.Join(root, pattern)
+	}
+	paths, _ := filepath.Glob(pattern) // one that is wrong matches nothing
+	return paths
 }
 
 func (w *world) defaults() {
@@ -109,9 +126,9 @@ func (w *world) defaults() {
 }
 
 // readMain finds the focus: Jitsi's set-up makes it the admin of main's host.
-func (w *world) readMain(f *prosodyconf.File) {
-	admins, ok := f.Option(w.mainDomain, "admins")
-	if !ok || admins.Open == 0 {
+func (w *world) readMain() {
+	f, admins, ok := w.somewhere(w.mainDomain, "admins")
+	if !ok || !admins.IsTable() {
 		return
 	}
 	var found []string
@@ -127,12 +144,12 @@ func (w *world) readMain(f *prosodyconf.File) {
 }
 
 // readTURN takes over what main tells its participants (XEP-0215).
-func (w *world) readTURN(f *prosodyconf.File) {
-	if secret, ok := f.Option("", "external_service_secret"); ok && !strings.HasPrefix(secret.Value, "__") {
+func (w *world) readTURN() {
+	if _, secret, ok := w.somewhere("", "external_service_secret"); ok && !strings.HasPrefix(secret.Value, "__") {
 		w.turnSecret = secret.Value
 	}
-	services, ok := f.Option("", "external_services")
-	if !ok || services.Open == 0 {
+	f, services, ok := w.somewhere("", "external_services")
+	if !ok || !services.IsTable() {
 		return
 	}
 	for _, s := range f.Records(services) {
@@ -173,13 +190,8 @@ func findSite(o *Options) (string, error) {
 	return "", nil
 }
 
-// somewhere returns the last file that sets an option of a host, and the
-// option.
+// somewhere returns the assignment of an option of a host that counts, the last
+// one, and the file it is in.
 func (w *world) somewhere(host, name string) (*prosodyconf.File, prosodyconf.Option, bool) {
-	for i := len(w.prosody) - 1; i >= 0; i-- {
-		if o, ok := w.prosody[i].Option(host, name); ok {
-			return w.prosody[i], o, true
-		}
-	}
-	return nil, prosodyconf.Option{}, false
+	return prosodyconf.Last(w.prosody, host, name)
 }

@@ -1,6 +1,7 @@
-// Package prosodyconf reads what a configuration of Prosody says without running
-// it, with the places, so that others can name a line or put something into a
-// list.
+// Package prosodyconf reads what a configuration of Prosody says, with the places,
+// so that others can name a line or put something into a list. It runs the
+// configuration, a program in Lua, as Prosody would, and scans its text for where
+// the tables are that the program assigns.
 package prosodyconf
 
 import (
@@ -8,14 +9,16 @@ import (
 	"strings"
 )
 
-// File is a configuration file: Lua with assignments at the top level, between
-// VirtualHost and Component statements. What a program in it would compute is
-// not seen.
+// File is a configuration file: Lua with assignments between VirtualHost and
+// Component statements.
 type File struct {
 	Path    string
 	Text    string
-	Options []Option
+	Options []Option // in the order in which they are made
 	Hosts   []Host
+	// Err says why the file could not be run. Then Options and Hosts are what the
+	// text looks like: what a program would compute is not seen.
+	Err error
 }
 
 // Option is one assignment.
@@ -24,9 +27,27 @@ type Option struct {
 	Name  string
 	Line  int
 	Value string // a plain string's
+	// Order is higher for an assignment that was made later, in whatever file.
+	Order int
 	// A table lies between the bytes Open and End of the text, its braces
-	// excluded; Open is 0 for what is no table.
+	// excluded; Open is 0 for what is no table, or is computed.
 	Open, End int
+
+	lastLine int
+	unsure   bool      // the scanner does not know the host: it has no plain name
+	contents *contents // nil for what is no table, or was not run
+}
+
+// IsTable reports whether the option is a table, written down or computed.
+func (o *Option) IsTable() bool { return o.contents != nil || o.Open > 0 }
+
+// Entry returns the value of a key of a table as text, a table's values separated
+// by spaces; "" without that key, or when the file could not be run.
+func (o *Option) Entry(key string) string {
+	if o.contents == nil {
+		return ""
+	}
+	return o.contents.values[key]
 }
 
 // Host is a VirtualHost or a Component.
@@ -43,18 +64,38 @@ type token struct {
 	start, end int
 }
 
-// Parse reads a file. It never fails: what it does not understand it passes over.
+// Parse reads a file for itself; what it includes is not there. It never fails.
 func Parse(path, text string) *File {
+	all, _ := Load(path, Source{ // the source has no errors
+		Read: func(string) (string, string, bool, error) { return text, path, false, nil },
+		Glob: func(string) []string { return nil },
+	})
+	return all[0]
+}
+
+// scan reads a file's text. What it does not understand it passes over.
+func scan(path, text string) *File {
 	f := &File{Path: path, Text: text}
 	s := scanner{text: text}
 	var tokens []token
 	for t := s.next(); t.kind != 0; t = s.next() {
 		tokens = append(tokens, t)
 	}
-	host := ""
+	host, unsure := "", false
 	for i := 0; i < len(tokens); i++ {
 		t, after := tokens[i], tokens[i+1:]
 		switch {
+		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "(s"):
+			h := Host{Name: after[1].text, Component: strings.EqualFold(t.text, "component"), Line: f.line(t.start)}
+			i = closing(tokens, i+1)
+			if startsWith(tokens[i+1:], "s") {
+				i++
+				h.Module = tokens[i].text
+			}
+			f.Hosts = append(f.Hosts, h)
+			host, unsure = h.Name, false
+		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "("):
+			unsure = true
 		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "s"):
 			h := Host{Name: after[0].text, Component: strings.EqualFold(t.text, "component"), Line: f.line(t.start)}
 			i++
@@ -63,9 +104,9 @@ func Parse(path, text string) *File {
 				i++
 			}
 			f.Hosts = append(f.Hosts, h)
-			host = h.Name
+			host, unsure = h.Name, false
 		case t.kind == 'n' && startsWith(after, "="):
-			o := Option{Host: host, Name: t.text, Line: f.line(t.start)}
+			o := Option{Host: host, Name: t.text, Line: f.line(t.start), unsure: unsure}
 			i++
 			if startsWith(after, "=s") {
 				o.Value = after[1].text
@@ -75,6 +116,7 @@ func Parse(path, text string) *File {
 				o.Open, o.End = after[1].end, tokens[last].start
 				i = last
 			}
+			o.lastLine = f.line(tokens[min(i+1, len(tokens)-1)].start)
 			f.Options = append(f.Options, o)
 		case t.kind == '{' || t.kind == '(':
 			i = closing(tokens, i)
@@ -135,8 +177,22 @@ func (f *File) Host(name string) (Host, bool) {
 	return Host{}, false
 }
 
+// Last returns the assignment of an option that counts, among all files, and its
+// file.
+func Last(all []*File, host, name string) (in *File, last Option, ok bool) {
+	for _, f := range all {
+		if o, found := f.Option(host, name); found && (!ok || o.Order >= last.Order) {
+			in, last, ok = f, o, true
+		}
+	}
+	return in, last, ok
+}
+
 // Strings are the strings in a table, at any depth, whether keys or values.
 func (f *File) Strings(o Option) map[string]bool {
+	if o.contents != nil {
+		return o.contents.strings
+	}
 	set := map[string]bool{}
 	s := scanner{text: f.Text[o.Open:o.End]}
 	for t := s.next(); t.kind != 0; t = s.next() {
@@ -150,6 +206,9 @@ func (f *File) Strings(o Option) map[string]bool {
 // Records are the tables in a table, as name = value; values are strings,
 // numbers and names alike.
 func (f *File) Records(o Option) (all []map[string]string) {
+	if o.contents != nil {
+		return o.contents.records
+	}
 	s := scanner{text: f.Text[o.Open:o.End]}
 	var record map[string]string
 	var last [2]token
