@@ -1,8 +1,10 @@
 package token
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -16,34 +18,48 @@ const (
 	maxFeatures = 64
 )
 
-// claims is the body of a Jitsi token. Those that decide something must have
-// their type, or the token is malformed; those that only describe are taken as
-// they come.
+// claims is the body of a Jitsi token. The claims that decide something must have
+// their type, or the token is malformed. Everything else, the context with all
+// that is in it above all, only describes, and is taken as it comes.
 type claims struct {
-	Issuer   *string          `json:"iss"`
-	Audience jwt.ClaimStrings `json:"aud"`
-	Subject  *string          `json:"sub"`
-	Room     *string          `json:"room"`
-	Expires  *float64         `json:"exp"`
-	Begins   *float64         `json:"nbf"`
-	UserID   text             `json:"user_id"` // in place of a context
-	Context  *struct {
-		User struct {
-			ID        text `json:"id"`
-			Name      text `json:"name"`
-			Email     text `json:"email"`
-			Avatar    text `json:"avatar"`
-			AvatarURL text `json:"avatarURL"`
-			Moderator flag `json:"moderator"`
-		} `json:"user"`
-		Group  text    `json:"group"`
-		Tenant *string `json:"tenant"`
-		Room   struct {
-			Regex flag `json:"regex"`
-		} `json:"room"`
-		Features map[string]flag `json:"features"`
-	} `json:"context"`
+	Issuer   *string
+	Audience jwt.ClaimStrings
+	Subject  *string
+	Room     *string
+	Expires  *float64 // seconds since 1970
+	Begins   *float64 // likewise
+	userID   string   // in place of a context
+
+	described bool   // there is a context
+	context   object // nil when it is no object
 }
+
+// UnmarshalJSON implements json.Unmarshaler. The error is that of the first claim
+// that decides something and has the wrong type.
+func (c *claims) UnmarshalJSON(b []byte) error {
+	o, err := parseObject(b)
+	if err != nil {
+		return err
+	}
+	*c = claims{userID: o.text("user_id"), context: o.part("context")}
+	if raw, ok := o["context"]; ok {
+		c.described = string(raw) != "null"
+	}
+	if raw, ok := o["aud"]; ok {
+		err = json.Unmarshal(raw, &c.Audience)
+	}
+	return errors.Join(err,
+		read(o, "iss", &c.Issuer), read(o, "sub", &c.Subject), read(o, "room", &c.Room),
+		read(o, "exp", &c.Expires), read(o, "nbf", &c.Begins))
+}
+
+func read[T any](o object, name string, to **T) (err error) {
+	*to, err = member[T](o, name)
+	return err
+}
+
+// isPattern reports whether the room's name is a pattern for names.
+func (c *claims) isPattern() bool { return c.context.part("room").flag("regex") }
 
 // The methods of jwt.Claims. Nobody calls them: Verifier checks the claims
 // itself, in words its users can act on.
@@ -54,34 +70,6 @@ func (*claims) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
 func (*claims) GetIssuer() (string, error)                   { return "", nil }
 func (*claims) GetSubject() (string, error)                  { return "", nil }
 func (*claims) GetAudience() (jwt.ClaimStrings, error)       { return nil, nil }
-
-// text is a string, or a number or truth value in place of one.
-type text string
-
-// UnmarshalJSON never fails: what is no text is empty.
-func (t *text) UnmarshalJSON(b []byte) error {
-	var s string
-	switch {
-	case len(b) > 0 && b[0] == '"':
-		if err := json.Unmarshal(b, &s); err != nil {
-			return err
-		}
-	case bytes.Equal(b, []byte("null")), len(b) > 0 && (b[0] == '{' || b[0] == '['):
-	default:
-		s = string(b)
-	}
-	*t = text(clean(s))
-	return nil
-}
-
-// flag is true, or the text "true".
-type flag bool
-
-// UnmarshalJSON never fails: what is neither is false.
-func (f *flag) UnmarshalJSON(b []byte) error {
-	*f = flag(string(b) == "true" || string(b) == `"true"`)
-	return nil
-}
 
 // clean makes a text that any stanza can hold: XML 1.0 §2.2 has no place for
 // most control characters.
@@ -104,22 +92,23 @@ func clean(s string) string {
 
 // identity is what the claims say of the user. tenant is that of its URL.
 func (c *claims) identity(tenant string) *Identity {
-	id := &Identity{UserID: string(c.UserID), TenantMatches: true}
-	if c.Context == nil {
+	id := &Identity{UserID: c.userID, TenantMatches: true}
+	if !c.described {
 		return id
 	}
-	u := &c.Context.User
-	id.UserID, id.GroupID = string(u.ID), string(c.Context.Group)
-	id.Name, id.Email, id.Avatar = string(u.Name), string(u.Email), string(u.Avatar)
+	u := c.context.part("user")
+	id.UserID, id.GroupID = u.text("id"), c.context.text("group")
+	id.Name, id.Email, id.Avatar = u.text("name"), u.text("email"), u.text("avatar")
 	if id.Avatar == "" {
-		id.Avatar = string(u.AvatarURL)
+		id.Avatar = u.text("avatarURL")
 	}
-	id.Moderator = bool(u.Moderator)
-	if t := c.Context.Tenant; t != nil && tenant != "" {
+	id.Moderator = u.flag("moderator")
+	if t, err := member[string](c.context, "tenant"); err == nil && t != nil && tenant != "" {
 		id.TenantMatches = strings.EqualFold(*t, tenant)
 	}
-	for name, on := range c.Context.Features {
-		if on && name == clean(name) && len(id.Features) < maxFeatures {
+	features := c.context.part("features")
+	for _, name := range slices.Sorted(maps.Keys(features)) {
+		if features.flag(name) && name == clean(name) && len(id.Features) < maxFeatures {
 			if id.Features == nil {
 				id.Features = make(map[string]bool)
 			}

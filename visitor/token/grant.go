@@ -76,7 +76,7 @@ func (r *rules) newGrant(c *claims, tenant string) (*Grant, error) {
 	g := &Grant{identity: c.identity(tenant), domains: r.cfg.Domains}
 	if c.Room != nil {
 		g.room = strings.ToLower(*c.Room)
-		if c.Context != nil && bool(c.Context.Room.Regex) && g.room != "*" {
+		if c.isPattern() && g.room != "*" {
 			var err error
 			if g.pattern, err = roomPattern(g.room); err != nil {
 				return nil, refuse("the room pattern of the token cannot be used")

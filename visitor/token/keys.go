@@ -144,7 +144,8 @@ func usable(key any) error {
 		return nil
 	case *ecdsa.PublicKey:
 		if curveAlgorithm(k) != "" {
-			return nil
+			_, err := k.ECDH() // is it a point of its curve?
+			return err
 		}
 	case ed25519.PublicKey:
 		return nil

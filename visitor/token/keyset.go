@@ -1,15 +1,17 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/MicahParks/jwkset"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -33,8 +35,9 @@ type KeySet struct {
 
 	mu    sync.Mutex // guards what follows
 	keys  map[string][]any
-	until time.Time // it is good
-	next  time.Time // it may be fetched again
+	until time.Time        // it is good
+	next  time.Time        // it may be fetched again
+	noted map[leftOut]bool // keys that were left out, in the log already
 }
 
 // NewKeySet returns the keys of the document at an http or https URL. It is
@@ -113,7 +116,9 @@ func (s *KeySet) refresh(kid string) {
 	body, life, err := get(s.client, s.url)
 	var keys map[string][]any
 	if err == nil {
-		keys, err = parseSet(body)
+		var out []leftOut
+		keys, out, err = parseSet(body)
+		s.note(out)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,36 +135,64 @@ func (s *KeySet) refresh(kid string) {
 	s.keys, s.until = keys, now.Add(min(max(life, minSetLife), maxSetLife))
 }
 
+// leftOut is a key of a set that cannot be used, and why.
+type leftOut struct{ kid, because string }
+
 // parseSet reads a document. Keys of other kinds, or that are secret, are left
 // out: a set may hold more than is for us.
-func parseSet(body []byte) (map[string][]any, error) {
-	var doc map[string]json.RawMessage
-	if err := json.Unmarshal(body, &doc); err != nil {
-		return nil, fmt.Errorf("token: key set: %w", err)
+func parseSet(body []byte) (map[string][]any, []leftOut, error) {
+	doc, err := parseObject(body)
+	if err != nil {
+		return nil, nil, fmt.Errorf("token: key set: %w", err)
 	}
 	keys := make(map[string][]any)
-	if list, ok := doc["keys"]; ok {
-		var raw []json.RawMessage
-		if err := json.Unmarshal(list, &raw); err != nil {
-			return nil, fmt.Errorf("token: key set: %w", err)
+	var out []leftOut
+	if _, ok := doc["keys"]; ok {
+		list, err := member[[]json.RawMessage](doc, "keys")
+		if err != nil || list == nil {
+			return nil, nil, fmt.Errorf("token: key set: %w", cmp.Or(err, errNoKeys))
 		}
-		for _, r := range raw {
-			k, err := jwkset.NewJWKFromRawJSON(r, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
-			if err != nil || k.Marshal().USE == jwkset.UseEnc || usable(k.Key()) != nil {
+		for _, raw := range *list {
+			kid, k, err := parseJWK(raw)
+			if err != nil {
+				out = append(out, leftOut{kid, err.Error()})
 				continue
 			}
-			keys[k.Marshal().KID] = append(keys[k.Marshal().KID], k.Key())
+			keys[kid] = append(keys[kid], k)
 		}
-		return keys, nil
+		return keys, out, nil
 	}
-	for kid, r := range doc {
-		var text string
-		if json.Unmarshal(r, &text) != nil {
+	for _, kid := range slices.Sorted(maps.Keys(doc)) {
+		text, err := member[string](doc, kid)
+		if err != nil || text == nil {
+			continue // not a certificate, nor meant as one
+		}
+		k, err := parsePEM([]byte(*text))
+		if err != nil {
+			out = append(out, leftOut{kid, err.Error()})
 			continue
 		}
-		if k, err := parsePEM([]byte(text)); err == nil {
-			keys[kid] = k
+		keys[kid] = k
+	}
+	return keys, out, nil
+}
+
+// maxNoted bounds how many keys that were left out are remembered and logged.
+const maxNoted = 64
+
+// note logs keys that were left out, each once for each reason as long as it is in
+// the document.
+func (s *KeySet) note(out []leftOut) {
+	s.mu.Lock()
+	before := s.noted
+	s.noted = make(map[leftOut]bool)
+	for _, o := range out[:min(len(out), maxNoted)] {
+		s.noted[o] = true
+	}
+	s.mu.Unlock()
+	for _, o := range out[:min(len(out), maxNoted)] {
+		if !before[o] {
+			s.log.Info("key of a key set left out", "server", redacted(s.url), "kid", o.kid, "reason", o.because)
 		}
 	}
-	return keys, nil
 }

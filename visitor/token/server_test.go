@@ -316,7 +316,7 @@ func TestKeySetThatIsNotThere(t *testing.T) {
 func TestKeySetOfCertificates(t *testing.T) {
 	doc, err := json.Marshal(m{"r": string(pairs()["RS256"].public), "x": "no key", "n": 5})
 	require.NoError(t, err)
-	keys, err := parseSet(doc)
+	keys, _, err := parseSet(doc)
 	require.NoError(t, err)
 	require.Len(t, keys, 1)
 	require.Len(t, keys["r"], 1)
