@@ -52,6 +52,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 func load(args []string) (*flag.FlagSet, *config.Config, error) {
 	flags := flag.NewFlagSet("vnode", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are printed once, by run
+	if err := config.CheckNames(os.Environ()); err != nil {
+		return flags, nil, err
+	}
 	cfg, err := config.Load(flags, args, os.LookupEnv)
 	return flags, cfg, err
 }
@@ -67,6 +70,9 @@ func serve(cfg *config.Config, args []string, stdout, stderr io.Writer) error {
 	defer removePID()
 	level := new(slog.LevelVar)
 	log := newLogger(cfg, level, stderr)
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration: "+w.Name+" "+w.Text, "setting", w.Name)
+	}
 	n, err := node.New(cfg, build.Version(), log, level)
 	if err != nil {
 		return err

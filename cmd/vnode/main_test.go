@@ -17,7 +17,7 @@ import (
 )
 
 // asCommand makes the test binary be vnode itself.
-const asCommand = "VNODE_TEST_AS_COMMAND"
+const asCommand = "TEST_AS_VNODE_COMMAND"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {

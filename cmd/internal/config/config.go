@@ -77,6 +77,10 @@ type Config struct {
 	TURNServices   []string `toml:"turn-services"`
 	TURNSecretFile string   `toml:"turn-secret-file"`
 
+	TURNUsername     string   `toml:"turn-username"`
+	TURNPasswordFile string   `toml:"turn-password-file"`
+	TURNTTL          Duration `toml:"turn-ttl"`
+
 	MaxVisitorsPerRoom int     `toml:"max-visitors-per-room"`
 	MaxVisitors        int     `toml:"max-visitors"`
 	MaxRooms           int     `toml:"max-rooms"`
@@ -115,10 +119,14 @@ type Config struct {
 
 	AdminTokenFile string `toml:"admin-token-file"`
 
-	// FocusPassword and TURNSecret are what the environment says in place of
-	// files; "" for nothing.
+	// FocusPassword, TURNSecret and TURNPassword are what the environment says in
+	// place of files; "" for nothing.
 	FocusPassword string `toml:"-"`
 	TURNSecret    string `toml:"-"`
+	TURNPassword  string `toml:"-"`
+
+	// Warnings are what an operator should know of a configuration that is valid.
+	Warnings []Warning `toml:"-"`
 
 	LogLevel  string `toml:"log-level"`
 	LogFormat string `toml:"log-format"`
@@ -238,6 +246,7 @@ func (c *Config) Validate() error {
 	if _, err := c.ExternalServices(); err != nil {
 		bad("turn-services", "%v", err)
 	}
+	c.validateTURN(bad)
 	choice := func(key, s string, of ...string) {
 		if !slices.Contains(of, s) {
 			bad(key, "%q is none of %s", s, strings.Join(of, ", "))

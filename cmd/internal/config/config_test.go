@@ -69,7 +69,7 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		"unknown key":          {file: "main-domian = 'x'", want: `line 1: unknown key "main-domian"; the nearest is "main-domain"`},
 		"syntax":               {file: "id = ", want: "line 1, column"},
 		"wrong type":           {file: "port = 'x'", want: "line 1, column"},
-		"unknown flag":         {args: []string{"-prot", "1"}, want: "flag provided but not defined: -prot"},
+		"unknown flag":         {args: []string{"-prot", "1"}, want: "unknown flag -prot; the nearest is -port"},
 		"argument":             {args: []string{"3"}, want: `unexpected argument "3"`},
 		"not a number":         {args: []string{"-port", "x"}, want: `-port: "x" is not a number`},
 		"port":                 {args: []string{"-port", "70000"}, want: "port: 70000 is not a port"},

@@ -3,7 +3,10 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // docker-jitsi-meet configures its visitor prosodies by environment variables.
@@ -19,20 +22,26 @@ var dockerNames = map[string][]string{
 	"auth-domain":           {"VISITORS_XMPP_AUTH_DOMAIN", "XMPP_AUTH_DOMAIN"},
 	"max-visitors-per-room": {"VISITORS_MAX_VISITORS_PER_NODE"},
 	"log-level":             {"LOG_LEVEL"},
+	"shard":                 {"SHARD"},
+	"turn-username":         {"TURN_USERNAME"},
 }
 
 // dockerComposed are the keys that are put together of several variables.
 var dockerComposed = map[string][]string{
-	"main-s2s":      {"XMPP_SERVER", "XMPP_SERVER_S2S_PORT"},
-	"s2s":           {"PROSODY_S2S_PORT"},
-	"c2s":           {"XMPP_PORT"},
-	"http":          {"PROSODY_HTTP_PORT"},
-	"extra-domains": {"XMPP_GUEST_DOMAIN", "XMPP_HIDDEN_DOMAIN", "PROSODY_VISITORS_S2S_VHOSTS"},
-	"turn-services": {"STUN_HOST", "STUN_PORT", "TURN_HOST", "TURN_PORT", "TURN_TRANSPORT", "TURNS_HOST", "TURNS_PORT"},
+	"main-s2s":        {"XMPP_SERVER", "XMPP_SERVER_S2S_PORT"},
+	"s2s":             {"PROSODY_S2S_PORT"},
+	"c2s":             {"XMPP_PORT"},
+	"http":            {"PROSODY_HTTP_PORT"},
+	"extra-domains":   {"XMPP_GUEST_DOMAIN", "XMPP_HIDDEN_DOMAIN", "XMPP_RECORDER_DOMAIN", "PROSODY_VISITORS_S2S_VHOSTS"},
+	"trusted-proxies": {"PROSODY_TRUSTED_PROXIES"},
+	"turn-ttl":        {"TURN_TTL"},
+	"turn-services":   {"STUN_HOST", "STUN_PORT", "TURN_HOST", "TURN_PORT", "TURN_TRANSPORT", "TURNS_HOST", "TURNS_PORT"},
 }
 
 // dockerSecrets are the variables that hold what we otherwise read from files.
-var dockerSecrets = map[string]string{"focus-password-file": "JICOFO_AUTH_PASSWORD", "turn-secret-file": "TURN_CREDENTIALS"}
+var dockerSecrets = map[string]string{
+	"focus-password-file": "JICOFO_AUTH_PASSWORD", "turn-secret-file": "TURN_CREDENTIALS", "turn-password-file": "TURN_PASSWORD",
+}
 
 // environment is where variables are looked up.
 type environment func(string) (string, bool)
@@ -103,34 +112,70 @@ func (e environment) docker() (map[string]string, error) {
 			}
 		}
 	}
-	server, port := "", "5269"
 	if e.inContainer() {
-		server = "xmpp.meet.jitsi"
-		e.containerDefaults(values)
+		if err := e.containerDefaults(values); err != nil {
+			return nil, err
+		}
 	}
-	if server = e.get("XMPP_SERVER", server); server != "" {
-		port = e.get("XMPP_SERVER_S2S_PORT", e.get("PROSODY_S2S_PORT", port))
-		values["main-s2s"] = net.JoinHostPort(server, port)
+	for _, compose := range []func(map[string]string) error{e.mainServer, e.turnServices, e.turnTTL} {
+		if err := compose(values); err != nil {
+			return nil, err
+		}
 	}
 	if extra := e.extraDomains(); len(extra) > 0 {
 		values["extra-domains"] = strings.Join(extra, ",")
 	}
-	if turn := e.turnServices(); len(turn) > 0 {
-		values["turn-services"] = strings.Join(turn, ",")
+	if proxies := e.list("PROSODY_TRUSTED_PROXIES"); len(proxies) > 0 {
+		if _, err := networks(proxies); err != nil {
+			return nil, named("PROSODY_TRUSTED_PROXIES", err)
+		}
+		values["trusted-proxies"] = strings.Join(proxies, ",")
 	}
 	return values, e.unfit(values)
 }
 
-func (e environment) containerDefaults(values map[string]string) {
-	all := func(port string) string { return net.JoinHostPort("", port) }
-	values["s2s"] = all(e.get("PROSODY_S2S_PORT", "5269"))
-	values["c2s"] = all(e.get("XMPP_PORT", "5222"))
-	values["http"] = all(e.get("PROSODY_HTTP_PORT", "5280"))
+// mainServer says where the main server is dialed.
+func (e environment) mainServer(values map[string]string) error {
+	otherwise := ""
+	if e.inContainer() {
+		otherwise = "xmpp.meet.jitsi"
+	}
+	server := e.get("XMPP_SERVER", otherwise)
+	if server == "" {
+		return nil
+	}
+	port, err := e.port("PROSODY_S2S_PORT", "5269")
+	if err != nil {
+		return err
+	}
+	if port, err = e.port("XMPP_SERVER_S2S_PORT", port); err != nil {
+		return err
+	}
+	values["main-s2s"], err = hostPort(server, port)
+	return named("XMPP_SERVER", err)
+}
+
+// containerDefaults are the listeners of the container that is replaced.
+func (e environment) containerDefaults(values map[string]string) error {
+	host := ""
+	if e.no("ENABLE_IPV6") {
+		host = "0.0.0.0"
+	}
+	for key, listener := range map[string]struct{ name, port string }{
+		"s2s": {"PROSODY_S2S_PORT", "5269"}, "c2s": {"XMPP_PORT", "5222"}, "http": {"PROSODY_HTTP_PORT", "5280"},
+	} {
+		port, err := e.port(listener.name, listener.port)
+		if err != nil {
+			return err
+		}
+		values[key] = net.JoinHostPort(host, port)
+	}
 	for key, v := range map[string]string{"id": "0", "room-prefix": "muc", "max-visitors-per-room": "250"} {
 		if values[key] == "" {
 			values[key] = v
 		}
 	}
+	return nil
 }
 
 func (e environment) extraDomains() []string {
@@ -139,29 +184,67 @@ func (e environment) extraDomains() []string {
 		list = append(list, e.get("XMPP_GUEST_DOMAIN", "guest.meet.jitsi"))
 	}
 	if e.on("ENABLE_RECORDING") || e.on("ENABLE_TRANSCRIPTIONS") {
-		list = append(list, e.get("XMPP_HIDDEN_DOMAIN", "hidden.meet.jitsi"))
+		list = append(list, e.get("XMPP_HIDDEN_DOMAIN", e.get("XMPP_RECORDER_DOMAIN", "hidden.meet.jitsi")))
 	}
 	return append(list, e.list("PROSODY_VISITORS_S2S_VHOSTS")...)
 }
 
-func (e environment) turnServices() []string {
+// turnServices makes the URIs of the STUN and TURN servers.
+func (e environment) turnServices(values map[string]string) error {
 	var list []string
-	if host := e.get("STUN_HOST", ""); host != "" {
-		list = append(list, "stun:"+net.JoinHostPort(host, e.get("STUN_PORT", "443")))
+	add := func(scheme, query string, names ...string) error {
+		port, err := e.port(names[1], "443")
+		if err != nil {
+			return err
+		}
+		for _, host := range e.list(names[0]) {
+			addr, err := hostPort(withoutScheme(host), port)
+			if err != nil {
+				return named(names[0], err)
+			}
+			list = append(list, scheme+":"+addr+query)
+		}
+		return nil
 	}
 	transports := e.list("TURN_TRANSPORT")
 	if transports == nil {
 		transports = []string{"tcp"}
 	}
-	for _, host := range e.list("TURN_HOST") {
-		for _, t := range transports {
-			list = append(list, "turn:"+net.JoinHostPort(host, e.get("TURN_PORT", "443"))+"?transport="+t)
+	err := add("stun", "", "STUN_HOST", "STUN_PORT")
+	turn := len(list)
+	for _, t := range transports {
+		if err == nil {
+			err = add("turn", "?transport="+t, "TURN_HOST", "TURN_PORT")
 		}
 	}
-	for _, host := range e.list("TURNS_HOST") {
-		list = append(list, "turns:"+net.JoinHostPort(host, e.get("TURNS_PORT", "443"))+"?transport=tcp")
+	if err == nil {
+		err = add("turns", "?transport=tcp", "TURNS_HOST", "TURNS_PORT")
 	}
-	return list
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(list[turn:], func(a, b string) int {
+		first := func(s string) string { s, _, _ = strings.Cut(s, "?"); return s }
+		return strings.Compare(first(a), first(b))
+	})
+	if len(list) > 0 {
+		values["turn-services"] = strings.Join(list, ",")
+	}
+	return nil
+}
+
+// turnTTL is in seconds there.
+func (e environment) turnTTL(values map[string]string) error {
+	v := e.get("TURN_TTL", "")
+	if v == "" {
+		return nil
+	}
+	seconds, err := strconv.ParseUint(v, 10, 31)
+	if err != nil {
+		return fmt.Errorf("TURN_TTL: %q is not a number of seconds, such as 86400", v)
+	}
+	values["turn-ttl"] = (time.Duration(seconds) * time.Second).String()
+	return nil
 }
 
 // unfit reports what a visitor prosody could be told and a node cannot.
@@ -170,15 +253,29 @@ func (e environment) unfit(values map[string]string) error {
 	if d := e.get("VISITORS_XMPP_DOMAIN", suffix); d != suffix {
 		return fmt.Errorf("VISITORS_XMPP_DOMAIN: %q; browsers look for nodes under %s, whatever is set here", d, suffix)
 	}
-	prefix := values["room-prefix"]
-	if muc := e.get("XMPP_MUC_DOMAIN", ""); muc != "" && prefix != "" {
-		if first, _, _ := strings.Cut(muc, "."); first != prefix {
-			return fmt.Errorf("XMPP_MUC_DOMAIN: %q begins with %q, but rooms of visitors with %q (PROSODY_VISITORS_MUC_PREFIX); they must begin alike",
-				muc, first, prefix)
-		}
+	if v, ok := e("JICOFO_AUTH_PASSWORD"); ok && v == "" && e.inContainer() && e.get(EnvName("focus-password-file"), "") == "" {
+		return fmt.Errorf("JICOFO_AUTH_PASSWORD is empty; set it to the password that jicofo has")
 	}
-	if e.get("TURN_USERNAME", "") != "" {
-		return fmt.Errorf("TURN_USERNAME: fixed credentials for TURN are not passed on; give the servers' shared secret as TURN_CREDENTIALS")
+	if e.get("TURN_CREDENTIALS", "") == "" && (e.get("TURN_USERNAME", "") == "") != (e.get("TURN_PASSWORD", "") == "") {
+		return fmt.Errorf("TURN_USERNAME and TURN_PASSWORD go together; set both, or neither")
+	}
+	return e.unfitRooms(values["room-prefix"])
+}
+
+// unfitRooms compares the names of rooms here and on the main server: both begin
+// with the same label, and go on with the servers' domains.
+func (e environment) unfitRooms(prefix string) error {
+	muc := e.get("XMPP_MUC_DOMAIN", "")
+	if muc == "" || prefix == "" {
+		return nil
+	}
+	first, rest, _ := strings.Cut(muc, ".")
+	if first != prefix {
+		return fmt.Errorf("XMPP_MUC_DOMAIN: %q begins with %q, but rooms of visitors with %q (PROSODY_VISITORS_MUC_PREFIX); they must begin alike",
+			muc, first, prefix)
+	}
+	if d := e.get("XMPP_DOMAIN", "meet.jitsi"); rest != d {
+		return fmt.Errorf("XMPP_MUC_DOMAIN: %q is not below XMPP_DOMAIN %q; a node looks for the main server's rooms at %s.%s", muc, d, first, d)
 	}
 	return nil
 }

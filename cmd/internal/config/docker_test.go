@@ -70,12 +70,12 @@ func TestOtherPeoplesVariablesAreLeftAlone(t *testing.T) {
 
 func TestWhatANodeCannotBeTold(t *testing.T) {
 	for want, env := range map[string]map[string]string{
-		"VISITORS_XMPP_DOMAIN: ":              {"PROSODY_MODE": "visitors", "VISITORS_XMPP_DOMAIN": "visitors.example"},
-		"they must begin alike":               {"PROSODY_MODE": "visitors", "XMPP_MUC_DOMAIN": "conference.meet.jitsi"},
-		"as TURN_CREDENTIALS":                 {"PROSODY_MODE": "visitors", "TURN_USERNAME": "u"},
-		"VISITORS_MAX_VISITORS_PER_NODE: ":    {"PROSODY_MODE": "visitors", "VISITORS_MAX_VISITORS_PER_NODE": "many"},
-		`s2s: ":port" has no port`:            {"PROSODY_MODE": "visitors", "PROSODY_S2S_PORT": "port"},
-		`turn-services: "turn:x:0?transport=`: {"XMPP_DOMAIN": "meet.jitsi", "TURN_HOST": "x", "TURN_PORT": "0"},
+		"VISITORS_XMPP_DOMAIN: ":             {"PROSODY_MODE": "visitors", "VISITORS_XMPP_DOMAIN": "visitors.example"},
+		"they must begin alike":              {"PROSODY_MODE": "visitors", "XMPP_MUC_DOMAIN": "conference.meet.jitsi"},
+		"TURN_USERNAME and TURN_PASSWORD go": {"PROSODY_MODE": "visitors", "TURN_USERNAME": "u"},
+		"VISITORS_MAX_VISITORS_PER_NODE: ":   {"PROSODY_MODE": "visitors", "VISITORS_MAX_VISITORS_PER_NODE": "many"},
+		`PROSODY_S2S_PORT: "port" is not a`:  {"PROSODY_MODE": "visitors", "PROSODY_S2S_PORT": "port"},
+		`TURN_PORT: "0" is not a port`:       {"XMPP_DOMAIN": "meet.jitsi", "TURN_HOST": "x", "TURN_PORT": "0"},
 	} {
 		_, err := load(t, env)
 		require.ErrorContains(t, err, want)

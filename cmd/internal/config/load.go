@@ -48,6 +48,9 @@ var usages = []struct{ key, usage string }{
 	{"s2s-pins", "SHA-256 `fingerprint`s of main's certificates"},
 	{"turn-services", "STUN and TURN `URI`s told to visitors, separated by commas"},
 	{"turn-secret-file", "`file` with the secret shared with the TURN servers"},
+	{"turn-username", "`name` for TURN servers with fixed credentials, with turn-password-file"},
+	{"turn-password-file", "`file` with the password of turn-username"},
+	{"turn-ttl", "how long credentials made of the secret are good, a `duration` such as 24h"},
 	{"max-visitors-per-room", "`number` of visitors in one room"},
 	{"max-visitors", "`number` of visitors in all rooms"},
 	{"max-rooms", "`number` of rooms"},
@@ -111,13 +114,18 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 	given := map[string]string{}
 	file := flags.String("config", "", "configuration `file`, TOML")
 	for _, s := range c.settings() {
-		flags.Func(s.key, s.usage, func(v string) error {
+		take := func(v string) error {
 			given[s.key] = v
 			return nil
-		})
+		}
+		if s.isBool() {
+			flags.BoolFunc(s.key, s.usage, take)
+			continue
+		}
+		flags.Func(s.key, s.usage, take)
 	}
-	if err := flags.Parse(args); err != nil {
-		return nil, err
+	if err := flags.Parse(c.joinBools(args)); err != nil {
+		return nil, nearestFlag(err)
 	}
 	if rest := flags.Args(); len(rest) > 0 {
 		return nil, fmt.Errorf("unexpected argument %q: flags begin with a dash, such as -id 3", rest[0])
@@ -136,14 +144,14 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 	if err != nil {
 		return nil, err
 	}
-	c.FocusPassword, c.TURNSecret = env.secret("focus-password-file"), env.secret("turn-secret-file")
+	c.FocusPassword, c.TURNSecret, c.TURNPassword = env.secret("focus-password-file"), env.secret("turn-secret-file"), env.secret("turn-password-file")
 	for _, s := range c.settings() {
 		if v, ok := docker[s.key]; ok {
 			if err := s.set(v); err != nil {
 				return nil, fmt.Errorf("%s: %w", strings.Join(DockerNames(s.key), ", "), err)
 			}
 		}
-		if v, ok := environ(EnvName(s.key)); ok {
+		if v, ok := environ(EnvName(s.key)); ok && !ofKubernetes(EnvName(s.key), v) {
 			if err := s.set(v); err != nil {
 				return nil, fmt.Errorf("%s: %w", EnvName(s.key), err)
 			}
@@ -158,6 +166,7 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c.Warnings = append(env.warnings(), c.warnings()...)
 	return c, nil
 }
 
@@ -290,11 +299,21 @@ func (s setting) set(v string) error {
 	return nil
 }
 
+// isBool reports whether the setting is a truth value, whose flag needs no value.
+func (s setting) isBool() bool { return s.value.Kind() == reflect.Bool }
+
 // nearest returns the known key most like the given one.
 func nearest(key string) string {
-	return slices.MinFunc(usages, func(a, b struct{ key, usage string }) int {
-		return distance(key, a.key) - distance(key, b.key)
-	}).key
+	keys := make([]string, len(usages))
+	for i, u := range usages {
+		keys[i] = u.key
+	}
+	return nearestOf(key, keys)
+}
+
+// nearestOf returns the name most like the given one.
+func nearestOf(name string, known []string) string {
+	return slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
 }
 
 // distance is Levenshtein's.

@@ -28,7 +28,10 @@ restart. A file with a mistake changes nothing.
 In the place of a docker-jitsi-meet visitor prosody (` + "`PROSODY_MODE=visitors`" + `) a
 node takes that container's variables, ports and names; they are named with each
 key, and ` + "`VNODE_…`" + ` wins over them. ` + "`JICOFO_AUTH_PASSWORD`, `TURN_CREDENTIALS`" + ` hold what
-otherwise is in files; ` + "`ENABLE_AUTH`, `ENABLE_GUESTS`, `ENABLE_RECORDING` and\n`ENABLE_TRANSCRIPTIONS`" + ` decide which domains of main take part.
+otherwise is in files; ` + "`ENABLE_AUTH`, `ENABLE_GUESTS`, `ENABLE_RECORDING` and\n`ENABLE_TRANSCRIPTIONS`" + ` decide which domains of main take part. A
+variable of that container that a node cannot honour is refused or warned about by
+its name; [MIGRATING](MIGRATING.md#variables-of-docker-jitsi-meet) lists them. A
+variable or a flag that is misspelt is refused, and the nearest one named.
 
 This page is written by a test from
 [default.toml](../cmd/internal/config/default.toml), and fails when it is stale:

@@ -169,6 +169,13 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 			return nil, fmt.Errorf("turn-secret-file: %w", err)
 		}
 	}
+	password := c.TURNPassword
+	if c.TURNPasswordFile != "" {
+		var err error
+		if password, err = readSecret(c.TURNPasswordFile); err != nil {
+			return nil, fmt.Errorf("turn-password-file: %w", err)
+		}
+	}
 	external, err := c.ExternalServices()
 	if err != nil {
 		return nil, fmt.Errorf("turn-services: %w", err)
@@ -177,7 +184,11 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 	for _, e := range external {
 		s := visitor.Service{Type: e.Type, Host: e.Host, Port: e.Port, Transport: e.Transport}
 		if e.Type == "turn" || e.Type == "turns" {
-			s.Secret = visitor.Secret(secret)
+			s.TTL = time.Duration(c.TURNTTL)
+			if s.Secret = visitor.Secret(secret); secret == "" {
+				s.Username, s.Password = c.TURNUsername, visitor.Secret(password)
+				s.Restricted = password != ""
+			}
 		}
 		list = append(list, s)
 	}
