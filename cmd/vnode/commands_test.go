@@ -179,3 +179,12 @@ func (s *sandbox) run(t *testing.T, command string) {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Run(), "%s\n%s", command, &out)
 }
+
+// Whatever is not yes is no, also when nobody answers.
+func TestQuestions(t *testing.T) {
+	for answer, want := range map[string]bool{"y\n": true, "Yes\n": true, "yes": true, "n\n": false, "\n": false, "": false, "true\n": false, "yesterday\n": false} {
+		var out bytes.Buffer
+		require.Equal(t, want, yes(strings.NewReader(answer), &out, "Really?"), "%q", answer)
+		require.Contains(t, out.String(), "Really? [y/N] ")
+	}
+}

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"golang.org/x/term"
 
 	"vnode/cmd/internal/setup"
 )
@@ -26,6 +31,9 @@ func runSetup(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "vnode setup: %v\nvnode setup -help lists the flags.\n", err)
 		return exitUsage
 	}
+	if !o.DryRun && term.IsTerminal(int(os.Stdin.Fd())) {
+		o.Ask = func(question string) bool { return yes(os.Stdin, stdout, question) }
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if err := setup.Run(ctx, o, stdout); err != nil {
@@ -33,4 +41,15 @@ func runSetup(args []string, stdout, stderr io.Writer) int {
 		return exitFailure
 	}
 	return 0
+}
+
+// yes asks a question. Whatever is not yes is no.
+func yes(from io.Reader, to io.Writer, question string) bool {
+	fmt.Fprintf(to, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(from).ReadString('\n')
+	if err != nil && answer == "" {
+		fmt.Fprintln(to)
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
 }

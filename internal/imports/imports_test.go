@@ -117,7 +117,7 @@ var rules = []rule{
 		"it writes what a node reads, and runs none"},
 	{"vnode/cmd/internal/check/probe", nil,
 		"it asks from outside, and shares nothing with what it asks"},
-	{"vnode/cmd/internal/check", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/check/probe", "vnode/cmd/internal/setup/prosodyconf",
+	{"vnode/cmd/internal/check", []string{"vnode/cmd/internal/config", "vnode/cmd/internal/check/probe", "vnode/cmd/internal/setup/prosodyconf", "vnode/cmd/internal/setup/nginxconf",
 		"vnode/bench", "vnode/s2s", "vnode/internal/wire"},
 		"it looks at a node from outside; in the place of one that does not run it listens for main, and logs in as the focus of bench does"},
 	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/build", "vnode/cmd/internal/config", "vnode/cmd/internal/node", "vnode/cmd/internal/systemd", "vnode/cmd/internal/setup", "vnode/cmd/internal/check", "vnode/visitor/sasl"},

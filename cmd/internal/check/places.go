@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
+	"vnode/cmd/internal/setup/nginxconf"
 	"vnode/cmd/internal/setup/prosodyconf"
 )
 
@@ -14,9 +14,10 @@ import (
 type places struct {
 	config  string // the node's, as it is to be named
 	prosody []*prosodyconf.File
-	jicofo  string // "" when it is not here
-	site    string // nginx', likewise
-	nginx   string // nginx.conf, likewise
+	jicofo  string            // "" when it is not here
+	site    string            // nginx', likewise
+	nginx   string            // nginx.conf, likewise
+	web     *nginxconf.Config // what nginx reads; nil when that is not known
 	root    string
 }
 
@@ -40,7 +41,22 @@ func findPlaces(o Options) *places {
 	})
 	p.jicofo = p.existing("etc/jitsi/jicofo/jicofo.conf")
 	p.nginx = p.existing("etc/nginx/nginx.conf")
-	p.site = p.findSite()
+	if p.nginx != "" {
+		// Below the root may be a link to etc: what nginx includes is named by its
+		// own path. Who may not read it is told its name only.
+		path, err := filepath.EvalSymlinks(p.nginx)
+		if err == nil {
+			p.web, err = nginxconf.Load(path, nginxconf.Source{Root: strings.TrimSuffix(path, "etc/nginx/nginx.conf")})
+		}
+		if err != nil {
+			p.web = nil
+		}
+	}
+	if p.web != nil {
+		if found := p.web.Locations("xmpp-websocket"); len(found) > 0 {
+			p.site = found[0].Path
+		}
+	}
 	return p
 }
 
@@ -60,24 +76,6 @@ func (p *places) existing(path string) string {
 		return ""
 	}
 	return path
-}
-
-var webSocketLocation = regexp.MustCompile(`(?m)^[ \t]*location\s+[^{]*xmpp-websocket`)
-
-func (p *places) findSite() string {
-	for _, pattern := range []string{"etc/nginx/sites-enabled/*", "etc/nginx/conf.d/*.conf"} {
-		paths, _ := filepath.Glob(filepath.Join(p.root, pattern)) // the pattern is good
-		for _, path := range paths {
-			real, err := filepath.EvalSymlinks(path)
-			if err != nil {
-				continue
-			}
-			if text, err := os.ReadFile(real); err == nil && webSocketLocation.Match(text) {
-				return real
-			}
-		}
-	}
-	return ""
 }
 
 // webSite names the file of the public URL's server.
@@ -124,21 +122,22 @@ func (p *places) hasModule(host, module string) (has, known bool) {
 	return f.Strings(o)[module], true
 }
 
-// nginxBlock returns where the first match in nginx' files is, "" when it is in none.
-func (p *places) nginxBlock(pattern *regexp.Regexp) string {
-	for _, glob := range []string{"etc/nginx/conf.d/*.conf", "etc/nginx/sites-enabled/*"} {
-		paths, _ := filepath.Glob(filepath.Join(p.root, glob)) // the pattern is good
-		for _, path := range paths {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				continue
-			}
-			if at := pattern.FindIndex(text); at != nil {
-				real, err := filepath.EvalSymlinks(path)
-				if err == nil {
-					path = real
-				}
-				return fmt.Sprintf("%s, line %d", path, strings.Count(string(text[:at[0]]), "\n")+1)
+// nginxMap returns where the map of ?vnode= is, "" when there is none.
+func (p *places) nginxMap() string {
+	if p.web != nil {
+		if m, ok := p.web.MapOf("arg_vnode"); ok {
+			return fmt.Sprintf("%s, line %d", m.Path, m.Line)
+		}
+	}
+	return ""
+}
+
+// nginxUpstream returns where an upstream is, "" when there is none.
+func (p *places) nginxUpstream(name string) string {
+	if p.web != nil {
+		for _, u := range p.web.Upstreams() {
+			if u.Name == name {
+				return fmt.Sprintf("%s, line %d", u.Path, u.Line)
 			}
 		}
 	}

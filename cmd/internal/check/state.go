@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"path/filepath"
+	"strings"
 
 	"vnode/cmd/internal/config"
 )
@@ -14,7 +15,7 @@ func (c *checker) lookState(context.Context) []Finding {
 	if err != nil {
 		return []Finding{skipped(err.Error(), "name it: state-dir = \"…\"")}
 	}
-	if filepath.Base(filepath.Dir(dir)) != "vnode" {
+	if rel, err := filepath.Rel(filepath.Join("/", c.Root), dir); err != nil || strings.HasPrefix(rel, "..") || filepath.Base(filepath.Dir(dir)) != "vnode" {
 		return []Finding{ok("the state is in " + dir)}
 	}
 	if f := config.StateDirectoryFault(filepath.Join("/", c.Root), dir, -1); f != nil {

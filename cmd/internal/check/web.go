@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -89,7 +88,7 @@ func (c *checker) noVisit(u *url.URL, a probe.WebAnswer, err error) Finding {
 	case a.Error == "host-unknown" || a.From != "" && a.From != c.cfg.Host():
 		f.Check = "nginx-map"
 		f.What = fmt.Sprintf("%s leads to another server, which does not know %s", u, c.cfg.Host())
-		if at := c.files.nginxBlock(vnodeMap); at != "" {
+		if at := c.files.nginxMap(); at != "" {
 			f.File = at
 		}
 		f.Fix = fmt.Sprintf("%s %s; in the map of $arg_vnode, and proxy_pass http://$prosody_node/… in the locations; then systemctl reload nginx", id, id)
@@ -116,8 +115,6 @@ func (c *checker) noVisit(u *url.URL, a probe.WebAnswer, err error) Finding {
 	return f
 }
 
-var vnodeMap = regexp.MustCompile(`(?m)^[ \t]*map\s+\$arg_vnode\s`)
-
 // noUpstream explains a 502: nginx knows the node by name, and nothing answers
 // there.
 func (c *checker) noUpstream(f *Finding, status int) {
@@ -131,7 +128,7 @@ func (c *checker) noUpstream(f *Finding, status int) {
 		address = dialable(address)
 	}
 	f.Fix = fmt.Sprintf("upstream %s { server %s; }, then systemctl reload nginx", id, address)
-	at := c.files.nginxBlock(regexp.MustCompile(`(?m)^[ \t]*upstream\s+` + regexp.QuoteMeta(id) + `\s*\{`))
+	at := c.files.nginxUpstream(id)
 	if at != "" {
 		f.File = at
 	} else if c.files.site != "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ type hocon struct {
 	program, path string // path: the original, for errors
 	dir, file     string
 	values        map[string]any // of the object jicofo, as the file has them
+	unresolved    []string       // objects of which values knows only that they are there
 	ctx           context.Context
 	cancel        context.CancelFunc
 }
@@ -62,15 +64,86 @@ func (h *hocon) run(args ...string) ([]byte, error) {
 	return out, nil
 }
 
+// read finds out what the file says of the objects that setup changes. The tool
+// sets values in a file that is empty, or that has substitutions (${VAR}), but it
+// prints no object with one.
 func (h *hocon) read() error {
-	out, err := h.run("--json", "get", "jicofo")
-	if err != nil {
+	values, err := h.get("jicofo")
+	switch {
+	case err == nil:
+		h.values = values
+		return nil
+	case !errors.Is(err, errUnresolved):
 		return err
 	}
-	if err := json.Unmarshal(out, &h.values); err != nil {
-		return fmt.Errorf("%s: the object jicofo, as hocon reads it: %w", h.path, err)
+	h.values = map[string]any{}
+	for _, path := range []string{"bridge", "visitors", "xmpp.visitors"} {
+		object, err := h.get("jicofo." + path)
+		switch {
+		case errors.Is(err, errUnresolved):
+			object = map[string]any{} // it is there: it must not be replaced
+			h.unresolved = append(h.unresolved, path)
+		case err != nil:
+			return err
+		case object == nil:
+			continue
+		}
+		h.put(path, object)
 	}
 	return nil
+}
+
+// errUnresolved: an object holds substitutions.
+var errUnresolved = errors.New("it has substitutions")
+
+// get returns an object, nil if there is none.
+func (h *hocon) get(path string) (object map[string]any, err error) {
+	out, err := h.run("--json", "get", path)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "Can't find the given path"):
+		return nil, nil
+	case err != nil && strings.Contains(err.Error(), "not resolved"):
+		return nil, errUnresolved
+	case err != nil:
+		return nil, err
+	}
+	if err := json.Unmarshal(out, &object); err != nil {
+		return nil, fmt.Errorf("%s: the object %s, as hocon reads it: %w", h.path, path, err)
+	}
+	return object, nil
+}
+
+// look reads what the file says of a node, where it was not seen with the others.
+func (h *hocon) look(path string) error {
+	if !slices.Contains(h.unresolved, "xmpp.visitors") || h.value(path) != nil {
+		return nil
+	}
+	object, err := h.get("jicofo." + path)
+	switch {
+	case errors.Is(err, errUnresolved):
+		object = map[string]any{}
+	case err != nil:
+		return err
+	case object == nil:
+		return nil
+	}
+	h.put(path, object)
+	return nil
+}
+
+// put notes an object below jicofo.
+func (h *hocon) put(path string, object map[string]any) {
+	at := h.values
+	keys := strings.Split(path, ".")
+	for _, key := range keys[:len(keys)-1] {
+		next, ok := at[key].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			at[key] = next
+		}
+		at = next
+	}
+	at[keys[len(keys)-1]] = object
 }
 
 // value returns what is at a path below jicofo, nil if nothing is.
@@ -94,9 +167,13 @@ func (h *hocon) unset(path string) error {
 	return err
 }
 
-// otherVisitors reports whether there are visitor nodes besides those gone.
+// otherVisitors reports whether there are, or may be, visitor nodes besides those
+// gone.
 func (h *hocon) otherVisitors(gone []int) bool {
 	all, _ := h.value("xmpp.visitors").(map[string]any)
+	if slices.Contains(h.unresolved, "xmpp.visitors") {
+		return true // some of them cannot be printed
+	}
 	for key := range all {
 		if !slices.ContainsFunc(gone, func(n int) bool { return string(id(n)) == key }) {
 			return true
@@ -124,11 +201,30 @@ func (h *hocon) grouped(wanted []setting) (all []setting) {
 	return all
 }
 
+// current is what a setting is; nil also for a substitution.
+func (h *hocon) current(path string) (v any, err error) {
+	if at := strings.LastIndexByte(path, '.'); at < 0 || !slices.Contains(h.unresolved, path[:at]) || h.value(path) != nil {
+		return h.value(path), nil
+	}
+	out, err := h.run("--json", "get", "jicofo."+path)
+	if err != nil { // it is not there, or cannot be printed
+		return nil, nil
+	}
+	if err := json.Unmarshal(out, &v); err != nil {
+		return nil, fmt.Errorf("%s: %s, as hocon reads it: %w", h.path, path, err)
+	}
+	return v, nil
+}
+
 // apply sets what is not so yet, for setting the same again may move it by a
 // space, and returns the new text.
 func (h *hocon) apply(wanted []setting, password string) ([]byte, error) {
 	for _, s := range h.grouped(wanted) {
-		if sameValue(s.value, h.value(s.Path)) {
+		now, err := h.current(s.Path)
+		if err != nil {
+			return nil, err
+		}
+		if sameValue(s.value, now) {
 			continue
 		}
 		hidden := strings.ReplaceAll(hoconValue(s.value), hoconString(password), hoconString(placeholder))

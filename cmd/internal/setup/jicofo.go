@@ -171,10 +171,11 @@ func (pl *planner) jicofoInclude(path, own, clean string) error {
 	if strings.HasPrefix(strings.TrimSpace(hoconComment.ReplaceAllString(clean, "")), "{") {
 		pl.note("%s is one object in braces: put the line include %q before its last brace.", path, ownJicofo)
 	} else {
-		if !strings.HasSuffix(clean, "\n") {
-			clean += "\n"
+		block := files.Block("//", "visitors", "", []string{fmt.Sprintf("include %q", ownJicofo)})
+		if clean != "" && !strings.HasSuffix(clean, "\n") {
+			clean, block = clean+"\n", files.Broken(block)
 		}
-		clean += files.Block("//", "visitors", "", []string{fmt.Sprintf("include %q", ownJicofo)})
+		clean += block
 	}
 	text, err := render("jicofo.conf", map[string]any{"Settings": pl.jicofoSettings(pl.password)})
 	if err != nil {
@@ -202,6 +203,9 @@ func (pl *planner) jicofoByHocon(ctx context.Context, program, path, text string
 	}
 	defer h.close()
 	for _, n := range pl.gone {
+		if err := h.look("xmpp.visitors." + string(id(n))); err != nil {
+			return err
+		}
 		if err := h.unset("xmpp.visitors." + string(id(n))); err != nil {
 			return err
 		}
@@ -212,6 +216,11 @@ func (pl *planner) jicofoByHocon(ctx context.Context, program, path, text string
 	} else if len(pl.gone) > 0 && !h.otherVisitors(pl.gone) {
 		wanted = []setting{{"visitors.enabled", false}}
 		pl.note("jicofo.bridge in %s keeps its strategies for visitors, which do no harm without any. A copy of the file as it was is in %s.", path, pl.o.path("etc/vnode/backup"))
+	}
+	for _, nd := range pl.nodes {
+		if err := h.look("xmpp.visitors." + nd.ID); err != nil {
+			return err
+		}
 	}
 	changed, err := h.apply(wanted, pl.password)
 	if err != nil {

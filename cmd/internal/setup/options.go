@@ -35,6 +35,10 @@ type Options struct {
 	// FocusPasswordFile holds the password to use; empty: one is made once.
 	FocusPasswordFile string
 
+	// Ask puts a question to the operator and reports whether the answer is yes;
+	// nil: nobody is there to ask.
+	Ask func(question string) bool
+
 	Answers
 	given map[string]bool // flags that were set
 }
@@ -64,7 +68,16 @@ type Answers struct {
 	VisitorsPerNode int `toml:"visitors-per-node"`
 	// Binary is the vnode program the unit starts.
 	Binary string `toml:"binary"`
+	// Pieces are the kinds of containers to make pieces for, docker and kubernetes,
+	// separated by a comma.
+	Pieces string `toml:"pieces"`
+	// PromoteFreely lets visitors become participants without a moderator's
+	// consent.
+	PromoteFreely bool `toml:"promote-without-consent"`
 }
+
+// kindsOfPieces are the values of Pieces.
+var kindsOfPieces = []string{"docker", "kubernetes"}
 
 // Ports of a node, or what its number is added to.
 type Ports struct{ S2S, C2S, HTTP, Admin int }
@@ -87,8 +100,8 @@ of others only marked blocks, after a backup. Run again, it changes nothing.
   vnode setup -remove 3
         take node v3 away again; -remove all for all
 
-Pieces for programs on other machines, for Docker and for Kubernetes are put
-into /etc/vnode/pieces.
+Pieces for programs on other machines are put into /etc/vnode/pieces; with -pieces
+docker,kubernetes also those for containers.
 
 Flags:
 `
@@ -117,6 +130,8 @@ func ParseFlags(flags *flag.FlagSet, args []string) (*Options, error) {
 	flags.IntVar(&o.MaxParticipants, "max-participants", 0, "`number` of main participants from which on jicofo makes visitors (default: as it is)")
 	flags.IntVar(&o.VisitorsPerNode, "visitors-per-node", 0, "`number` of visitors of one conference that jicofo sends to a node (default: as it is)")
 	flags.StringVar(&o.Binary, "binary", "/usr/bin/vnode", "the vnode `program` that the unit starts")
+	flags.StringVar(&o.Pieces, "pieces", "", "`kinds` of containers to make pieces for: docker, kubernetes, or both, separated by a comma")
+	flags.BoolVar(&o.PromoteFreely, "promote-without-consent", false, "visitors who raise a hand become participants without a moderator's consent (default: set-up asks at a terminal, and else a moderator must agree)")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -223,6 +238,11 @@ func (o *Options) Validate() error {
 	}
 	if host, port, err := net.SplitHostPort(o.MainS2S); err != nil || !isHost(host) || !isPort(port) {
 		bad("-main-s2s: %q is not host:port, such as 10.0.0.5:5269", o.MainS2S)
+	}
+	for _, kind := range list(o.Pieces) {
+		if !slices.Contains(kindsOfPieces, kind) {
+			bad("-pieces: %q is none of %s", kind, strings.Join(kindsOfPieces, ", "))
+		}
 	}
 	errs = append(errs, o.validateNames(), o.validatePaths())
 	if _, err := o.ports(); err != nil {

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -48,18 +49,19 @@ func (pl *planner) planPieces() error {
 	for _, p := range []struct {
 		name, template, comment string
 		data                    any
+		kind                    string // of containers
 	}{
-		{"prosody.cfg.lua", "prosody.cfg.lua", "--", prosody},
-		{"nginx-http.conf", "nginx-http.conf", "#", nginxPiece{Nodes: pl.nodes, Prosody: "127.0.0.1:5280", Map: true}},
-		{"nginx-locations.conf", "nginx-locations.conf", "#", nil},
-		{"jicofo.conf", "jicofo.conf", "//", map[string]any{"Settings": pl.jicofoSettings(pl.password)}},
-		{"docker/vnode.env", "vnode.env", "#", docker},
-		{"docker/docker-compose.vnode.yml", "docker-compose.vnode.yml", "#", docker},
-		{"docker/vnode-router.conf", "vnode-router.conf", "#", docker},
-		{"kubernetes/vnode.yaml", "kubernetes.yaml", "#", kubernetes},
+		{"prosody.cfg.lua", "prosody.cfg.lua", "--", prosody, ""},
+		{"nginx-http.conf", "nginx-http.conf", "#", nginxPiece{Nodes: pl.nodes, All: pl.nodes, Prosody: "127.0.0.1:5280", Map: true}, ""},
+		{"nginx-locations.conf", "nginx-locations.conf", "#", nil, ""},
+		{"jicofo.conf", "jicofo.conf", "//", map[string]any{"Settings": pl.jicofoSettings(pl.password)}, ""},
+		{"docker/vnode.env", "vnode.env", "#", docker, "docker"},
+		{"docker/docker-compose.vnode.yml", "docker-compose.vnode.yml", "#", docker, "docker"},
+		{"docker/vnode-router.conf", "vnode-router.conf", "#", docker, "docker"},
+		{"kubernetes/vnode.yaml", "kubernetes.yaml", "#", kubernetes, "kubernetes"},
 	} {
 		path := pl.piece(p.name)
-		if len(pl.nodes) == 0 {
+		if len(pl.nodes) == 0 || p.kind != "" && !slices.Contains(list(pl.o.Pieces), p.kind) {
 			if err := pl.plan.Remove(path, false); err != nil {
 				return err
 			}

@@ -43,7 +43,7 @@ type prosodyPiece struct {
 }
 
 func (pl *planner) completePiece() prosodyPiece {
-	return prosodyPiece{Targets: pl.targets(), Overrides: true, Injections: true, Whitelist: true, Component: true, AutoPromote: true,
+	return prosodyPiece{Targets: pl.targets(), Overrides: true, Injections: true, Whitelist: true, Component: true, AutoPromote: pl.o.PromoteFreely,
 		MainDomain: pl.world.mainDomain, FocusJID: pl.world.focusJID, RoomPrefix: pl.world.roomPrefix}
 }
 
@@ -53,6 +53,9 @@ func (pl *planner) planProsody() error {
 	w := pl.world
 	if len(w.prosody) == 0 {
 		return nil
+	}
+	if w.mainFile == nil && len(pl.nodes) == 0 {
+		return pl.ownProsody(prosodyPiece{})
 	}
 	if w.mainFile == nil {
 		pl.note("Prosody is installed but has no VirtualHost %q. If main is on another machine, put %s there; else name it with -main-domain.",
@@ -77,6 +80,10 @@ func (pl *planner) planProsody() error {
 				piece.Component = false
 			}
 		}
+		if piece.Component {
+			pl.askPromotion()
+			piece.AutoPromote = pl.o.PromoteFreely
+		}
 		pl.adviseProsody()
 		for _, why := range w.unread {
 			pl.note("A configuration of Prosody could not be run to see what it says, only read: %s. Look whether the changes fit.", why)
@@ -88,6 +95,19 @@ func (pl *planner) planProsody() error {
 		}
 	}
 	return pl.ownProsody(piece)
+}
+
+// askPromotion lets the operator decide, once, what the component of visitors does
+// with a raised hand. Without an answer the safe way is taken, and told.
+func (pl *planner) askPromotion() {
+	o := pl.o
+	switch {
+	case o.given["promote-without-consent"] || pl.recalled:
+	case o.Ask != nil:
+		o.PromoteFreely = o.Ask("A visitor who raises a hand wants to speak. May visitors become participants without a moderator's consent?")
+	default:
+		pl.note("A visitor who raises a hand becomes a participant when a moderator agrees. Without moderators nobody can: run setup with -promote-without-consent to let everybody speak.")
+	}
 }
 
 func (pl *planner) ownProsody(piece prosodyPiece) error {

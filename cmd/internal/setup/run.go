@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -25,12 +26,13 @@ func Run(ctx context.Context, o *Options, w io.Writer) error {
 	if err := p.Apply(); err != nil {
 		return err
 	}
+	refused := p.testNginx(ctx, o)
 	p.writeSummary(w, "was")
 	if o.Start {
-		return p.start(ctx, w)
+		return errors.Join(p.start(ctx, w), refused)
 	}
 	p.writeNext(w)
-	return nil
+	return refused
 }
 
 func (p *Plan) writeSummary(w io.Writer, verb string) {
@@ -47,7 +49,7 @@ func (p *Plan) writeSummary(w io.Writer, verb string) {
 }
 
 func (p *Plan) writeNext(w io.Writer) {
-	if p.Empty() {
+	if len(p.Next) == 0 {
 		return
 	}
 	fmt.Fprint(w, "\nNext, as root:\n")

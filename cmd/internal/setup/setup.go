@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"vnode/cmd/internal/setup/files"
+	"vnode/cmd/internal/setup/prosodyconf"
 )
 
 // Plan is what to change, and what is to be told.
@@ -19,15 +22,29 @@ type Plan struct {
 	*files.Plan
 	// Notes are what an operator has to do or should know, in words.
 	Notes []string
-	// Next are the last steps.
+	// Next are the last steps, those that this plan makes necessary.
 	Next []Step
+
+	ofNginx func(path string) bool
 }
 
 // Step is a command to run when the files are in place.
 type Step struct {
 	Args []string
 	Why  string
+	of   stepKind
 }
+
+// stepKind is what a step is about.
+type stepKind int
+
+const (
+	stepSystemd stepKind = iota
+	stepProsody
+	stepJicofo
+	stepNginx
+	stepCheck
+)
 
 func (s Step) String() string { return strings.Join(s.Args, " ") }
 
@@ -37,13 +54,14 @@ func (pl *planner) note(format string, args ...any) {
 
 // planner makes a Plan.
 type planner struct {
-	o     *Options
-	world *world
-	ports Ports
-	plan  *files.Plan
-	nodes []node
-	gone  []int // taken away
-	notes []string
+	o        *Options
+	world    *world
+	ports    Ports
+	plan     *files.Plan
+	nodes    []node
+	gone     []int // taken away
+	recalled bool  // an earlier run was told the answers
+	notes    []string
 
 	password string
 }
@@ -76,7 +94,7 @@ func Make(ctx context.Context, o *Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return &Plan{Plan: pl.plan, Notes: pl.notes, Next: pl.next()}, nil
+	return &Plan{Plan: pl.plan, Notes: pl.notes, Next: pl.next(), ofNginx: pl.ofNginx}, nil
 }
 
 func (pl *planner) answersFile() string { return pl.o.path("etc/vnode/setup.toml") }
@@ -87,6 +105,7 @@ func (pl *planner) recall() error {
 		return nil
 	}
 	if err == nil {
+		pl.recalled = true
 		err = pl.o.recall(text)
 	}
 	if err != nil {
@@ -177,34 +196,78 @@ func (pl *planner) planUnit() error {
 	return pl.plan.Own(path, "#", text, 0o644)
 }
 
+// next are the steps that the plan makes necessary: a program whose files do not
+// change goes on undisturbed, and so do its conferences.
 func (pl *planner) next() (steps []Step) {
-	w := pl.world
-	instances := func(numbers []int) (all []string) {
-		for _, n := range numbers {
-			all = append(all, "vnode@"+string(id(n)))
+	add := func(of stepKind, why string, args ...string) {
+		steps = append(steps, Step{Args: args, Why: why, of: of})
+	}
+	nodes := func(why string, numbers []int, command ...string) {
+		if len(numbers) == 0 {
+			return
 		}
-		return all
+		for _, n := range numbers {
+			command = append(command, "vnode@"+string(id(n)))
+		}
+		add(stepSystemd, why, append([]string{"systemctl"}, command...)...)
 	}
-	add := func(why string, args ...string) { steps = append(steps, Step{Args: args, Why: why}) }
-	if len(pl.gone) > 0 {
-		add("stop what was taken away", append([]string{"systemctl", "stop"}, instances(pl.gone)...)...)
+	nodes("stop what was taken away", pl.gone, "stop")
+	if pl.plan.Changes(pl.below("etc/systemd")) {
+		add(stepSystemd, "tell systemd", "systemctl", "daemon-reload")
 	}
-	add("tell systemd", "systemctl", "daemon-reload")
-	if len(pl.o.Nodes) > 0 {
-		add("start the nodes", append([]string{"systemctl", "enable", "--now"}, instances(pl.o.Nodes)...)...)
+	fresh, stale := pl.startable()
+	nodes("start the nodes", fresh, "enable", "--now")
+	nodes("their configuration has changed; their conferences end", stale, "try-restart")
+	if pl.plan.Changes(pl.ofProsody) {
+		add(stepProsody, "tell main; its conferences end", "systemctl", "restart", "prosody")
 	}
-	if w.mainFile != nil {
-		add("tell main; its conferences end", "systemctl", "restart", "prosody")
+	if pl.plan.Changes(pl.ofJicofo) {
+		add(stepJicofo, "tell jicofo", "systemctl", "restart", "jicofo")
 	}
-	if w.jicofo != "" {
-		add("tell jicofo", "systemctl", "restart", "jicofo")
+	if pl.plan.Changes(pl.ofNginx) {
+		add(stepNginx, "see whether nginx takes it", "nginx", "-t")
+		add(stepNginx, "tell nginx", "systemctl", "reload", "nginx")
 	}
-	if w.nginx {
-		add("see whether nginx takes it", "nginx", "-t")
-		add("tell nginx", "systemctl", "reload", "nginx")
+	if len(steps) == 0 {
+		return nil
 	}
 	for _, nd := range pl.nodes {
-		add("see whether all fits", pl.o.Binary, "check", "-config", nd.Path)
+		add(stepCheck, "see whether all fits", pl.o.Binary, "check", "-config", nd.Path)
 	}
 	return steps
+}
+
+// startable are the nodes to start, which are new, and those to start again, since
+// what they read at their start changes.
+func (pl *planner) startable() (fresh, stale []int) {
+	common := pl.plan.Changes(func(path string) bool {
+		return path == pl.unitPath() || path == pl.passwordFile() || path == pl.turnSecretFile()
+	})
+	for _, nd := range pl.nodes {
+		switch {
+		case pl.plan.Makes(nd.Path):
+			fresh = append(fresh, nd.Number)
+		case common || pl.plan.Changes(func(path string) bool { return path == nd.Path }):
+			stale = append(stale, nd.Number)
+		}
+	}
+	return fresh, stale
+}
+
+// below reports whether a path is below a directory of the system.
+func (pl *planner) below(dir string) func(path string) bool {
+	dir = pl.o.path(dir) + "/"
+	return func(path string) bool { return strings.HasPrefix(path, dir) }
+}
+
+func (pl *planner) ofProsody(path string) bool {
+	return pl.below("etc/prosody")(path) || slices.ContainsFunc(pl.world.prosody, func(f *prosodyconf.File) bool { return f.Path == path })
+}
+
+func (pl *planner) ofJicofo(path string) bool {
+	if pl.world.jicofo == "" {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(pl.world.jicofo)
+	return err == nil && path == real || strings.HasPrefix(path, filepath.Dir(pl.world.jicofo)+"/")
 }

@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"vnode/cmd/internal/setup/files"
+	"vnode/cmd/internal/setup/nginxconf"
 	"vnode/cmd/internal/setup/prosodyconf"
 )
 
@@ -26,9 +26,10 @@ type world struct {
 	turnServices []string
 	turnSecret   string
 
-	jicofo string // path of jicofo.conf, "" when not found
-	site   string // path of the nginx site with /xmpp-websocket, likewise
-	nginx  bool   // there is an nginx
+	jicofo string            // path of jicofo.conf, "" when not found
+	site   string            // path of the nginx site with /xmpp-websocket, likewise
+	nginx  bool              // there is an nginx
+	web    *nginxconf.Config // what it reads; nil when there is none
 }
 
 func (o *Options) look() (*world, error) {
@@ -39,10 +40,7 @@ func (o *Options) look() (*world, error) {
 	if path := o.path("etc/jitsi/jicofo/jicofo.conf"); exists(path) {
 		w.jicofo = path
 	}
-	w.nginx = exists(o.path("etc/nginx/nginx.conf"))
-	var err error
-	w.site, err = findSite(o)
-	return w, err
+	return w, w.findNginx(o)
 }
 
 func exists(path string) bool {
@@ -165,29 +163,6 @@ func (w *world) readTURN() {
 			w.turnServices = append(w.turnServices, uri)
 		}
 	}
-}
-
-var webSocketLocation = regexp.MustCompile(`(?m)^[ \t]*location\s+[^{]*xmpp-websocket`)
-
-// findSite returns the nginx site that serves the public WebSocket URL.
-func findSite(o *Options) (string, error) {
-	for _, pattern := range []string{"etc/nginx/sites-enabled/*", "etc/nginx/conf.d/*.conf", "etc/nginx/sites-available/*.conf"} {
-		paths, err := filepath.Glob(o.path(pattern))
-		if err != nil {
-			return "", err
-		}
-		for _, path := range paths {
-			real, err := filepath.EvalSymlinks(path)
-			if err != nil {
-				continue // a dangling link is nginx's to complain about
-			}
-			text, err := os.ReadFile(real)
-			if err == nil && filepath.Base(real) != ownNginx && webSocketLocation.Match(text) {
-				return real, nil
-			}
-		}
-	}
-	return "", nil
 }
 
 // somewhere returns the assignment of an option of a host that counts, the last

@@ -32,6 +32,8 @@ func untouched(b []byte) bool {
 const (
 	beginMark = " >>> vnode setup: "
 	endMark   = " <<< vnode setup: "
+	// brokenMark is at the end of a begin mark whose line was no line's end before.
+	brokenMark = " The line before goes on below."
 )
 
 // CutBlocks returns text without any block of setup's: whole lines, marks
@@ -47,6 +49,11 @@ func CutBlocks(path, comment, text string) (string, error) {
 		switch trimmed := strings.TrimSpace(line); {
 		case began == 0 && strings.HasPrefix(trimmed, begin):
 			began = n
+			if strings.HasSuffix(trimmed, brokenMark) {
+				joined := strings.TrimSuffix(out.String(), "\n")
+				out.Reset()
+				out.WriteString(joined)
+			}
 		case began > 0 && strings.HasPrefix(trimmed, end):
 			began = 0
 		case began == 0:
@@ -93,9 +100,16 @@ func insert(text string, after int, block string) string {
 	if nl := strings.IndexByte(tail, '\n'); nl >= 0 && onlyComment(tail[:nl]) {
 		head, tail = head+tail[:nl+1], tail[nl+1:]
 	} else {
-		head += "\n"
+		head, block = head+"\n", Broken(block)
 	}
 	return head + block + tail
+}
+
+// Broken marks a block that is put into the middle of a line, or behind a text
+// without an end of line: when it is cut the end of line before it goes too.
+func Broken(block string) string {
+	first, rest, _ := strings.Cut(block, "\n")
+	return first + brokenMark + "\n" + rest
 }
 
 // onlyComment reports whether the rest of a line says nothing, in Lua and in

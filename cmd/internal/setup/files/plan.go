@@ -175,6 +175,45 @@ func (p *Plan) Edit(path string, contents []byte) error {
 // Empty reports whether nothing would change.
 func (p *Plan) Empty() bool { return len(p.changes) == 0 }
 
+// Changes reports whether a file will change of which in says that it counts.
+func (p *Plan) Changes(in func(path string) bool) bool {
+	return slices.ContainsFunc(p.changes, func(c change) bool { return in(c.path) })
+}
+
+// Makes reports whether path is made where there is nothing now.
+func (p *Plan) Makes(path string) bool {
+	i := p.index(path)
+	return i >= 0 && p.changes[i].old == nil && p.changes[i].new != nil
+}
+
+// Revert puts back what was there before Apply, for the files that count.
+func (p *Plan) Revert(in func(path string) bool) error {
+	for _, c := range slices.Backward(p.changes) {
+		if !in(c.path) {
+			continue
+		}
+		var err error
+		switch {
+		case c.old == nil || c.link != "":
+			if err = os.Remove(c.path); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		default:
+			old := c
+			old.new = c.old
+			if old.mode == 0 {
+				old.mode = 0o644
+			}
+			err = writeFile(old)
+		}
+		if err != nil {
+			return fmt.Errorf("put back %s: %w", c.path, err)
+		}
+	}
+	p.changes = slices.DeleteFunc(p.changes, func(c change) bool { return in(c.path) })
+	return nil
+}
+
 // WriteDiff shows every change as a unified diff, secrets blotted out.
 func (p *Plan) WriteDiff(w io.Writer) error {
 	for _, c := range p.changes {
