@@ -21,8 +21,8 @@ func (r *room) clientIQ(from Session, h *wire.Header, nick string, stanza []byte
 }
 
 // relay passes an IQ from one occupant to another: Jingle between the focus
-// and visitors, XEP-0045 §7.5 and §17.4. The bodies are 10 to 30 KB and never
-// looked into. The id stays as it is: both sides tell answers apart by the
+// and visitors, XEP-0045 §7.5 and §17.4. The bodies are 10 to 30 KB; those of the
+// focus are never looked into. The id stays as it is: both sides tell answers apart by the
 // pair of address and id, and each sees the other under one address only.
 func (r *room) relay(from Session, o *occupant, h *wire.Header, nick string, stanza []byte) {
 	to := r.nicks.Get(nick)
@@ -42,10 +42,38 @@ func (r *room) relay(from Session, o *occupant, h *wire.Header, nick string, sta
 		r.refuse(from, h, wire.ErrForbidden)
 	case o.kind == visitor && string(h.Type) == "set" && isDial(stanza):
 		r.dial(o, to, h, stanza)
+	case o.kind == visitor && wire.Answerable(h) && !readable(stanza):
+		r.refuse(from, h, wire.ErrServiceUnavailable)
 	default:
 		r.pass(o, to, h, stanza)
 	}
 }
+
+// readable reports whether a visitor's request is one that jicofo knows. Its XMPP
+// library answers another with an error that repeats the request and is not
+// well-formed: that would end jicofo's stream, and with it every room of the node.
+// A request has one payload (RFC 6120 §8.2.3); of several the library reads the
+// last.
+func readable(stanza []byte) bool {
+	n := 0
+	for c := range wire.Children(stanza) {
+		if n++; n > 1 || requests[c.Space] != c.Local {
+			return false
+		}
+	}
+	return n == 1
+}
+
+// requests are the payloads that jicofo knows, by namespace.
+var requests = map[string]string{
+	nsJingle: "jingle", nsFocus: "conference", nsRayo: "hangup",
+	wire.NSDisco: "query", wire.NSItems: "query", wire.NSPing: "ping",
+}
+
+const (
+	nsJingle = "urn:xmpp:jingle:1"               // XEP-0166
+	nsFocus  = "http://jitsi.org/protocol/focus" // conference requests
+)
 
 // pass gives an IQ to an occupant. The body stays where it is: copying 20 KB and
 // the garbage of it cost a tenth of the relaying.

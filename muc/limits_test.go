@@ -138,6 +138,13 @@ func TestLostRoomsAreBounded(t *testing.T) {
 	l.take(focus, now.Add(unheard))
 	l.closed(focus, now.Add(3*unheard))
 	require.Empty(t, l, "which they were after so long")
+	l.add("y", lostRoom{focus: focus, ended: now})
+	for range maxTellings {
+		locals, _ = l.take(focus, now)
+		require.Equal(t, []string{"y"}, locals)
+		l.closed(focus, now)
+	}
+	require.Empty(t, l, "a drained node ends each session at which it tells of them")
 	l.add("x", lostRoom{focus: wire.JID{Local: "other"}, ended: now})
 	locals, _ = l.take(focus, now.Add(math.MaxInt32))
 	require.Empty(t, locals)

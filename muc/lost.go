@@ -24,6 +24,7 @@ type lostRoom struct {
 	reason string
 	told   bool      // a session of its was there to be sent the end
 	at     time.Time // when
+	times  int       // it was told at a login
 }
 
 const (
@@ -36,6 +37,9 @@ const (
 	// remembered is how long a lost room is told of. A focus that comes back
 	// later has been started anew, and knows of none.
 	remembered = time.Hour
+	// maxTellings bounds the logins at which a room is told of. Each session may be
+	// lost soon after, as those are that a drained node ends.
+	maxTellings = 2
 )
 
 // add remembers a room.
@@ -54,7 +58,7 @@ func (l lostRooms) closed(focus wire.JID, now time.Time) {
 		if room.focus != focus || !room.told {
 			continue
 		}
-		if now.Sub(room.at) > unheard {
+		if now.Sub(room.at) > unheard || room.times >= maxTellings {
 			delete(l, local)
 			continue
 		}
@@ -81,6 +85,7 @@ func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms [
 		room := l[local]
 		rooms = append(rooms, room)
 		room.told, room.at = true, now
+		room.times++
 		l[local] = room
 	}
 	return locals, rooms
