@@ -208,7 +208,7 @@ func TestPromotionIsAQuestion(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, own(root), option+tc.want)
 			require.Equal(t, tc.asked, asked)
-			require.Equal(t, tc.ask == nil, strings.Contains(out, "run setup with -promote-without-consent to let everybody speak"))
+			require.Equal(t, tc.ask == nil, strings.Contains(out, "run setup again with -promote-without-consent to let everybody speak"))
 			_, err = runAsking(t, root.Dir, tc.ask, "-add", "2")
 			require.NoError(t, err)
 			require.Contains(t, own(root), option+tc.want, "it is remembered")

@@ -106,7 +106,7 @@ func (pl *planner) askPromotion() {
 	case o.Ask != nil:
 		o.PromoteFreely = o.Ask("A visitor who raises a hand wants to speak. May visitors become participants without a moderator's consent?")
 	default:
-		pl.note("A visitor who raises a hand becomes a participant when a moderator agrees. Without moderators nobody can: run setup with -promote-without-consent to let everybody speak.")
+		pl.note("A visitor who raises a hand becomes a participant when a moderator agrees. Without moderators nobody can: run setup again with -promote-without-consent to let everybody speak.")
 	}
 }
 
