@@ -168,7 +168,7 @@ func mustLook(t *testing.T, program string) string {
 
 func (s *sandbox) run(t *testing.T, command string) {
 	t.Helper()
-	command = regexp.MustCompile(` N$`).ReplaceAllString(command, " 8")
+	command = regexp.MustCompile(` N\b`).ReplaceAllString(command, " 8")
 	command = regexp.MustCompile(`(^|[\s=])/(etc|var)/`).ReplaceAllString(command, "${1}$$ROOT/$2/")
 	if strings.Contains(command, "systemctl") {
 		command, _, _ = strings.Cut(command, "systemctl")
