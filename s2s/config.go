@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -71,8 +72,9 @@ type Config struct {
 	// MaxBytes is the largest stanza accepted, announced to peers (XEP-0478).
 	// Default 512 KiB.
 	MaxBytes int
-	// MaxPending bounds incoming connections that have not authenticated,
-	// MaxStreams all incoming ones. Defaults 64 and 1024.
+	// MaxPending bounds incoming connections of strangers that have not
+	// authenticated, and apart from them those of addresses that speak for peers.
+	// MaxStreams bounds all incoming ones. Defaults 64 and 1024.
 	MaxPending, MaxStreams int
 }
 
@@ -221,6 +223,21 @@ func (s *settings) target(remote string) target {
 		return t
 	}
 	return s.main
+}
+
+// dials reports whether a peer is configured to be at addr. Names are not looked
+// up.
+func (s *settings) dials(addr netip.Addr) bool {
+	is := func(t target) bool {
+		a, err := netip.ParseAddr(t.host)
+		return err == nil && a.Unmap().WithZone("") == addr
+	}
+	for _, t := range s.targets {
+		if is(t) {
+			return true
+		}
+	}
+	return is(s.main)
 }
 
 func (s *settings) compileTLS() error {

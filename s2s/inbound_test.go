@@ -343,7 +343,7 @@ func TestTooManyConnections(t *testing.T) {
 		busy := []string{strings.Replace(answerHeader(node, "x"), " to='x'", "", 1), streamError("resource-constraint", "too many connections"), end, closed}
 		busy[0] = strings.Replace(strings.Replace(busy[0], " xmlns:db='jabber:server:dialback'", "", 1), " xml:lang='en'", "", 1)
 		first := w.connect(fromMain, mainCert)
-		w.connect(fromOther, mainCert).expect(busy...)
+		w.connect(fromMain, mainCert).expect(busy...)
 		first.authenticated(mainHost, rooms, "")
 		synctest.Wait()
 		second := w.connect(fromMain, mainCert)

@@ -46,6 +46,7 @@ func (s *Server) connect(ctx context.Context, d domainPair) (*stream, features, 
 	if err != nil {
 		return nil, features{}, dialEnding(err)
 	}
+	s.reached(conn)
 	tune(conn, c)
 	st := newStream(s, conn, outbound)
 	st.setDomains(d)

@@ -61,8 +61,9 @@ type Server struct {
 	mu       sync.Mutex
 	pairs    map[domainPair]*pair
 	streams  map[*stream]struct{}
-	incoming int // streams accepted
-	pending  int // of these, not authenticated
+	incoming int                 // streams accepted
+	places   places              // of those that have not authenticated
+	dialed   map[netip.Addr]bool // addresses at which peers were reached, without zones
 	links    map[string]*link
 	closing  bool
 }
@@ -88,6 +89,7 @@ func New(cfg Config, h Handler, log *slog.Logger, reg prometheus.Registerer) (*S
 		pairs:   map[domainPair]*pair{},
 		streams: map[*stream]struct{}{},
 		links:   map[string]*link{},
+		dialed:  map[netip.Addr]bool{},
 	}
 	s.dial = (&net.Dialer{}).DialContext
 	if s.secret == "" {
@@ -163,32 +165,77 @@ func sleep(ctx context.Context, d time.Duration) {
 func (s *Server) accept(conn net.Conn) {
 	c := s.cfg.Load()
 	s.mu.Lock()
-	full := s.pending >= c.MaxPending || s.incoming >= c.MaxStreams
-	closing := s.closing
-	if !full && !closing {
+	p := &place{addr: block(addrOf(conn)), believed: s.speaks(c, addrOf(conn)), since: time.Now(), leave: func() { conn.Close() }}
+	full := s.closing || s.incoming >= c.MaxStreams
+	var gives *place
+	if !full {
+		var ok bool
+		gives, ok = s.places.take(p, c.MaxPending)
+		full = !ok
+	}
+	if !full {
 		s.incoming++
-		s.pending++
 		s.wg.Add(1)
 	}
 	s.mu.Unlock()
-	if full || closing {
+	if full {
 		s.turnAway(conn, c)
 		return
+	}
+	if gives != nil {
+		s.m.closed[inbound][Busy].Inc()
+		s.crowded("too many connections of strangers that say nothing, ended the oldest", gives.addr)
+		gives.leave()
 	}
 	tune(conn, c)
 	go func() {
 		defer s.wg.Done()
-		newStream(s, conn, inbound).acceptAndServe()
+		st := newStream(s, conn, inbound)
+		st.place = p
+		st.acceptAndServe()
 	}()
+}
+
+// speaks reports whether a connection comes from an address that speaks for peers,
+// as far as that is known without asking: mu is held.
+func (s *Server) speaks(c *settings, addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return addr.IsValid() && (c.trust.Listed(addr) || c.dials(addr) || s.dialed[addr])
+}
+
+// reached notes the address of a peer that is dialed by name.
+func (s *Server) reached(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.dialed) >= maxDialed {
+		clear(s.dialed)
+	}
+	s.dialed[addrOf(conn).Unmap().WithZone("")] = true
+}
+
+// maxDialed bounds the addresses remembered.
+const maxDialed = 256
+
+func addrOf(conn net.Conn) netip.Addr {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr()
+	}
+	return netip.Addr{}
+}
+
+// crowded says, not too often, that strangers are turned away.
+func (s *Server) crowded(text string, addr netip.Addr) {
+	if s.noise.Allow() {
+		s.log.Warn(text, "addr", addr, "reason", Busy,
+			"help", "if it is a server of yours, add its address to s2s-trusted-addresses")
+	}
 }
 
 // turnAway says why and closes. The few bytes fit the buffer of a new socket,
 // so this does not block the accept loop.
 func (s *Server) turnAway(conn net.Conn, c *settings) {
 	s.m.closed[inbound][Busy].Inc()
-	if s.noise.Allow() {
-		s.log.Warn("too many incoming connections, refused one", "addr", conn.RemoteAddr(), "reason", Busy)
-	}
+	s.crowded("too many incoming connections, refused one", addrOf(conn))
 	h := wire.StreamHeader{Content: wire.NSServer, From: c.anyHost(), Version: "1.0"}
 	e := wire.StreamError{Condition: wire.ResourceConstraint, Text: "too many connections"}
 	conn.SetWriteDeadline(time.Now().Add(time.Second))
@@ -323,7 +370,7 @@ func (s *Server) remove(st *stream, wasReady bool) {
 	if st.dir == inbound {
 		s.incoming--
 		if !wasReady {
-			s.pending--
+			s.places.free(st.place)
 		}
 	}
 }
@@ -335,7 +382,7 @@ func (s *Server) authenticated(st *stream) {
 		return
 	}
 	s.mu.Lock()
-	s.pending--
+	s.places.free(st.place)
 	s.mu.Unlock()
 }
 

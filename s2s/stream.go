@@ -44,6 +44,7 @@ type stream struct {
 	raw     net.Conn // the TCP connection: for deadlines and closing
 	wake    chan struct{}
 	written chan struct{} // closed when the writer ended
+	place   *place        // of an incoming one
 
 	// Owned by the reader. What the writer uses of it does not change once the
 	// stream is ready.
