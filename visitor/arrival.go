@@ -186,7 +186,7 @@ func (a *arrival) admit(peer netip.Addr, kind admission.Kind) *admission.Refusal
 		}
 		refusal = turn.Wait(watch.gone, srv.lifetime.Done())
 	}
-	srv.admitted(kind, began, refusal)
+	srv.admitted(peer, kind, began, refusal)
 	return refusal
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"vnode/internal/wire"
@@ -15,6 +16,11 @@ import (
 
 // Config says whom the server serves and within which bounds.
 type Config struct {
+	// Believed reports whether an address is one of those that the focus may come
+	// from: its connections by TCP have a share of their own, so that strangers
+	// cannot keep it out. Nil means that there is none, but for trusted listeners.
+	// It is called by several goroutines and must not block.
+	Believed func(netip.Addr) bool
 	// Domain is where visitors log in anonymously, e.g. v3.meet.jitsi.
 	Domain string
 	// AuthDomain is the domain of Accounts, e.g. auth.meet.jitsi. Empty

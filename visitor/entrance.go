@@ -74,7 +74,7 @@ func (s *Server) arrives(conn net.Conn, from netip.Addr, plain bool) (key netip.
 	if refusal == nil {
 		return key, true
 	}
-	s.metrics.refused[refusal.Limit].Inc()
+	s.refused(refusal, key)
 	if plain {
 		// A few bytes into an empty socket buffer do not block.
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))

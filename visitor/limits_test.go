@@ -50,6 +50,36 @@ func TestConfigIsValidated(t *testing.T) {
 	require.NoError(t, without.Validate())
 }
 
+// The focus has connections of its own by TCP, wherever the main server is: no
+// number of strangers keeps it out.
+func TestStrangersDoNotKeepTheFocusOut(t *testing.T) {
+	inBubble(t, func(c *Config) {
+		c.Limits.Connections, c.Limits.PerAddress = 2, 1
+		c.Believed = func(a netip.Addr) bool { return a == netip.MustParseAddr("192.0.2.5") }
+	}, func(t *testing.T, h *house) {
+		var strangers []net.Conn
+		arrive := func(from string) net.Conn {
+			near, far := net.Pipe()
+			h.srv.acceptTCP(addressed{near, from}, false)
+			return far
+		}
+		for _, from := range []string{"198.51.100.1:1", "198.51.100.2:1"} {
+			strangers = append(strangers, arrive(from))
+		}
+		focus := arrive("192.0.2.5:1")
+		go func() {
+			_, _ = io.WriteString(focus, "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='"+testDomain+"' version='1.0'>")
+		}()
+		head := make([]byte, 400)
+		n, err := focus.Read(head)
+		require.NoError(t, err)
+		require.NotContains(t, string(head[:n]), "resource-constraint")
+		for _, c := range append(strangers, focus) {
+			c.Close()
+		}
+	})
+}
+
 func TestConnectionsAreCounted(t *testing.T) {
 	inBubble(t, func(c *Config) { c.Limits.Connections = 2 }, func(t *testing.T, h *house) {
 		a, b := h.websocket().visitor(), h.tcp(true)

@@ -77,8 +77,8 @@ func (s *Server) acceptTCP(conn net.Conn, trusted bool) {
 	st := s.newStream(conn, transportTCP, trusted)
 	st.t = newTCPTransport(&st.meter, s.cfg.Limits.NegotiationBytes)
 	kind := admission.Join
-	if trusted {
-		kind = admission.Exempt // the focus, or what else runs beside the node
+	if trusted || s.cfg.Believed != nil && st.peer.IsValid() && s.cfg.Believed(st.peer) {
+		kind = admission.Exempt // the focus, or what else runs beside the node or the main server
 	}
 	if s.admit(s.lifetime, st.peer, kind, 0) == nil {
 		s.start(st)

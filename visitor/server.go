@@ -293,14 +293,14 @@ func (s *Server) waitOver(sess *Session, deadline <-chan time.Time) bool {
 func (s *Server) admit(ctx context.Context, peer netip.Addr, kind admission.Kind, patience time.Duration) *admission.Refusal {
 	began := time.Now()
 	refusal := s.gate.Enter(ctx, peer, kind, patience)
-	s.admitted(kind, began, refusal)
+	s.admitted(peer, kind, began, refusal)
 	return refusal
 }
 
 // admitted counts what came of asking the gate.
-func (s *Server) admitted(kind admission.Kind, began time.Time, refusal *admission.Refusal) {
+func (s *Server) admitted(peer netip.Addr, kind admission.Kind, began time.Time, refusal *admission.Refusal) {
 	if refusal != nil {
-		s.metrics.refused[refusal.Limit].Inc()
+		s.refused(refusal, peer)
 	} else if kind != admission.Exempt {
 		s.metrics.waited.Observe(time.Since(began).Seconds())
 	}

@@ -70,6 +70,7 @@ type Gate struct {
 	// not for one client: all of HTTP that are no WebSocket. They are counted on
 	// their own: a session of BOSH is inside besides.
 	arrived tally
+	proxied int // of those that have arrived, by proxies that are believed
 	pace    pace
 	armed   bool // a timer is set for the next turn
 }
@@ -104,15 +105,25 @@ func (t *tally) remove(addr netip.Addr) {
 }
 
 // Arrive counts a connection that has not said anything yet, or refuses it. The
-// limits are those of Enter, on a count of their own; nobody waits. What has
+// limits are those of Enter, on a count of their own; nobody waits. Proxies that
+// are believed, whose address is given as invalid, have as many connections of
+// their own, so that strangers who connect beside them keep nobody out. What has
 // arrived is taken out by Depart: before Enter, if it gets that far.
 func (g *Gate) Arrive(addr netip.Addr) *Refusal {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if !addr.IsValid() {
+		if g.proxied >= g.limits.Connections {
+			return &Refusal{Connections, retryFull}
+		}
+		g.proxied++
+		g.arrived.add(addr)
+		return nil
+	}
 	switch {
-	case g.arrived.all >= g.limits.Connections:
+	case g.arrived.all-g.proxied >= g.limits.Connections:
 		return &Refusal{Connections, retryFull}
-	case addr.IsValid() && g.arrived.addresses[addr] >= g.limits.PerAddress:
+	case g.arrived.addresses[addr] >= g.limits.PerAddress:
 		return &Refusal{PerAddress, retryFull}
 	}
 	g.arrived.add(addr)
@@ -123,6 +134,9 @@ func (g *Gate) Arrive(addr netip.Addr) *Refusal {
 func (g *Gate) Depart(addr netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if !addr.IsValid() {
+		g.proxied--
+	}
 	g.arrived.remove(addr)
 }
 

@@ -235,13 +235,17 @@ func TestArrivals(t *testing.T) {
 	require.Equal(t, PerAddress, g.Arrive(a).Limit)
 	require.Nil(t, g.Enter(t.Context(), a, Exempt, 0))
 	require.Nil(t, g.Arrive(b))
-	require.Nil(t, g.Arrive(netip.Addr{}))
-	refusal := g.Arrive(netip.Addr{})
+	require.Nil(t, g.Arrive(b))
+	refusal := g.Arrive(netip.MustParseAddr("192.0.2.3"))
 	require.Equal(t, Connections, refusal.Limit)
 	require.Positive(t, refusal.After)
+	for range 4 {
+		require.Nil(t, g.Arrive(netip.Addr{}), "a proxy that is believed has connections of its own")
+	}
+	require.Equal(t, Connections, g.Arrive(netip.Addr{}).Limit)
 	all, addresses := g.Arrived()
-	require.Equal(t, []int{4, 2}, []int{all, addresses})
-	for _, addr := range []netip.Addr{a, a, b, {}} {
+	require.Equal(t, []int{8, 2}, []int{all, addresses})
+	for _, addr := range []netip.Addr{a, a, b, b, {}, {}, {}, {}} {
 		g.Depart(addr)
 	}
 	all, addresses = g.Arrived()

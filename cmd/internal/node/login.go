@@ -4,6 +4,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 
 	"vnode/cmd/internal/config"
 	"vnode/visitor"
@@ -37,17 +40,40 @@ func (n *Node) clientConfig(c *config.Config) (visitor.Config, error) {
 	errTokens := n.openTokens(c)
 	services, errServices := n.services(c)
 	proxies, unix, errProxies := c.Proxies()
+	mains, errMains := mainAddresses(c)
 	cfg := visitor.Config{
 		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: focus, AccountDomains: accounts, TLS: n.tlsConfig(),
 		Tokens: n.tokens, RoomPrefix: c.RoomPrefix, Shard: c.Shard, Version: n.version,
 		Requests: request.Policy{Proxies: proxies, UnixProxies: unix, Origins: c.HTTPOrigins, RegionHeader: c.RegionHeader},
 		Items:    []string{c.Rooms()},
+		Believed: func(a netip.Addr) bool {
+			return slices.ContainsFunc(mains, func(p netip.Prefix) bool { return p.Contains(a) })
+		},
 		Services: services,
 		Limits: visitor.Limits{
 			Connections: c.MaxConnections, PerAddress: c.MaxPerAddress, JoinsPerSecond: c.MaxJoinsPerSecond,
 		},
 	}
-	return cfg, errors.Join(errFocus, errAccounts, errTokens, errServices, errProxies)
+	return cfg, errors.Join(errFocus, errAccounts, errTokens, errServices, errProxies, errMains)
+}
+
+// mainAddresses are where the main server is, and jicofo beside it, as far as the
+// configuration says so in numbers. IPv6 is counted by networks of one subscriber.
+func mainAddresses(c *config.Config) ([]netip.Prefix, error) {
+	list, err := c.TrustedAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("s2s-trusted-addresses: %w", err)
+	}
+	host, _, _ := net.SplitHostPort(c.MainS2S) // Validate has seen it
+	if a, err := netip.ParseAddr(host); err == nil {
+		list = append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	for i, p := range list {
+		if p.Addr().Is6() && p.Bits() > 64 {
+			list[i] = netip.PrefixFrom(p.Addr(), 64).Masked()
+		}
+	}
+	return list, nil
 }
 
 // webTLS is tlsConfig for WebSockets, which HTTP/2 has no upgrade for.
