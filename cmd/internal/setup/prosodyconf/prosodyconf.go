@@ -114,6 +114,9 @@ func scan(path, text string) *File {
 			if startsWith(after, "={") {
 				last := closing(tokens, i+1)
 				o.Open, o.End = after[1].end, tokens[last].start
+				if tokens[last].kind != '}' { // it has no end
+					o.End = len(text)
+				}
 				i = last
 			}
 			o.lastLine = f.line(tokens[min(i+1, len(tokens)-1)].start)
