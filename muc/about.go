@@ -91,7 +91,7 @@ type speaking struct {
 }
 
 // mayEdit decides about a visitor's message about an earlier one. Main has not
-// seen it yet. What is not in the history is main's to judge.
+// seen it yet. What the room has not heard, it cannot prove.
 func (r *room) mayEdit(o *occupant, a *about) (wire.StanzaError, bool) {
 	switch {
 	case a.kind == aboutModeration:
@@ -99,18 +99,41 @@ func (r *room) mayEdit(o *occupant, a *about) (wire.StanzaError, bool) {
 	case a.many: // which of them a client heeds is its own affair
 		return wire.ErrBadRequest, false
 	}
-	if a.kind != aboutCorrection && a.kind != aboutRetraction || r.history.Find(a.id, nil) == nil {
+	if a.kind != aboutCorrection && a.kind != aboutRetraction {
 		return wire.StanzaError{}, true
 	}
-	author := r.idOf(o)
-	own := r.history.Find(a.id, func(l *history.Line[*packet]) bool { return l.Author == author })
+	self := author{o.nick, r.idOf(o)}
+	own := r.history.Find(a.id, func(l *history.Line[*packet]) bool { return l.Author == self.id })
 	switch {
-	case own == nil:
+	case own == nil && (r.history.Find(a.id, nil) != nil || !r.authors.said(a.id, self)):
 		return errAuthors, false
-	case own.Moderated:
+	case own != nil && own.Moderated:
 		return errModerated, false
 	}
 	return wire.StanzaError{}, true
+}
+
+// mayChange decides about a participant's message about an earlier one: only the
+// author of a line corrects or retracts it, and only a moderator moderates it.
+// What the room has not heard, it cannot prove.
+func (r *room) mayChange(a *about, by speaking) bool {
+	switch a.kind {
+	case aboutModeration:
+		return by.moderator
+	case aboutCorrection, aboutRetraction:
+	default:
+		return !a.many
+	}
+	if a.many {
+		return false
+	}
+	own := r.history.Find(a.id, func(l *history.Line[*packet]) bool {
+		return l.Speaker == by.nick && l.Author == by.author && !l.Moderated
+	})
+	if own != nil {
+		return true
+	}
+	return r.history.Find(a.id, nil) == nil && r.authors.said(a.id, author{by.nick, by.author})
 }
 
 // applyToHistory does to the history what m says, and reports whether it did.

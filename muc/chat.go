@@ -16,8 +16,10 @@ type said struct {
 	body, subject    bool
 	store, noStore   bool   // hints, XEP-0334
 	tombstone        bool   // of a moderated line, XEP-0425 §5
-	stamp, stampedBy string // of a <delay/>, XEP-0203
+	stamp, stampedBy string // of a <delay/>, XEP-0203: the last, which the server adds
+	delay            []byte // that element, in the stanza
 	about            about
+	forged           bool // JSON that only a service may say
 }
 
 // historic reports whether those who join later are told of it.
@@ -27,12 +29,14 @@ func readMessage(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) sai
 	var m said
 	m.payload = readPayload(h, stanza, func(c *wire.Child) bool {
 		switch {
+		case saysJSON(c):
+			m.forged = m.forged || !harmlessJSON(c.Text())
 		case c.Space == "" && c.Local == "body":
 			m.body = true
-		case c.Space == "" && c.Local == "subject":
+		case c.Local == "subject":
 			m.subject = true
 		case c.Space == wire.NSDelay && c.Local == "delay":
-			m.stamp, m.stampedBy = c.Attr("stamp"), c.Attr("from")
+			m.stamp, m.stampedBy, m.delay = c.Attr("stamp"), c.Attr("from"), c.Raw
 		case c.Space == nsHints:
 			m.store = m.store || c.Local == "store"
 			m.noStore = m.noStore || c.Local == "no-store" || c.Local == "no-permanent-store"
@@ -102,6 +106,10 @@ func (r *room) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 		r.refuse(o.session, h, errSubject)
 		return
 	}
+	if m.forged {
+		r.refuse(o.session, h, errService)
+		return
+	}
 	if e, ok := r.mayEdit(o, &m.about); !ok {
 		r.refuse(o.session, h, e)
 		return
@@ -122,9 +130,10 @@ func (r *room) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 		remoteMessage(r.addr.WithResource(o.nick).String(), r.main.String(), groupchat, &m.payload, content))
 }
 
-// shownName is the display name a visitor speaks under.
+// shownName is the display name a visitor speaks under: its own, if that is not a
+// service's.
 func (o *occupant) shownName() string {
-	if name := o.name(); name != "" {
+	if name := o.name(); name != "" && !ofService(name) {
 		return name
 	}
 	return anonymousName
@@ -143,6 +152,9 @@ func (r *room) voice(o *occupant) speaking {
 // say sends a message to all visitors and keeps it, or what it says of an
 // earlier one, for those to come.
 func (r *room) say(by speaking, m *said, content []byte) {
+	if m.about.kind == aboutNothing || m.about.kind == aboutReaction || m.about.kind == aboutCorrection {
+		r.authors.say(m.id, author{by.nick, by.author})
+	}
 	from := escaped(by.from.String())
 	p := messagePacket(from, groupchat, &m.payload, content)
 	r.toVisitors(p)
@@ -181,7 +193,7 @@ func (r *room) remoteMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
 // real address, by visitors of other nodes (and the room itself) from the main
 // room's.
 func (r *room) remoteChat(from wire.JID, h *wire.Header, stanza []byte) {
-	m := readMessage(h, stanza, keepInPresence)
+	m := readMessage(h, stanza, keepFromMain)
 	switch {
 	case from == r.main:
 		if m.subject {
@@ -192,11 +204,26 @@ func (r *room) remoteChat(from wire.JID, h *wire.Header, stanza []byte) {
 		}
 		r.sayAsRoom(&m)
 	case r.participantAt(from) != nil:
-		r.say(r.voice(r.participantAt(from)), &m, m.children)
-		r.metrics.chatFromMain.Inc()
+		r.participantSays(r.participantAt(from), h, &m, stanza)
 	default:
 		r.refuseRemote(from, h, errNotJoined)
 	}
+}
+
+// participantSays passes on what a participant said. The main server is trusted, its
+// participants are not: the main server does not look at who said an earlier line.
+func (r *room) participantSays(o *occupant, h *wire.Header, m *said, stanza []byte) {
+	by := r.voice(o)
+	if !r.mayChange(&m.about, by) {
+		r.refuseRemote(o.jid(), h, errAuthors)
+		return
+	}
+	if m.subject && m.body {
+		*m = readMessage(h, stanza, withoutSubject(keepFromMain))
+		m.subject = false
+	}
+	r.say(by, m, m.children)
+	r.metrics.chatFromMain.Inc()
 }
 
 // sayAsRoom passes on what the main room says in its own name: what a visitor
@@ -206,6 +233,9 @@ func (r *room) sayAsRoom(m *said) {
 		r.toVisitors(r.announce(m))
 		r.entomb(&m.about)
 		return
+	}
+	if m.forged || m.about.kind == aboutCorrection || m.about.kind == aboutRetraction {
+		return // it is some visitor's of another node; nobody knows whose the line was
 	}
 	r.say(speaking{from: r.pub}, m, m.children)
 	r.metrics.chatFromNodes.Inc()

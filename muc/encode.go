@@ -13,8 +13,6 @@ import (
 
 const (
 	nsOccupantID  = "urn:xmpp:occupant-id:0"                 // XEP-0421
-	nsStanzaID    = "urn:xmpp:sid:0"                         // XEP-0359
-	nsAddresses   = "http://jabber.org/protocol/address"     // XEP-0033
 	nsDisplayName = "http://jitsi.org/protocol/display-name" // who wrote a chat line
 	defaultLang   = "en"                                     // of a stanza that names none
 )
@@ -71,28 +69,6 @@ func readPayload(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) pay
 		p.children = append(p.children, c.Raw...)
 	}
 	return p
-}
-
-// keepInPresence leaves out what the room itself says in a presence, so that
-// nobody can say it in the room's place.
-func keepInPresence(c *wire.Child) bool {
-	switch c.Space {
-	case wire.NSMUC, wire.NSMUCUser:
-		return c.Local != "x"
-	case nsOccupantID:
-		return false
-	}
-	return true
-}
-
-// keepInChat is [keepInPresence] for messages of visitors: who speaks, when
-// and to whom is the room's to say.
-func keepInChat(c *wire.Child) bool {
-	switch c.Space {
-	case wire.NSNick, nsDisplayName, nsOccupantID, nsStanzaID, nsAddresses, wire.NSDelay:
-		return false
-	}
-	return keepInPresence(c)
 }
 
 // appendOpen appends the start tag of a stanza to local clients up to the

@@ -32,6 +32,7 @@ var (
 	errNotForMain   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "The audience may not write to participants"}
 	errModerators   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only moderators can moderate messages"}
 	errAuthors      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only its author can change a message"}
+	errService      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only services and moderators can say this"}
 	errModerated    = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed, Text: "The message was moderated"}
 	errSubject      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Visitors may not change the subject"}
 	errNoRecipient  = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: "Recipient not in room"}

@@ -38,6 +38,8 @@ func (r *room) clientPresence(from Session, h *wire.Header, nick string, stanza 
 		r.refuse(from, h, errNoNick)
 	case len(nick) > r.cfg.MaxNick:
 		r.refuse(from, h, errLongNick)
+	case !from.Admin() && ofService(nick):
+		r.refuse(from, h, by(errConflict, r.pub.String()))
 	case from.Admin():
 		return r.focusJoin(from, h, nick, stanza)
 	default:

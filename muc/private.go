@@ -25,6 +25,15 @@ func (r *room) privateMessage(o *occupant, h *wire.Header, nick string, stanza [
 			return
 		}
 		m := readMessage(h, stanza, keepInChat)
+		if e, ok := r.mayEdit(o, &m.about); !ok {
+			r.refuse(o.session, h, e)
+			return
+		}
+		if m.forged {
+			r.refuse(o.session, h, errService)
+			return
+		}
+		r.authors.say(m.id, author{o.nick, r.idOf(o)})
 		content := appendName(append(m.children, mucUser...), o.shownName())
 		r.out.send(r.addr.Domain, r.main.Domain, remoteMessage(r.addr.WithResource(o.nick).String(),
 			r.main.WithResource(nick).String(), string(h.Type), &m.payload, content))
@@ -45,7 +54,13 @@ func (r *room) remotePrivate(from wire.JID, h *wire.Header, nick string, stanza 
 		r.refuseRemote(from, h, by(errNoRecipient, r.addr.String()))
 		return
 	}
-	m := readMessage(h, stanza, keepInPresence)
+	m := readMessage(h, stanza, keepFromMain)
+	by := r.voice(o)
+	if !r.mayChange(&m.about, by) {
+		r.refuseRemote(from, h, errAuthors)
+		return
+	}
+	r.authors.say(m.id, author{by.nick, by.author})
 	content := append(m.children, mucUser+"<occupant-id xmlns='"+nsOccupantID+"' id='"...)
 	content = append(r.ids.append(content, o.jid().Bare()), "'/>"...)
 	r.out.deliver(to.session, messagePacket(r.from(o), string(h.Type), &m.payload, content))

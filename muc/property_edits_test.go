@@ -40,9 +40,9 @@ func (w *world) edits(v *simVisitor, main string) {
 		what, text = "<replace xmlns='"+nsCorrect+"' id='"+l.id+"'/>", line
 	}
 	w.note("%s edits %s of %s: %s", by, l.id, l.speaker, what)
-	own := by == l.speaker && l.text != "" && mayBe
-	unknown := l.text == "" && !l.moderated() // the room has forgotten it, and main is asked
-	if mayBe && (fromMain || own || unknown) {
+	author := by == l.speaker && mayBe // also of a line that the history has lost
+	own := author && l.text != ""
+	if author {
 		w.expect(line)
 		if !fromMain {
 			w.lines++
@@ -58,10 +58,8 @@ func (w *world) edits(v *simVisitor, main string) {
 	w.client(v.simSession, "<message type='groupchat' id='%s' to='%s'><body>%s</body>%s</message>", line, simRoom, line, what)
 }
 
-// tombstone marks a moderated line in the model.
+// tombstone is whose a moderated line is in the model: nobody's.
 const tombstone = " "
-
-func (l *simLine) moderated() bool { return l.speaker == tombstone }
 
 // moderates: main's room moderates a line.
 func (w *world) moderates() {

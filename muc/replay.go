@@ -45,7 +45,7 @@ func speakerOf(from wire.JID, m *said) wire.JID {
 // historyMessage handles what was said in the main room before it was
 // connected. Visitors that were quicker than main's history are told as well.
 func (r *room) historyMessage(from wire.JID, h *wire.Header, stanza []byte) {
-	m := readMessage(h, stanza, func(*wire.Child) bool { return true })
+	m := readMessage(h, stanza, keepFromMain)
 	speaker := speakerOf(from, &m)
 	if speaker.Bare() != r.main || string(h.Type) != groupchat || m.stamp == "" {
 		r.refuseRemote(from, h, wire.ErrBadRequest)
@@ -56,7 +56,8 @@ func (r *room) historyMessage(from wire.JID, h *wire.Header, stanza []byte) {
 		stamp = r.now
 	}
 	by := speaking{from: r.pub.WithResource(speaker.Resource), nick: speaker.Resource, moderator: true}
-	p := messagePacket(escaped(by.from.String()), groupchat, &m.payload, m.children)
+	r.authors.say(m.id, author{by.nick, ""})
+	p := messagePacket(escaped(by.from.String()), groupchat, &m.payload, append(m.children, m.delay...))
 	if r.keepOld(p, by, &m, stamp) && r.visitors > 0 {
 		r.toVisitors(p)
 	}

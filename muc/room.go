@@ -74,6 +74,7 @@ type room struct {
 	moderators   map[string]bool
 	subject      *packet // as the last one was said; nil before the first
 	history      *history.Log[*packet]
+	authors      authors
 	joins        rate.Bucket
 	leaves       rate.Bucket
 	chat         rate.Bucket // of all visitors
