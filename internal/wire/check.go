@@ -136,7 +136,8 @@ type attr struct {
 type tag struct {
 	declared int    // prefixes
 	prefixed int    // attributes in a namespace, but for xml:lang
-	plain    int    // attributes that need nothing else
+	stamped  int    // attributes that a Stamp sets, but for xmlns
+	plain    int    // the other attributes
 	names    uint64 // a bit for what was seen in attributes' names
 	space    bool   // it has an xmlns
 }

@@ -17,12 +17,13 @@ func (c *checker) classify(a *attr) {
 		switch string(a.name) {
 		case "xmlns":
 			c.tag.space = true
-		case "to", "from", "id", "type": // counted for every stanza
+		case "to", "from", "id", "type":
+			c.tag.stamped++
 		default:
 			c.tag.plain++
 		}
 	case string(a.name) == "xml:lang":
-		c.tag.plain++
+		c.tag.stamped++
 	case string(a.name[:a.colon]) == "xmlns":
 		c.tag.declared++
 	default:
@@ -50,16 +51,19 @@ func (c *checker) namespaces(name []byte, colon int) {
 	}
 }
 
+// stamps is how many attributes a Stamp can set: every stanza may get them.
+const stamps = 6
+
 func (c *checker) limits() {
 	depth := len(c.open)
 	bound := max(c.tag.declared, c.tag.prefixed)
 	c.open[depth-1].bound = int16(bound)
 	c.bound += bound
-	attrs := c.tag.plain + c.tag.prefixed + bound + 1
+	attrs := 1 + c.tag.stamped
 	if depth == 1 {
-		attrs += len([...]string{"to", "from", "id", "type", "xml:lang"})
+		attrs = stamps
 	}
-	if attrs > c.lim.MaxAttrs {
+	if attrs+c.tag.plain+c.tag.prefixed+bound > c.lim.MaxAttrs {
 		c.violate(TooManyAttributes)
 	}
 	if c.bound > c.lim.MaxAttrs {
