@@ -54,6 +54,8 @@ func (k *talk) settle() {
 	check(k.fromVisitor, k.visitor, k.participant)
 	check(k.toNode, k.participant, k.visitor)
 	k.visitor.stayed()
+	// A line that main has, but has not acknowledged, would come back at the next cut.
+	require.Eventually(k.t, func() bool { return k.node.metric("vnode_s2s_unacked_stanzas", "") == 0 }, 20*time.Second, 5*time.Millisecond)
 }
 
 // healed checks that all is well again, once both sides have noticed what
