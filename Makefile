@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 # Empty outside a checkout: then the program names itself (cmd/internal/build).
 STAMP = -X vnode/cmd/internal/build.stamped=$(VERSION)
 
-.PHONY: help demo test build tarball lint fuzz bench baseline table clean
+.PHONY: help demo check test build tarball lint fuzz bench baseline table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,9 +16,15 @@ demo: ## set up and show a node at work: a real main Prosody, 500 visitors, half
 	@.ci/deps demo
 	@$(GO) run ./cmd/demo $(ARGS)
 
+check: ## vet, formatting, and every test that needs nothing but Go: no root, no other program
+	$(GO) vet ./...
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these files'; exit 1; }
+	$(GO) test ./...
+
 # The paths of unix sockets have 107 bytes at most, of which tests need 60 for
 # names of their own, and Chromium 45.
 test: export TMPDIR := $(shell t=$${TMPDIR:-/tmp}; [ $${#t} -le 40 ] && echo "$$t" || echo /tmp)
+test: export TEST_EVERYTHING := 1
 test: ## set up and run all tests, race detector on, a real Prosody included
 	@.ci/deps test
 	$(GO) vet ./...

@@ -21,6 +21,7 @@ import (
 	"vnode/bench/report"
 	"vnode/internal/child"
 	"vnode/internal/port"
+	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/prosody"
 )
 
@@ -138,6 +139,7 @@ func TestANodeThatRuns(t *testing.T) {
 
 // A room of a real main Prosody, which the node and the focus join.
 func TestARealMain(t *testing.T) {
+	needs.Programs(t, "prosody")
 	t.Parallel() // it mostly waits
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

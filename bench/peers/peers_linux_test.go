@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"vnode/bench"
 	"vnode/bench/peers/floor"
 	"vnode/internal/child"
+	"vnode/internal/xmpptest/needs"
 )
 
 // selfFloor makes the test's program the floor.
@@ -69,6 +71,9 @@ func TestEveryServerServesTheSameRoom(t *testing.T) {
 	o := options(t)
 	for _, k := range Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
+			if strings.HasPrefix(k.Name, "prosody") || k.Name == "ejabberd" {
+				needs.Programs(t, "prosody")
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			s, err := k.Start(ctx, o)

@@ -20,6 +20,7 @@ import (
 	"vnode/cmd/internal/config"
 	"vnode/internal/xmpptest/browser"
 	"vnode/internal/xmpptest/jitsi"
+	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/nginx"
 )
 
@@ -39,6 +40,7 @@ type installation struct {
 // v3.
 func install(t *testing.T) *installation {
 	t.Helper()
+	needs.Programs(t, "prosody", "nginx", "chromium", "npm")
 	program, err := jitsi.Build(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	i := &installation{t: t, Root: jitsi.Install(t, jitsi.Options{Site: func(s *nginx.Site) { s.Include = servePage(t) }})}

@@ -15,6 +15,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
+
+	"vnode/internal/xmpptest/needs"
 )
 
 var update = flag.Bool("update", false, "write docs/METRICS.md anew")
@@ -195,6 +197,7 @@ func TestAlertsAreDocumented(t *testing.T) {
 // promtool runs Prometheus's own checker.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
+	needs.Programs(t, "promtool")
 	cmd := exec.CommandContext(t.Context(), "promtool", args...)
 	out, err := cmd.CombinedOutput()
 	require.NoErrorf(t, err, "promtool %v (apt-get install prometheus, if it is missing):\n%s", args, out)

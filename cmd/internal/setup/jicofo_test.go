@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/xmpptest/jitsi"
+	"vnode/internal/xmpptest/needs"
 )
 
 // hoconRead is what the tool prints of a path of a file, with the environment
@@ -23,6 +24,7 @@ func hoconRead(t *testing.T, file, path string) string {
 // Whatever `hocon set` takes, set-up takes: files that are empty or hold comments
 // alone, and substitutions, which stay as they are.
 func TestJicofoConfAsHoconSetTakesIt(t *testing.T) {
+	needs.Programs(t, "hocon")
 	for name, tc := range map[string]struct {
 		text  string
 		stays []string

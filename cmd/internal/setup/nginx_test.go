@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/xmpptest/jitsi"
+	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/nginx"
 )
 
@@ -39,6 +40,7 @@ func put(t *testing.T, root *jitsi.Root, name, text string) {
 // others, nginx takes the result, a second run changes nothing, and without nodes
 // the file is as it was, to the byte.
 func TestMapsOfNginx(t *testing.T) {
+	needs.Programs(t, "nginx")
 	withoutHocon(t)
 	for name, tc := range map[string]struct{ text, file string }{
 		"several entries on a line": {"map $arg_vnode $prosody_node {\n  default prosody; v1 v1;\n  v2 v2; }", siteFile},
@@ -76,6 +78,7 @@ func TestMapsOfNginx(t *testing.T) {
 // A node whose upstream is in a file that only an include knows is not given
 // another one.
 func TestUpstreamsInIncludedFiles(t *testing.T) {
+	needs.Programs(t, "nginx")
 	withoutHocon(t)
 	root := jitsi.Install(t, jitsi.Options{})
 	withoutJicofo(t, root)
@@ -93,6 +96,7 @@ func TestUpstreamsInIncludedFiles(t *testing.T) {
 // What nginx refuses does not stay: the old files come back, and set-up says so. The
 // other programs are set up all the same.
 func TestWhatNginxRefusesIsTakenBack(t *testing.T) {
+	needs.Programs(t, "nginx")
 	withoutHocon(t)
 	for name, tc := range map[string]struct {
 		spoil func(t *testing.T, root *jitsi.Root)

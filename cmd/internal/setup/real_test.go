@@ -11,6 +11,7 @@ import (
 
 	"vnode/bench"
 	"vnode/internal/xmpptest/jitsi"
+	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/nginx"
 )
 
@@ -27,6 +28,7 @@ type stage struct {
 }
 
 func newStage(t *testing.T, o jitsi.Options) *stage {
+	needs.Programs(t, "prosody", "nginx", "hocon")
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	s := &stage{Root: jitsi.Install(t, o), t: t, ctx: ctx}
@@ -122,6 +124,7 @@ func TestFromInstallationToVisitor(t *testing.T) {
 // A site older than visitors: its locations know no node. With the pieces that
 // setup names, put in where it says, a browser gets through.
 func TestPiecesByHand(t *testing.T) {
+	needs.Programs(t, "prosody", "nginx")
 	s := &stage{Root: jitsi.Install(t, jitsi.Options{}), t: t}
 	s.ctx = t.Context()
 	withoutJicofo(t, s.Root)

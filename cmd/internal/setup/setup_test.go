@@ -18,6 +18,7 @@ import (
 
 	"vnode/cmd/internal/config"
 	"vnode/internal/xmpptest/jitsi"
+	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/nginx"
 )
 
@@ -190,6 +191,7 @@ func jicofo(t *testing.T, root *jitsi.Root, path string) any {
 }
 
 func hoconGet(t *testing.T, file, path string) any {
+	needs.Programs(t, "hocon")
 	t.Helper()
 	out, err := exec.Command("hocon", "-f", file, "--json", "get", "jicofo").Output()
 	require.NoError(t, err)
@@ -254,6 +256,7 @@ func TestWhatWasChangedByHandCounts(t *testing.T) {
 // What the operator already did by hand for visitor prosodies is neither doubled
 // nor overwritten: only what is missing is added.
 func TestAddsOnlyWhatIsMissing(t *testing.T) {
+	needs.Programs(t, "nginx", "lua5.4")
 	root := jitsi.Install(t, jitsi.Options{})
 	withoutJicofo(t, root)
 	edit := func(name, old, new string) {
@@ -298,6 +301,7 @@ Component "polls`)
 
 // luac lets the compiler of Prosody's own Lua look at a text.
 func luac(t *testing.T, text string) {
+	needs.Programs(t, "lua5.4")
 	t.Helper()
 	for _, name := range []string{"lua5.4", "lua", "lua5.3", "lua5.2", "lua5.1", "luajit"} {
 		if lua, err := exec.LookPath(name); err == nil {
@@ -314,6 +318,7 @@ func luac(t *testing.T, text string) {
 // A site from before visitors gets the upstreams and the map, and its operator
 // the locations to put in.
 func TestSiteWithoutMap(t *testing.T) {
+	needs.Programs(t, "nginx")
 	withoutHocon(t)
 	root := jitsi.Install(t, jitsi.Options{Site: func(s *nginx.Site) { s.NoMap = true }})
 	out := mustRun(t, root.Dir, "-nodes", "2")
@@ -428,6 +433,7 @@ func TestContainerPieces(t *testing.T) {
 }
 
 func TestErrorsNameTheRemedy(t *testing.T) {
+	needs.Programs(t, "hocon")
 	busy := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(busy, "etc/vnode"), 0o755))
 	broken := func(name, text string) string {

@@ -12,6 +12,8 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"vnode/internal/xmpptest/needs"
 )
 
 // T is what [Run] and [Browser.Tab] need of a testing.TB.
@@ -20,6 +22,7 @@ type T interface {
 	Cleanup(func())
 	Failed() bool
 	Logf(format string, args ...any)
+	Skipf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 
@@ -51,11 +54,12 @@ type Browser struct {
 	ctx context.Context // of the browser's first tab, which stays empty
 }
 
-// Run starts a browser for a test, which fails at once if that does not work:
-// without Chromium too, for a skipped test proves nothing. The browser is
+// Run starts a browser for a test, which fails at once if that does not work.
+// [needs.Programs] decides whether the test is run at all. The browser is
 // killed, by its process id, at the end of the test.
 func Run(t T, opts ...Option) *Browser {
 	t.Helper()
+	needs.Programs(t, "chromium")
 	path, err := Find()
 	if err != nil {
 		t.Fatalf("%v", err)

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"vnode/internal/port"
+	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/nginx"
 	"vnode/internal/xmpptest/process"
 	"vnode/internal/xmpptest/prosody"
@@ -265,6 +266,7 @@ func (r *Root) RunProsodyWithoutVisitors(t T) *process.Process {
 
 func (r *Root) runProsody(t T, up func(context.Context, *process.Process) error) *process.Process {
 	t.Helper()
+	needs.Programs(t, "prosody")
 	bin, err := prosody.Find()
 	if err != nil {
 		t.Fatalf("%v", err)

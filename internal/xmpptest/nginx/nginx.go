@@ -19,6 +19,7 @@ import (
 	"text/template"
 	"time"
 
+	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/process"
 )
 
@@ -119,8 +120,10 @@ type T interface {
 
 // Run starts the nginx of root and waits until it listens on addr. The test
 // fails at once if that does not work; at its end nginx is killed.
+// [needs.Programs] decides whether the test is run at all.
 func Run(t T, root, addr string) *Server {
 	t.Helper()
+	needs.Programs(t, "nginx")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	// One process: killing the master of many would leave its workers.

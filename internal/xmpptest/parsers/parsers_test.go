@@ -13,6 +13,7 @@ import (
 	"vnode/internal/wire"
 	"vnode/internal/xmpptest/browser"
 	"vnode/internal/xmpptest/hostile"
+	"vnode/internal/xmpptest/needs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // no more than that ends a stream: what the check calls ill-formed, expat does
 // too. VNODE_STANZAS=100000 tries more than the usual number.
 func TestWhatIsAcceptedEverybodyCanRead(t *testing.T) {
+	needs.Programs(t, "prosody", "chromium")
 	n := 4000
 	if s := os.Getenv("VNODE_STANZAS"); s != "" {
 		var err error
@@ -110,6 +112,7 @@ func TestKindsAreWhatTheySay(t *testing.T) {
 // The parsers do differ: if none of them refused anything, nothing would be
 // proved by what they accept.
 func TestParsersRefuse(t *testing.T) {
+	needs.Programs(t, "prosody", "chromium")
 	ask := []string{"<a xmlns='urn:x'/>", "<\u2070/>", "<a xmlns='xmlns'/>", "<a>", "<xml:a/>"}
 	rewritten, err := Prosody([]string{"<message><a/></message>", "<message><\u2070/></message>", "<message>", "<message><xml:a/></message>"})
 	require.NoError(t, err)

@@ -147,6 +147,7 @@ type T interface {
 	Cleanup(func())
 	Failed() bool
 	Logf(format string, args ...any)
+	Skipf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }

@@ -9,11 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/needs"
 )
 
 // prosodysNames asks Prosody's own library, in Lua, for what it makes of each
 // name; "" where it refuses one.
 func prosodysNames(t *testing.T, profile string, names []string) []string {
+	needs.Programs(t, "prosody")
 	t.Helper()
 	const script = `
 package.cpath = "/usr/lib/prosody/?.so;/usr/local/lib/prosody/?.so;" .. package.cpath;

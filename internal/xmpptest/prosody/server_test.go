@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"mellium.im/sasl"
+
+	"vnode/internal/xmpptest/needs"
 )
 
 var anonymous = sasl.Anonymous
@@ -30,6 +32,7 @@ func TestWithoutProsodyTheErrorSaysHowToGetIt(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
+	needs.Programs(t, "prosody")
 	v3 := func(addr netip.AddrPort) map[string]netip.AddrPort { return map[string]netip.AddrPort{"v3": addr} }
 	for want, opts := range map[string]Options{
 		`"a\"b" is not a domain`:      {MainDomain: `a"b`},
@@ -49,6 +52,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 func TestFailedStartGivesThePortsBack(t *testing.T) {
+	needs.Programs(t, "prosody")
 	r, err := Reserve()
 	require.NoError(t, err)
 	_, err = Start(t.Context(), Options{Ports: r, Auth: 7})
@@ -71,6 +75,7 @@ func TestFocusPassword(t *testing.T) {
 }
 
 func TestBrokenConfigurationLeavesNothing(t *testing.T) {
+	needs.Programs(t, "prosody")
 	dir := filepath.Join(t.TempDir(), "prosody")
 	_, err := Start(t.Context(), Options{Dir: dir, Extra: "this is not Lua"})
 	require.ErrorContains(t, err, "problem occurred while reading the config file", "the log explains")
@@ -79,12 +84,14 @@ func TestBrokenConfigurationLeavesNothing(t *testing.T) {
 
 // Half a main side is none: every module has to be where it belongs.
 func TestMisplacedModulesAreNoticed(t *testing.T) {
+	needs.Programs(t, "prosody")
 	_, err := Start(t.Context(), Options{Extra: `vnode_main_domain = "other.example"`})
 	require.ErrorContains(t, err, "exited")
 	require.ErrorContains(t, err, "not attached to all hosts")
 }
 
 func TestStartEndsWithItsContext(t *testing.T) {
+	needs.Programs(t, "prosody")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(io.ErrNoProgress)
 	dir := filepath.Join(t.TempDir(), "prosody")
@@ -135,6 +142,7 @@ func TestKillAndRestart(t *testing.T) {
 }
 
 func TestStopLeavesNothing(t *testing.T) {
+	needs.Programs(t, "prosody")
 	for _, patient := range []bool{true, false} {
 		t.Run(fmt.Sprintf("patient=%v", patient), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "prosody")
@@ -221,6 +229,7 @@ func runUntilKilled() int {
 
 // A test that is killed cannot stop its server; the kernel does.
 func TestServerDiesWithItsParent(t *testing.T) {
+	needs.Programs(t, "prosody")
 	parent := exec.Command(os.Args[0])
 	parent.Env = append(os.Environ(), orphanDir+"="+filepath.Join(t.TempDir(), "prosody"))
 	out, err := parent.StdoutPipe()
