@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/xmpptest/jitsi"
+	"vnode/internal/xmpptest/needs"
 )
 
 // typed is a command that a document has its readers type.
@@ -26,7 +29,9 @@ func typedCommands(t *testing.T) (all []typed) {
 	t.Helper()
 	shell := regexp.MustCompile("(?ms)^ *```(?:sh)?\n(.*?)^ *```")
 	continued := regexp.MustCompile(`(\||\\)\n\s*`)
-	for path, text := range documents(t) {
+	texts := documents(t)
+	for _, path := range slices.Sorted(maps.Keys(texts)) {
+		text := texts[path]
 		add := func(s string) {
 			s = strings.TrimSpace(regexp.MustCompile(`\s{2,}.*$`).ReplaceAllString(strings.TrimSpace(s), ""))
 			if programs.MatchString(s+" ") && strings.Contains(s, " ") {
@@ -79,6 +84,7 @@ var trials = []struct {
 // test can: those of set-up, check and configuration, the Makefile's as a dry
 // run, and the programs of others that only look.
 func TestDocumentedCommandsRun(t *testing.T) {
+	needs.Programs(t, "nginx", "prosodyctl", "hocon", "make")
 	sandbox := newSandbox(t)
 	count := 0
 	done := map[string]bool{}
@@ -97,7 +103,7 @@ func TestDocumentedCommandsRun(t *testing.T) {
 				require.True(t, trial.run != (trial.because != ""), "run, or say why not")
 				if trial.run {
 					count++
-					sandbox.run(t, c.command)
+					sandbox.try(t, c.command)
 				}
 				return
 			}
@@ -152,8 +158,15 @@ exec "` + program + `" "$@"`,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(s.bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 	}
-	s.run(t, "vnode setup -nodes 8")
 	return s
+}
+
+// try runs a command on an installation with eight nodes: one before may have taken
+// some away.
+func (s *sandbox) try(t *testing.T, command string) {
+	t.Helper()
+	s.run(t, "vnode setup -nodes 8")
+	s.run(t, command)
 }
 
 func mustLook(t *testing.T, program string) string {
