@@ -70,7 +70,8 @@ type Config struct {
 	QueueBytes, QueueStanzas int
 
 	// MaxBytes is the largest stanza accepted, announced to peers (XEP-0478).
-	// Default 512 KiB.
+	// Default 512 KiB, which is in any case the limit of those that a peer
+	// passes on for somebody with a full address. Larger ones are dropped.
 	MaxBytes int
 	// MaxPending bounds incoming connections of strangers that have not
 	// authenticated, and apart from them those of addresses that speak for peers.

@@ -7,8 +7,9 @@ import (
 // A peer is trusted; those whose stanzas it passes on are not. What they say
 // must not end the stream that all share: a stanza that clients or other servers
 // could not read, see wire.Violation, is dropped alone. So is one larger than
-// MaxBytes: a server that writes a participant's apostrophes again makes six
-// bytes of each, and never looks at the size of what it sends.
+// maxFromPerson, or than MaxBytes if a peer says it for itself: a server that
+// writes a participant's apostrophes again makes six bytes of each, and never
+// looks at the size of what it sends.
 
 // outside deals with a stanza that is outside the profile. It is answered where
 // that is allowed. Who leaves does so whatever they say with it, or they would

@@ -129,13 +129,40 @@ func TestAnswersToDroppedStanzasAreAddressed(t *testing.T) {
 	})
 }
 
+// A peer may say more for itself than for its users: what it tells of polls has no
+// other bound.
+func TestUsersSayLessThanTheirServer(t *testing.T) {
+	within(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.MaxBytes = 8 << 20 }, nil)
+		_, raw := memPipe(fromMain, nodeAddr)
+		st := newStream(w.Server, raw, inbound)
+		st.setDomains(domainPair{local: rooms, remote: mainHost})
+		proved := []domainPair{st.domainPair}
+		st.proved.Store(&proved)
+		said := func(elem string) {
+			h, err := wire.ParseHeader([]byte(elem))
+			require.NoError(t, err)
+			require.NoError(t, st.stanza([]byte(elem), &h))
+		}
+		large := "<body>" + strings.Repeat("y", maxFromPerson) + "</body></message>"
+		own := "<message from='main.example' to='r@conference.v3.meet.example'>" + large
+		said("<message type='error'" + participant + ">" + large)
+		said(own)
+		said("<presence type='unavailable'" + participant + "><x>" + large[:maxFromPerson] + "</x></presence>")
+		require.Equal(t, []string{own, "<presence from='a@main.example/x' to='r@conference.v3.meet.example/a' type='unavailable'/>"}, w.in.stanzas())
+		require.EqualValues(t, 2, w.metric("vnode_s2s_dropped_stanzas_total", "size"))
+		st.end(because(Closed, nil))
+		st.finish()
+	})
+}
+
 // Even a size has an end.
 func TestAStanzaWithoutAnEndEndsTheStream(t *testing.T) {
 	within(t, func(t *testing.T) {
 		w := newWorld(t, nil, nil)
 		p := w.ready()
 		p.write("<message><body>")
-		for range maxSkipped {
+		for range maxSkipped / wire.DefaultMaxServerBytes {
 			p.write(strings.Repeat("y", wire.DefaultMaxServerBytes))
 		}
 		p.expect(streamError("policy-violation", "stanza too large"), end, closed)

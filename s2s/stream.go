@@ -32,7 +32,8 @@ const (
 	lingerAfterError   = time.Second // for the peer to read the error and close
 	ackLinger          = time.Second // for the last acknowledgements of a peer we cannot write to
 	maxLingerBytes     = 1 << 20     // read and dropped meanwhile
-	maxSkipped         = 64          // times MaxBytes, of a stanza that is dropped for its size
+	maxSkipped         = 32 << 20    // bytes of a stanza that is dropped for its size
+	maxFromPerson      = 512 << 10   // bytes of a stanza that a peer passes on for somebody
 )
 
 // stream is one XML stream with a peer server, from its first byte to its last.
@@ -225,7 +226,7 @@ func (st *stream) wakeWriter() {
 // becomeReady ends the negotiation: st's pair is proved, stanzas may flow.
 func (st *stream) becomeReady() {
 	st.r.SetLimits(st.cfg.limits(true))
-	st.r.Check(maxSkipped * st.cfg.MaxBytes)
+	st.r.Check(maxSkipped)
 	st.mu.Lock()
 	st.isReady = true
 	st.phase = "stanza"
@@ -337,6 +338,9 @@ func (st *stream) stanza(elem []byte, h *wire.Header) error {
 	to, errTo := st.address(h.To)
 	if errFrom != nil || errTo != nil {
 		return st.malformed(h)
+	}
+	if len(elem) > maxFromPerson && from.Resource != "" {
+		return st.outside(&wire.Token{Data: elem, Outside: wire.TooLarge}, h)
 	}
 	m := st.srv.m
 	m.stanzas[inbound].Inc()

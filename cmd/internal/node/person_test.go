@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,9 +32,16 @@ type person struct {
 	left   map[string]int
 	lines  map[string]int // heard, by id
 	errors map[string]int // by id of what could not be delivered
-	inside bool
-	out    string // why no longer
+	// refused is errors of all stanzas, answered by policy-violation.
+	refused map[string]int
+	keeps   bool     // see keep
+	all     []string // as it came
+	inside  bool
+	out     string // why no longer
 }
+
+// readAnything lets a person hear on main what no node passes on.
+var readAnything = wire.Limits{MaxBytes: 4 << 20, MaxDepth: 1000, MaxAttrs: 1000}
 
 // enter logs in anonymously over TCP and joins the room.
 func enter(t testing.TB, addr, domain, room string) *person {
@@ -41,8 +49,8 @@ func enter(t testing.TB, addr, domain, room string) *person {
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	p := &person{
-		t: t, conn: conn, r: wire.NewReader(conn, wire.Limits{MaxBytes: 1 << 20}), room: room,
-		here: map[string]bool{}, left: map[string]int{}, lines: map[string]int{}, errors: map[string]int{},
+		t: t, conn: conn, r: wire.NewReader(conn, readAnything), room: room,
+		here: map[string]bool{}, left: map[string]int{}, lines: map[string]int{}, errors: map[string]int{}, refused: map[string]int{},
 	}
 	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
 	p.login(domain, "<auth xmlns='"+wire.NSSASL+"' mechanism='ANONYMOUS'/>")
@@ -109,6 +117,12 @@ func (p *person) listen() {
 			return
 		}
 		p.mu.Lock()
+		if p.keeps {
+			p.all = append(p.all, string(tok.Data))
+		}
+		if string(h.Type) == "error" && strings.Contains(string(tok.Data), "<policy-violation ") {
+			p.refused[wire.Unescape(h.ID)]++
+		}
 		switch string(h.Name) {
 		case "presence":
 			p.presence(&h, tok.Data)
@@ -148,6 +162,20 @@ func (p *person) message(h *wire.Header, stanza []byte) {
 	case said && !old:
 		p.lines[id]++
 	}
+}
+
+// keep makes p remember everything as it comes.
+func (p *person) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keeps = true
+}
+
+// kept returns what has come since.
+func (p *person) kept() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.all)
 }
 
 // say says a line and returns its id.
