@@ -29,6 +29,7 @@ type Message struct {
 	spliced    bool // the recipient's address goes between head and tail
 	nonza      bool // not a stanza: stream management does not count it
 	raw        bool // written without framing
+	shared     bool // others hold it as well, see Shared
 
 	// Written by the goroutine that appends it to a log, before the log's
 	// head moves past it.
@@ -59,6 +60,29 @@ func NewNonza(elem []byte) *Message { return &Message{head: elem, nonza: true} }
 // NewRaw makes bytes that go out unframed between two elements, such as a
 // WebSocket pong (RFC 6455 §5.5.3). It is for Deliver, not for a log.
 func NewRaw(b []byte) *Message { return &Message{head: b, nonza: true, raw: true} }
+
+// Shared says that m is held by others anyway, as a room holds what it shows to
+// everybody who joins, and returns m. While it waits for a client, or for the
+// client's acknowledgement, it costs the place it takes and not its length: what
+// the node itself has to say does not make a client slow. It is for right after
+// the making.
+func (m *Message) Shared() *Message {
+	m.shared = true
+	return m
+}
+
+// place is what a shared message costs of the bytes that may wait for a client:
+// a pointer in the queue, then in what is unacknowledged, and their growth.
+const place = 64
+
+// cost is what m takes of the bytes that may wait for a recipient whose address
+// has n bytes.
+func (m *Message) cost(n int) int {
+	if m.shared {
+		return place
+	}
+	return m.size(n)
+}
 
 // size is the encoded length for a recipient whose address has n bytes,
 // framing not included.

@@ -81,7 +81,7 @@ func (sh *shard) replay(s *Session, out []byte) ([]byte, bool) {
 
 // keep remembers a stanza of the session's own until it is acknowledged.
 func (sh *shard) keep(s *Session, m *Message) {
-	if sh.mayKeep(s, 1, m.size(0)) {
+	if sh.mayKeep(s, 1, m.cost(0)) {
 		s.unacked.add(m)
 	}
 }

@@ -106,6 +106,7 @@ type item struct {
 	// after is how far the session must have come in log before the item's
 	// turn.
 	after uint64
+	tell  func() // of tellDrained
 	// ofLink: it belongs to a connection and is dropped with it.
 	ofLink bool
 }
@@ -119,6 +120,7 @@ const (
 	startCounting
 	startKeeping // startCounting, and keep what is not acknowledged
 	replay       // send again what is not acknowledged
+	tellDrained  // call tell: what was before is encoded
 	finish
 )
 
@@ -199,6 +201,14 @@ func (s *Session) Unfollow(l *Log, ms ...*Message) {
 	s.following.Store(nil)
 }
 
+// Drained calls tell once everything delivered so far, by the same goroutine, has
+// been handed to the connection, up to the batch of 64 KiB that is being written.
+// The shard calls it: tell must not block. It waits while the session has no
+// connection, and is never called when the session ends before.
+func (s *Session) Drained(tell func()) {
+	s.shard.post(command{op: opDrained, s: s, tell: tell})
+}
+
 // EnableAcks sends enabled and counts the stanzas sent from there on (XEP-0198
 // §4), asking for an acknowledgement every AckEvery of them. A resumable
 // session keeps what is not acknowledged and outlives its connection: see
@@ -277,7 +287,7 @@ func (s *Session) enqueue(it item) {
 
 func (s *Session) sizeOf(ms []*Message) (n int) {
 	for _, m := range ms {
-		n += m.size(len(s.to))
+		n += m.cost(len(s.to))
 	}
 	return n
 }
@@ -288,7 +298,7 @@ func (s *Session) nextPrivate() *Message {
 	it := &s.queue[0]
 	m := it.ms[0]
 	it.ms = it.ms[1:]
-	s.queued -= m.size(len(s.to))
+	s.queued -= m.cost(len(s.to))
 	if len(it.ms) == 0 && it.action == justSend {
 		s.dequeue()
 	}

@@ -54,6 +54,7 @@ type command struct {
 	answer    chan error // of opResume and opProbe
 
 	laggards chan<- laggards // of opLaggards
+	tell     func()          // of opDrained
 }
 
 type op uint8
@@ -73,6 +74,7 @@ const (
 	opProbe
 	opStop
 	opLaggards
+	opDrained
 )
 
 // maxBatch ends a batch: a write of 64 KiB carries some 60 stanzas, and a
@@ -186,6 +188,8 @@ func (sh *shard) doForSession(c *command) {
 	switch c.op {
 	case opDeliver:
 		sh.queue(c.s, c, justSend)
+	case opDrained:
+		sh.queue(c.s, c, tellDrained)
 	case opFollow:
 		sh.queue(c.s, c, startFollowing)
 	case opUnfollow:
@@ -209,7 +213,7 @@ func (sh *shard) doForSession(c *command) {
 // session's private queue.
 func (sh *shard) queue(s *Session, c *command, a action) {
 	if len(c.ms) > 0 || a != justSend {
-		s.enqueue(item{ms: c.ms, action: a, log: c.log, after: c.seq})
+		s.enqueue(item{ms: c.ms, action: a, log: c.log, after: c.seq, tell: c.tell})
 	}
 	if s.queued > s.terms.MaxPrivate && !s.closing {
 		sh.overflow(s)

@@ -350,6 +350,8 @@ func (sh *shard) takeFirst(s *Session, out []byte) []byte {
 		s.acked.Store(0)
 		sh.forgetAll(s)
 		s.replayed, s.unrequested = 0, 0
+	case tellDrained:
+		it.tell()
 	case finish:
 		sh.leave(s)
 		s.finishing = true

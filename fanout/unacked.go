@@ -27,8 +27,8 @@ type run struct {
 func (u *unacked) add(m *Message) {
 	u.own = append(u.own, m)
 	u.count++
-	u.bytes += m.size(0)
-	u.unasked += m.size(0)
+	u.bytes += m.cost(0)
+	u.unasked += m.cost(0)
 	if last := len(u.runs) - 1; last >= 0 && u.runs[last].log == nil {
 		u.runs[last].n++
 		return
@@ -70,7 +70,7 @@ func (u *unacked) trim(h uint32) {
 	u.first = h
 	u.runs = slices.Delete(u.runs, 0, gone)
 	for _, m := range u.own[:own] {
-		u.bytes -= m.size(0)
+		u.bytes -= m.cost(0)
 	}
 	u.own = slices.Delete(u.own, 0, own)
 }

@@ -161,7 +161,7 @@ func (r *room) applyToHistory(m *said, by speaking, content []byte, p *packet) b
 			return false
 		}
 		c := r.corrected(m, l, by.from, content)
-		r.history.Correct(l, c, c.size(), m.id)
+		r.history.Correct(l, share(c), c.size(), m.id)
 	case aboutRetraction:
 		l := r.history.Find(a.id, authors)
 		if l == nil {
@@ -208,7 +208,7 @@ func (r *room) entomb(a *about) bool {
 		found = true
 		from := r.pub.WithResource(l.Speaker)
 		p := messagePacket(escaped(from.String()), groupchat, &payload{id: l.ID, lang: defaultLang}, r.appendDelay(r.tombstone(a), l.Time))
-		r.history.Moderate(l, p, p.size())
+		r.history.Moderate(l, share(p), p.size())
 	}
 }
 

@@ -6,14 +6,16 @@ import "time"
 type alarm uint8
 
 const (
-	alarmEmpty   alarm = iota // the last visitor left
-	alarmMain                 // main, or its room, was lost
-	alarmQueue                // who waits may go on
-	alarmHeld                 // presences that wait may be shown
-	alarmConnect              // main has sent participants and no connect
-	alarmVotes                // more votes may be told
-	alarmParted               // main has said nothing since the focus left
-	alarmHall                 // the hall looks at what it waits for; not the room's
+	alarmEmpty     alarm = iota // the last visitor left
+	alarmMain                   // main, or its room, was lost
+	alarmQueue                  // who waits may go on
+	alarmHeld                   // presences that wait may be shown
+	alarmConnect                // main has sent participants and no connect
+	alarmVotes                  // more votes may be told
+	alarmParted                 // main has said nothing since the focus left
+	alarmHall                   // the hall looks at what it waits for; not the room's
+	alarmHands                  // main may be told of more hands
+	alarmLanguages              // main may be told of the languages again
 	alarms
 )
 
@@ -51,6 +53,11 @@ func (r *room) timeout(now time.Time, a alarm, turn uint64) {
 		r.log.Warn("main has sent participants and no connect: visitors wait; a main of 2022 needs main-without-connect", "visitors", r.queue.joins())
 	case alarmParted:
 		r.end(endFocusLeft, "")
+	case alarmHands:
+		r.hands.told = 0
+		r.tellHands()
+	case alarmLanguages:
+		r.tellLanguages()
 	case alarmVotes:
 		r.told = 0
 		r.tellVotes()

@@ -16,7 +16,7 @@ import (
 )
 
 // discard counts effects and keeps nothing.
-type discard struct{ n int }
+type discard struct{ n, marks int }
 
 func (d *discard) broadcast(*packet)                  { d.n++ }
 func (d *discard) deliver(Session, ...*packet)        { d.n++ }
@@ -24,6 +24,18 @@ func (d *discard) follow(Session, ...*packet) bool    { d.n++; return true }
 func (d *discard) unfollow(Session, ...*packet)       { d.n++ }
 func (d *discard) send(string, string, []byte)        { d.n++ }
 func (d *discard) after(alarm, time.Duration, uint64) {}
+func (d *discard) watch(Session)                      { d.marks++ }
+func (d *discard) ask(Session)                        { panic("the focus takes all at once") }
+func (d *discard) turned(Session, bool)               {}
+func (d *discard) waits(int)                          {}
+func (d *discard) pause(Session, bool)                {}
+
+// taken tells the room that the focus has taken everything.
+func (d *discard) taken(r *room) {
+	for ; d.marks > 0; d.marks-- {
+		r.drained(r.focus.session)
+	}
+}
 
 // usualPresence is a participant's, as long as in production: about 1 KB.
 func usualPresence() []byte {

@@ -21,7 +21,8 @@ type box struct {
 	// Owned by the goroutine.
 	hall   *hall
 	timers [alarms]*time.Timer
-	held   int // visitors, as the service counts them
+	held   int   // visitors, as the service counts them
+	turn   *lane // whose turn is under way
 
 	// Guarded by Service.mu; its changes are the goroutine's.
 	meeting string // id of the room that lives
@@ -56,6 +57,7 @@ func (b *box) run() {
 
 func (b *box) handle(e *event) {
 	now := time.Now()
+	b.hall.node = b.service.pressure(now)
 	switch e.kind {
 	case evClient:
 		b.hall.fromClient(now, e.session, e.stanza)
@@ -78,6 +80,13 @@ func (b *box) handle(e *event) {
 		b.hall.shutdown(now, false)
 	case evClose:
 		b.hall.shutdown(now, true)
+	case evDrained:
+		b.hall.drained(now, e.session)
+	case evTurn:
+		b.turn = e.lane
+		if !b.hall.turnComes(now, e.session) {
+			e.lane.over()
+		}
 	case evCall:
 		e.call.done <- e.call.do(now, b.hall)
 	}
@@ -108,7 +117,33 @@ func (b *box) follow(s Session, ps ...*packet) bool { return s.Follow(b.log, mes
 
 func (b *box) unfollow(s Session, ps ...*packet) { s.Unfollow(b.log, messages(ps)...) }
 
-func (b *box) send(from, to string, stanza []byte) { b.service.remote.Send(from, to, stanza) }
+func (b *box) send(from, to string, stanza []byte) {
+	b.service.tellsMain(time.Now(), len(stanza))
+	b.service.remote.Send(from, to, stanza)
+}
+
+func (b *box) watch(focus Session) {
+	focus.Drained(func() { b.mail.push(event{kind: evDrained, session: focus}) })
+}
+
+func (b *box) ask(focus Session) {
+	if l := b.service.laneOf(focus); l != nil { // else the room is about to end
+		l.ask(turnOf{b, focus})
+	}
+}
+
+func (b *box) turned(focus Session, used bool) {
+	l := b.turn
+	if !used {
+		l.over()
+		return
+	}
+	focus.Drained(l.over)
+}
+
+func (b *box) waits(n int) { b.service.waits(n) }
+
+func (b *box) pause(s Session, on bool) { s.Pause(on) }
 
 func (b *box) after(a alarm, d time.Duration, turn uint64) {
 	if t := b.timers[a]; t != nil {

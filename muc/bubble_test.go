@@ -72,6 +72,7 @@ type client struct {
 	near, far net.Conn
 	read      chan struct{}
 	address   netip.Addr
+	paused    atomic.Bool
 
 	hungUp atomic.Bool
 
@@ -106,6 +107,9 @@ func (c *client) Deliver(after *fanout.Log, ms ...*fanout.Message) {
 }
 func (c *client) Follow(l *fanout.Log, ms ...*fanout.Message) bool { return c.out.Follow(l, ms...) }
 func (c *client) Unfollow(l *fanout.Log, ms ...*fanout.Message)    { c.out.Unfollow(l, ms...) }
+
+func (c *client) Drained(tell func()) { c.out.Drained(tell) }
+func (c *client) Pause(on bool)       { c.paused.Store(on) }
 
 func (c *client) readAll() {
 	defer close(c.read)

@@ -114,7 +114,7 @@ func (r *room) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 		r.refuse(o.session, h, e)
 		return
 	}
-	if e, ok := r.mayWrite(o); !ok {
+	if e, ok := r.mayWrite(o, len(stanza)); !ok {
 		r.refuseChat(o, h, e)
 		return
 	}
@@ -164,7 +164,7 @@ func (r *room) say(by speaking, m *said, content []byte) {
 	case m.historic():
 		r.remember(from, by, m, content)
 	case m.subject:
-		r.subject = p
+		r.subject = share(messagePacket(from, groupchat, &m.payload, content))
 	}
 }
 
@@ -252,7 +252,7 @@ func (r *room) participantAt(j wire.JID) *occupant {
 // subjectPacket is the message that ends a join, XEP-0045 §7.2.15.
 func (r *room) subjectPacket() *packet {
 	if r.subject == nil {
-		r.subject = messagePacket(r.pubFrom, groupchat, &payload{}, []byte("<subject/>"))
+		r.subject = share(messagePacket(r.pubFrom, groupchat, &payload{}, []byte("<subject/>")))
 	}
 	return r.subject
 }

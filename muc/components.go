@@ -157,7 +157,7 @@ const (
 
 // tellVotes tells visitors and main what is new of the polls.
 func (r *room) tellVotes() {
-	for r.told < votesPerTick {
+	for r.told < votesPerTick && (r.told == 0 || !r.node.mainFull) {
 		n, ok := r.polls.Next()
 		if !ok {
 			return
@@ -263,7 +263,7 @@ func (c *cachedPacket) of(from string, json []byte) *packet {
 	case json == nil:
 		*c = cachedPacket{}
 	case c.packet == nil || &c.json[0] != &json[0]:
-		*c = cachedPacket{json, componentPacket(from, json)}
+		*c = cachedPacket{json, share(componentPacket(from, json))}
 	}
 	return c.packet
 }

@@ -42,6 +42,7 @@ func (r *room) end(reason endReason, text string) {
 	}
 	r.ended, r.fault = reason, r.judge(reason)
 	r.tellEnded()
+	r.closeOutlet()
 	if text == "" {
 		text = reason.text()
 	}

@@ -26,6 +26,7 @@ type packet struct {
 	key        string
 	head, tail []byte
 	whole      bool
+	shared     bool // the room keeps it for all who join
 	made       *fanout.Message
 }
 
@@ -41,8 +42,17 @@ func (p *packet) message() *fanout.Message {
 		default:
 			p.made = fanout.NewMessage(p.class, p.key, p.head, p.tail)
 		}
+		if p.shared {
+			p.made.Shared()
+		}
 	}
 	return p.made
+}
+
+// share marks a packet, just made, as one that the room keeps for all who join.
+func share(p *packet) *packet {
+	p.shared = true
+	return p
 }
 
 // payload is what a stanza says apart from its addressing: the children that

@@ -29,6 +29,7 @@ var (
 	errSlowMode     = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation}
 	errFlood        = wire.StanzaError{Type: stanza.Wait, Condition: stanza.PolicyViolation, Text: "You are too fast"}
 	errRoomFlood    = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "The room is overactive, please try again later"}
+	errFocusBusy    = wire.StanzaError{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "Too much waits for the focus, please try again later"}
 	errNotForMain   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "The audience may not write to participants"}
 	errModerators   = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only moderators can moderate messages"}
 	errAuthors      = wire.StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden, Text: "Only its author can change a message"}

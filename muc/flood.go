@@ -16,6 +16,15 @@ type flow struct {
 	votes     rate.Bucket
 	held      []byte // its latest presence, which waits
 	language  string // it wants transcribed, "" for none
+
+	// What waits for the focus, see [outlet].
+	showing      showing
+	coming       *coming // its own, while the focus does not know of it
+	requests     []*packet
+	requestBytes int
+	paused       bool // it is not read
+
+	hand hand
 }
 
 func (o *occupant) flowing() *flow {
@@ -34,8 +43,9 @@ func (o *occupant) language() string {
 }
 
 // mayWrite decides whether a visitor may say something now, to the room or to
-// one participant.
-func (r *room) mayWrite(o *occupant) (wire.StanzaError, bool) {
+// one participant. size is the stanza's: a line is multiplied by the room, so a
+// long one counts as several.
+func (r *room) mayWrite(o *occupant, size int) (wire.StanzaError, bool) {
 	l, f := &r.limits.Load().Chat, o.flowing()
 	switch {
 	case l.Audience == HeardByNobody:
@@ -44,12 +54,17 @@ func (r *room) mayWrite(o *occupant) (wire.StanzaError, bool) {
 		e := errSlowMode
 		e.Text = fmt.Sprintf("Slow mode: wait %s before the next message", roundUp(l.SlowMode-r.now.Sub(f.wrote)))
 		return e, false
-	case f.writes.Wait(l.Visitor, r.now) > 0:
+	case !f.writes.Has(l.Visitor, units(size), r.now):
 		return errFlood, false
-	case !r.chat.Take(l.Room, r.now):
+	case !r.chat.Has(l.Room, units(size), r.now):
+		r.warn(&r.warnings.chat, "chat refused: the visitors of this room write too much; room-chat-rate and room-chat-burst allow more")
+		return errRoomFlood, false
+	case r.tellsMain() && r.mainFull():
+		r.metrics.mainRefused.Inc()
 		return errRoomFlood, false
 	}
-	f.writes.Take(l.Visitor, r.now)
+	f.writes.TakeSome(l.Visitor, units(size), r.now)
+	r.chat.TakeSome(l.Room, units(size), r.now)
 	f.wrote = r.now
 	return wire.StanzaError{}, true
 }
@@ -113,4 +128,32 @@ func (r *room) showHeld() {
 	if r.held = kept; len(kept) > 0 {
 		r.arm(alarmHeld, wait)
 	}
+}
+
+// reserved is what a room's visitors may tell main however much those of other
+// rooms do.
+var reserved = rate.Limit{PerSecond: 2, Burst: 10}
+
+// mainFull reports whether main is to hear nothing more of this room's visitors
+// now. When it is not, one stanza may be sent.
+func (r *room) mainFull() bool {
+	if !r.node.mainFull || r.reserve.Take(reserved, r.now) {
+		return false
+	}
+	r.warn(&r.warnings.main, "visitors' stanzas to the main server refused or delayed: those of all rooms are too many; main-rate and main-burst allow more")
+	return true
+}
+
+// warnings are when the log was told last of a limit that was reached.
+type warnings struct{ chat, main, focus time.Time }
+
+// warnEvery is how often a room says in the log that the same limit was reached.
+const warnEvery = 30 * time.Second
+
+func (r *room) warn(last *time.Time, text string, args ...any) {
+	if !last.IsZero() && r.now.Sub(*last) < warnEvery {
+		return
+	}
+	*last = r.now
+	r.log.Warn(text, args...)
 }

@@ -27,6 +27,7 @@ type hall struct {
 
 	// State.
 	now     time.Time // of the event under way
+	node    pressure  // at that event
 	life    *room     // the room that lives; nil while none does
 	held    *hold     // the audience of earlier ones; nil for none
 	waiting waitlist  // for a room
@@ -68,6 +69,7 @@ func newHall(p roomParams, out hallEffects, fresh func() string, focusIn focusLi
 		pub: p.domains.Public(p.local), change: p.change, focusIn: focusIn,
 		waiting: waitlist{index: make(map[Session]*joiner)},
 	}
+	h.params.node = &h.node
 	h.log = p.log.With("room", h.addr.String())
 	return h
 }
@@ -238,6 +240,22 @@ func (h *hall) shutdown(now time.Time, forGood bool) {
 		h.held = nil
 		h.out.holds(0, "")
 	}
+}
+
+// drained takes notice that a session of the focus has taken what the room asked to
+// be told of.
+func (h *hall) drained(now time.Time, focus Session) {
+	h.now = now
+	if h.life != nil {
+		h.life.drained(focus)
+	}
+}
+
+// turnComes gives the room its turn with a session of the focus, and reports
+// whether the room has a use for it; then it ends the turn.
+func (h *hall) turnComes(now time.Time, focus Session) bool {
+	h.now = now
+	return h.life != nil && h.life.turn(now, focus)
 }
 
 // onRoom does something to the room that lives, if one does.

@@ -86,7 +86,12 @@ func (r *room) pass(o, to *occupant, h *wire.Header, stanza []byte) {
 		Space: wire.NSClient, To: to.jid().String(), From: r.pub.WithResource(o.nick).String(),
 		ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
 	})
-	r.out.deliver(to.session, &packet{head: start, tail: body, whole: true})
+	p := &packet{head: start, tail: body, whole: true}
+	if to.kind == focus && o.kind == visitor {
+		r.request(o, h, p)
+		return
+	}
+	r.out.deliver(to.session, p)
 }
 
 func isPing(stanza []byte) bool {

@@ -138,7 +138,7 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 		r.direct = append(r.direct, o)
 		r.out.deliver(from, snapshot...)
 	}
-	r.tellFocus(o, &said)
+	r.introduce(o, &said)
 	r.noticeRequests(o, stanza)
 }
 
@@ -214,14 +214,12 @@ func (r *room) resyncFocus(o *occupant, h *wire.Header, stanza []byte) {
 	r.tellLeaves("")
 	r.showFocus(o, h, stanza)
 	r.toVisitors(o.seen.shown)
-	ps := make([]*packet, 0, r.nicks.Len()+1)
 	for _, p := range r.participants {
-		ps = append(ps, p.seen.shown)
+		r.handFocus(p.seen.shown)
 	}
 	for _, v := range r.audience() {
-		said := v.said.payload()
-		ps = append(ps, r.presencePacket(fanout.Plain, v, &said, status{}))
+		r.introduceAgain(v)
 	}
-	ps = append(ps, r.presencePacket(fanout.Plain, o, &o.seen.last, status{codes: []string{"100"}, self: true}))
-	r.out.deliver(o.session, append(ps, r.subjectPacket())...)
+	self := r.presencePacket(fanout.Plain, o, &o.seen.last, status{codes: []string{"100"}, self: true})
+	r.tellFocusAfter("", self, r.subjectPacket())
 }

@@ -26,6 +26,11 @@ type Limits struct {
 	Presences rate.Limit
 
 	Chat Chat
+
+	// Main bounds what visitors of all rooms make the main server hear. A
+	// stanza counts once for each KiB. When the limit is reached, messages are
+	// refused and raised hands wait; a room may always say a little.
+	Main rate.Limit
 }
 
 // Audience says who hears what visitors write.
@@ -40,8 +45,8 @@ const (
 // Chat bounds what visitors write, to the room and to single participants.
 type Chat struct {
 	Audience Audience      // all when empty
-	Visitor  rate.Limit    // messages of one visitor
-	Room     rate.Limit    // messages of all visitors of a room
+	Visitor  rate.Limit    // messages of one visitor; a long one counts once for each KiB
+	Room     rate.Limit    // messages of all visitors of a room, counted likewise
 	SlowMode time.Duration // between two messages of one visitor; 0 for none
 }
 
@@ -69,7 +74,7 @@ func (l Limits) Validate() error {
 			errs = append(errs, fmt.Errorf("muc: %s is negative", name))
 		}
 	}
-	for name, r := range map[string]rate.Limit{"Joins": l.Joins, "Leaves": l.Leaves, "Presences": l.Presences, "Chat.Visitor": l.Chat.Visitor, "Chat.Room": l.Chat.Room} {
+	for name, r := range map[string]rate.Limit{"Joins": l.Joins, "Leaves": l.Leaves, "Presences": l.Presences, "Chat.Visitor": l.Chat.Visitor, "Chat.Room": l.Chat.Room, "Main": l.Main} {
 		if r.PerSecond < 0 || r.Burst < 0 {
 			errs = append(errs, fmt.Errorf("muc: %s is negative", name))
 		}

@@ -19,7 +19,32 @@ type event struct {
 	focus   focusLink // of evFocus
 	node    string    // of evJicofo: which it chose
 	trouble string    // of evJicofo: why it chose none
+	lane    *lane     // of a turn
 }
+
+// source says for whose sake an event comes. Each may fill a mailbox by itself
+// only: whoever waits for room in it must not wait for others.
+func (e *event) source() source {
+	switch {
+	case e.kind == evRemote:
+		return fromMain
+	case e.session == nil:
+		return fromNode
+	case e.session.Admin():
+		return fromFocus
+	}
+	return fromVisitors
+}
+
+type source uint8
+
+const (
+	fromVisitors source = iota
+	fromFocus
+	fromMain
+	fromNode
+	sources
+)
 
 type eventKind uint8
 
@@ -34,6 +59,8 @@ const (
 	evFocus
 	evJicofo
 	evClose // evShutdown for good
+	evDrained
+	evTurn
 )
 
 // mailbox is a bounded queue from many goroutines to one. It is not a channel
@@ -44,7 +71,7 @@ type mailbox struct {
 	spaced sync.Cond // there is room to put
 	// Guarded by mu.
 	events []event
-	bytes  int // of the events' stanzas
+	held   [sources]struct{ events, bytes int } // of the events, and of their stanzas
 	closed bool
 
 	// Static after construction.
@@ -57,12 +84,15 @@ func newMailbox(maxEvents, maxBytes int) *mailbox {
 	return m
 }
 
-// put waits while the mailbox is full: of events or of their bytes. It reports
-// false, and keeps nothing, once the mailbox is closed.
+// put waits while the mailbox is full of events of the same source, or of their
+// bytes: the stream of the main server, and the connection of the focus, serve all
+// rooms, and do not wait for the visitors of one. It reports false, and keeps
+// nothing, once the mailbox is closed.
 func (m *mailbox) put(e event) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for !m.closed && (len(m.events) >= m.maxEvents || m.bytes >= m.maxBytes) {
+	held := &m.held[e.source()]
+	for !m.closed && (held.events >= m.maxEvents || held.bytes >= m.maxBytes) {
 		m.spaced.Wait()
 	}
 	return m.add(e)
@@ -82,7 +112,9 @@ func (m *mailbox) add(e event) bool {
 		return false
 	}
 	m.events = append(m.events, e)
-	m.bytes += len(e.stanza)
+	held := &m.held[e.source()]
+	held.events++
+	held.bytes += len(e.stanza)
 	m.filled.Signal()
 	return true
 }
@@ -95,7 +127,8 @@ func (m *mailbox) take(spare []event) []event {
 		m.filled.Wait()
 	}
 	got := m.events
-	m.events, m.bytes = spare[:0], 0
+	m.events = spare[:0]
+	clear(m.held[:])
 	m.spaced.Broadcast()
 	return got
 }

@@ -34,6 +34,12 @@ type metrics struct {
 	chatFromNodes    prometheus.Counter
 	chatRefused      prometheus.Counter
 	votes            prometheus.Counter
+	focusHeld        prometheus.Counter
+	requestsHeld     prometheus.Counter
+	requestsRefused  prometheus.Counter
+	requestBytes     prometheus.Gauge
+	handsHeld        prometheus.Counter
+	mainRefused      prometheus.Counter
 	roomsBeyond      prometheus.Counter
 	heldVisitors     prometheus.Gauge
 	heldRooms        prometheus.Gauge
@@ -87,6 +93,24 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		roomsBeyond: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vnode_muc_rooms_beyond_limit_total", Help: "Rooms that jicofo made although max-rooms were there already.",
 		}),
+		focusHeld: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_focus_presences_held_total", Help: "Presences of visitors that waited for jicofo to read, or that a newer one replaced meanwhile.",
+		}),
+		requestsHeld: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_focus_requests_held_total", Help: "IQs of visitors that waited for jicofo to read.",
+		}),
+		requestsRefused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_focus_requests_refused_total", Help: "IQs of visitors to jicofo that were refused because too many waited.",
+		}),
+		requestBytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vnode_muc_focus_request_bytes", Help: "Bytes of visitors' IQs that wait for jicofo to read.",
+		}),
+		handsHeld: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_hands_held_total", Help: "Raised and lowered hands that waited before the main server was told of them.",
+		}),
+		mainRefused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vnode_muc_main_refused_total", Help: "Messages of visitors that were refused because the visitors of all rooms told the main server too much.",
+		}),
 		byRole:           make(map[role]prometheus.Gauge),
 		byRefusal:        make(map[refusal]prometheus.Counter),
 		byEnd:            make(map[endReason]prometheus.Counter),
@@ -110,6 +134,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.byEnd[e] = ended.WithLabelValues(string(e))
 	}
 	reg.MustRegister(audience, waits, m.heldVisitors, m.heldRooms, m.focusSessions, m.roomsBeyond, m.chatRefused, m.rooms, m.queued, occupants, refused, ended, chat, m.votes)
+	reg.MustRegister(m.focusHeld, m.requestsHeld, m.requestsRefused, m.requestBytes, m.handsHeld, m.mainRefused)
 	return m
 }
 

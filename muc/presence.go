@@ -89,15 +89,7 @@ func (r *room) self(o *occupant, p *payload) *packet {
 // showFocus takes the focus' presence as its latest.
 func (r *room) showFocus(o *occupant, h *wire.Header, stanza []byte) {
 	o.seen.last = readPayload(h, stanza, keepInPresence)
-	o.seen.shown = r.presencePacket(fanout.Update, o, &o.seen.last, status{})
-}
-
-// tellFocus shows a visitor's latest presence to the focus, which alone sees
-// visitors.
-func (r *room) tellFocus(o *occupant, p *payload) {
-	if r.focus != nil {
-		r.out.deliver(r.focus.session, r.presencePacket(fanout.Plain, o, p, status{}))
-	}
+	o.seen.shown = share(r.presencePacket(fanout.Update, o, &o.seen.last, status{}))
 }
 
 // clientLeave handles unavailable presence of a local session; o is nil when
@@ -114,6 +106,9 @@ func (r *room) clientLeave(from Session, o *occupant, h *wire.Header, stanza []b
 		return
 	}
 	p := readPayload(h, stanza, keepInPresence)
+	if o.kind == visitor && len(stanza) > maxLeaveBytes {
+		p = payload{id: p.id, lang: p.lang} // it would wait for the focus, and nobody looks at it
+	}
 	if o.kind == focus {
 		r.remove(o)
 		r.part()
@@ -148,7 +143,9 @@ func (r *room) sessionClosed(now time.Time, s Session) {
 // main. p is what it said in leaving, if it did.
 func (r *room) visitorGone(o *occupant, p *payload, s status) {
 	r.remove(o)
-	r.tellOfLeave(o, r.presencePacket(fanout.Plain, o, p, s))
+	if r.silence(o) {
+		r.tellOfLeave(o, r.presencePacket(fanout.Plain, o, p, s))
+	}
 	s.self = true
 	r.bid(o, r.presencePacket(fanout.Plain, o, p, s))
 	r.forgetRequests(o)
@@ -201,7 +198,7 @@ func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, n
 			r.confirm(o)
 		}
 		o.seen.last = last
-		o.seen.shown = r.presencePacket(fanout.Update, o, &o.seen.last, status{})
+		o.seen.shown = share(r.presencePacket(fanout.Update, o, &o.seen.last, status{}))
 		r.toAll(o.seen.shown)
 		return
 	}
@@ -229,7 +226,7 @@ func (r *room) participantPresence(o *occupant, from wire.JID, h *wire.Header, n
 	r.add(o)
 	r.thrown.joined()
 	r.confirm(o)
-	o.seen.shown = r.presencePacket(fanout.Plain, o, &o.seen.last, status{})
+	o.seen.shown = share(r.presencePacket(fanout.Plain, o, &o.seen.last, status{}))
 	r.toAll(o.seen.shown)
 	switch {
 	case r.connected:
@@ -259,6 +256,7 @@ func (r *room) vacate(nick string) bool {
 		r.participantGone(o, nil)
 	default:
 		r.visitorGone(o, nil, status{gone: true, codes: []string{"307"}, reason: "The nick belongs to a participant"})
+		r.tellLeaves(nick)
 	}
 	return true
 }
@@ -278,7 +276,7 @@ func (r *room) grant() {
 		r.metrics.occupants(o.role).Dec()
 		o.role, o.affiliation = roleModerator, affiliationOwner
 		r.metrics.occupants(o.role).Inc()
-		o.seen.shown = r.presencePacket(fanout.Update, o, &o.seen.last, status{})
+		o.seen.shown = share(r.presencePacket(fanout.Update, o, &o.seen.last, status{}))
 		r.toAll(o.seen.shown)
 	}
 }

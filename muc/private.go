@@ -20,7 +20,7 @@ func (r *room) privateMessage(o *occupant, h *wire.Header, nick string, stanza [
 	case o.kind == visitor && to.kind == participant && !r.tellsMain():
 		r.refuse(o.session, h, errNotForMain)
 	case o.kind == visitor && to.kind == participant:
-		if e, ok := r.mayWrite(o); !ok {
+		if e, ok := r.mayWrite(o, len(stanza)); !ok {
 			r.refuseChat(o, h, e)
 			return
 		}

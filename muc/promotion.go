@@ -1,8 +1,6 @@
 package muc
 
 import (
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -37,7 +35,7 @@ func (r *room) noticeRequests(o *occupant, stanza []byte) {
 		}
 	}
 	if o.hand = hand != ""; spoke {
-		r.requestPromotion(o, hand)
+		r.showHand(o, hand)
 	}
 	if transcript != "true" {
 		language = ""
@@ -63,12 +61,8 @@ func languageTag(s string) string {
 
 // forgetRequests takes back what a visitor that left asked for.
 func (r *room) forgetRequests(o *occupant) {
-	if o.hand {
-		o.hand = false
-		r.toVisitorsComponent(func(b *wire.Builder) {
-			b.Start("promotion-request", "jid", o.jid().String()).End()
-		})
-	}
+	o.hand = false
+	r.lowerHand(o)
 	r.transcribe(o, "")
 }
 
@@ -137,33 +131,4 @@ func (r *room) promotion(from wire.JID, h *wire.Header, q *visitorsIQ, stanza []
 			ID: wire.Unescape(h.ID), Type: "set", Lang: wire.Unescape(h.Lang),
 		}))
 	}
-}
-
-// transcription counts the visitors that want each language.
-type transcription map[string]int
-
-// transcribe sets the language o wants, "" for none, and tells main what is
-// wanted now.
-func (r *room) transcribe(o *occupant, language string) {
-	was := o.language()
-	if was == language {
-		return
-	}
-	if was != "" {
-		if r.languages[was]--; r.languages[was] == 0 {
-			delete(r.languages, was)
-		}
-	}
-	if language != "" {
-		r.languages[language]++
-	}
-	o.flowing().language = language
-	count := 0
-	for _, n := range r.languages {
-		count += n
-	}
-	langs := strings.Join(slices.Sorted(maps.Keys(r.languages)), ",")
-	r.toVisitorsComponent(func(b *wire.Builder) {
-		b.Start("transcription-languages", "langs", langs, "count", strconv.Itoa(count)).End()
-	})
 }

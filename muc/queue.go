@@ -137,18 +137,29 @@ func (r *room) tellOfLeave(o *occupant, p *packet) {
 	switch {
 	case r.focus == nil:
 	case r.connected && r.queue.head() == nil && r.leaves.Take(r.limits.Load().Leaves, r.now):
-		r.out.deliver(r.focus.session, p)
+		r.tellFocusAfter(o.nick, p)
 	default:
 		r.queue.leave(o.nick, p)
 		r.advance()
 	}
 }
 
-// tellLeaves tells the focus now of the leaves it was to be told of later: of
-// those with that nick, or of all.
+// tellLeaves tells the focus now of those with that nick that came and left and
+// that it was to be told of later. With nick "" it is told of all, behind what it
+// is to be told before.
 func (r *room) tellLeaves(nick string) {
-	if ps := r.queue.notices(nick); len(ps) > 0 && r.focus != nil {
-		r.out.deliver(r.focus.session, ps...)
+	if r.focus == nil {
+		return
+	}
+	if nick != "" {
+		r.sayComings(nick)
+	}
+	for _, p := range r.queue.notices(nick) {
+		if nick != "" {
+			r.sayOutOfTurn(p)
+			continue
+		}
+		r.tellFocusAfter(p.key, p)
 	}
 }
 
@@ -172,7 +183,7 @@ func (r *room) advance() {
 		}
 		r.queue.pop()
 		if w.notice != nil {
-			r.out.deliver(r.focus.session, w.notice)
+			r.tellFocusAfter(w.nick, w.notice)
 			continue
 		}
 		r.metrics.queued.Dec()

@@ -16,7 +16,7 @@ func (r *room) remember(from string, by speaking, m *said, content []byte) {
 }
 
 func (r *room) line(p *packet, by speaking, id string, at time.Time) history.Line[*packet] {
-	return history.Line[*packet]{Packet: p, Size: p.size(), Speaker: by.nick, Author: by.author, ID: id, Time: at}
+	return history.Line[*packet]{Packet: share(p), Size: p.size(), Speaker: by.nick, Author: by.author, ID: id, Time: at}
 }
 
 // appendDelay returns a copy of content with the mark of what is said late.

@@ -30,6 +30,17 @@ type effects interface {
 	// after calls timeout with a and turn when d has passed, instead of what
 	// it was asked to for a before.
 	after(a alarm, d time.Duration, turn uint64)
+	// watch calls drained when the focus' connection has taken what it was
+	// delivered so far.
+	watch(focus Session)
+	// ask calls turn when it is the room's turn to say to the focus what it
+	// holds, and turned ends that turn; used is false if nothing was said.
+	ask(focus Session)
+	turned(focus Session, used bool)
+	// waits counts n more bytes that wait for the focus, fewer if negative.
+	waits(n int)
+	// pause has a session read no more, or again.
+	pause(s Session, on bool)
 }
 
 // room is the state machine of one room. All of it is owned by the goroutine
@@ -45,6 +56,7 @@ type room struct {
 	newID   func() string
 	limits  *atomic.Pointer[Limits] // change at any time
 	onNode  *atomic.Int64           // visitors in all rooms
+	node    *pressure               // at the event under way
 	ids     occupantIDs
 	addr    wire.JID // between servers
 	pub     wire.JID // to local clients
@@ -80,6 +92,10 @@ type room struct {
 	chat         rate.Bucket // of all visitors
 	dials        rate.Bucket // of transcribers
 	held         []*occupant // whose latest presence waits
+	outlet       outlet      // to the focus
+	hands        hands
+	warnings     warnings
+	reserve      rate.Bucket // of what main hears of the room however busy the node is
 	shapes       shapes      // of visitors' presences
 	languages    transcription
 	polls        *polls.Board
@@ -113,7 +129,8 @@ type roomParams struct {
 	newID     func() string
 	limits    *atomic.Pointer[Limits]
 	onNode    *atomic.Int64
-	local     string // localpart between servers
+	node      *pressure // that of each event, in place
+	local     string    // localpart between servers
 	salt      []byte
 	meetingID string
 	change    uint64         // of the streams to main, see [Service.MainLink]
@@ -124,7 +141,7 @@ type roomParams struct {
 func newRoom(p roomParams) *room {
 	r := &room{
 		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, bans: p.bans, newID: p.newID,
-		limits: p.limits, onNode: p.onNode, ids: newOccupantIDs(p.salt), meetingID: p.meetingID,
+		limits: p.limits, onNode: p.onNode, node: p.node, ids: newOccupantIDs(p.salt), meetingID: p.meetingID,
 		addr:       wire.JID{Local: p.local, Domain: p.domains.Rooms},
 		main:       wire.JID{Local: p.local, Domain: p.domains.MainRooms},
 		made:       p.now,
@@ -134,7 +151,7 @@ func newRoom(p roomParams) *room {
 		moderators: make(map[string]bool),
 		queue:      queue{index: make(map[Session]*waiting)},
 		history:    history.New[*packet](p.cfg.HistoryMessages, p.cfg.HistoryBytes),
-		languages:  make(transcription),
+		languages:  transcription{wanted: make(map[string]int), told: " 0"},
 		link:       link{change: p.change},
 		turns:      p.turns,
 	}
@@ -168,6 +185,7 @@ func (r *room) remove(o *occupant) {
 	switch o.kind {
 	case focus:
 		r.focus = nil
+		r.closeOutlet()
 	case participant:
 		r.participants = without(r.participants, o)
 	case visitor:
@@ -207,7 +225,9 @@ func (r *room) occupantOf(s Session) *occupant {
 func (r *room) toVisitors(p *packet) {
 	r.out.broadcast(p)
 	for _, o := range r.direct {
-		r.out.deliver(o.session, p)
+		own := *p // a client that does not follow the log holds what it is slow to take
+		own.shared, own.made = false, nil
+		r.out.deliver(o.session, &own)
 	}
 }
 

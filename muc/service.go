@@ -40,6 +40,7 @@ type Service struct {
 	changed  chan struct{}   // of capacity 1, see RecordsChanged
 	lifetime context.Context // ends when Close begins
 	end      context.CancelFunc
+	load     nodeLoad // of all rooms on the focus and on main
 
 	running sync.WaitGroup // rooms' goroutines
 
@@ -55,6 +56,7 @@ type Service struct {
 	focuses  map[wire.JID][]Session // open sessions of the focus, the latest last, by bare address
 	focusIn  focusLink
 	lost     lostRooms
+	lanes    map[Session]*lane // to open sessions of the focus that rooms have waited for
 }
 
 // New returns a Service for cfg, which must be valid.
@@ -63,7 +65,7 @@ func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.
 	s := &Service{
 		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
 		rooms: make(map[string]*box), guests: table.New((*guest).jid), meetings: make(map[string]*box),
-		focuses: make(map[wire.JID][]Session), lost: make(lostRooms), changed: make(chan struct{}, 1),
+		focuses: make(map[wire.JID][]Session), lost: make(lostRooms), lanes: make(map[Session]*lane), changed: make(chan struct{}, 1),
 	}
 	s.limits.Store(&cfg.Limits)
 	s.lifetime, s.end = context.WithCancel(context.Background())
@@ -348,6 +350,8 @@ func (s *Service) orphan(local string, e *event) {
 		s.clientToRoom(e.session, local, e, true)
 	case evRemote:
 		remoteWithoutRoom(s, s.domains, e.from, e.stanza)
+	case evTurn:
+		e.lane.over()
 	case evCall:
 		e.call.done <- false
 	}
@@ -384,6 +388,7 @@ func (s *Service) SessionClosed(from Session) {
 		boxes = g.boxes()
 		s.guests.Delete(g.jid())
 	}
+	delete(s.lanes, from)
 	locals, rooms, others := s.focusClosed(from)
 	link, told := s.noteFocuses()
 	s.mu.Unlock()

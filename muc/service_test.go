@@ -236,6 +236,8 @@ func (s *nullSession) Region() string                              { return "" }
 func (s *nullSession) Deliver(*fanout.Log, ...*fanout.Message)     {}
 func (s *nullSession) Follow(*fanout.Log, ...*fanout.Message) bool { return true }
 func (s *nullSession) Unfollow(*fanout.Log, ...*fanout.Message)    {}
+func (s *nullSession) Drained(tell func())                         { tell() }
+func (s *nullSession) Pause(bool)                                  {}
 
 type nullRemote struct{}
 

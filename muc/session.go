@@ -32,6 +32,13 @@ type Session interface {
 	// Unfollow sends what was appended to l so far, then ms, then no more
 	// of l.
 	Unfollow(l *fanout.Log, ms ...*fanout.Message)
+	// Drained calls tell, which does not block, once the connection has taken
+	// what was delivered so far, from any goroutine; never if the session
+	// ends before.
+	Drained(tell func())
+	// Pause has the node read the client no more until it is called with
+	// false: the client says more than others can hear. It is a hint.
+	Pause(on bool)
 }
 
 // Identity is what a client's token says of its user. Strings are the token's,

@@ -26,6 +26,13 @@ type sim struct {
 	sent      [][]byte // to main
 	timers    [alarms]simTimer
 	effects   int
+	stalled   bool // the focus reads nothing: no drained, no turns
+	marks     int  // watched
+	asked     bool
+	turns     int // under way
+	node      pressure
+	waiting   int // bytes of requests
+	paused    map[Session]bool
 	limits    atomic.Pointer[Limits]
 	onNode    atomic.Int64
 }
@@ -60,13 +67,16 @@ func (s *simSession) Deliver(*fanout.Log, ...*fanout.Message)     { panic("not b
 func (s *simSession) Follow(*fanout.Log, ...*fanout.Message) bool { panic("not by way of the sim") }
 func (s *simSession) Unfollow(*fanout.Log, ...*fanout.Message)    { panic("not by way of the sim") }
 
+func (s *simSession) Drained(func()) { panic("not by way of the sim") }
+func (s *simSession) Pause(bool)     { panic("not by way of the sim") }
+
 func newSim(t testing.TB, cfg Config) *sim {
 	cfg = cfg.withDefaults()
 	s := &sim{t: t, now: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
 	ids := 0
 	s.limits.Store(&cfg.Limits)
 	s.room = newRoom(roomParams{
-		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, domains: cfg.domains(), out: s, metrics: newMetrics(prometheus.NewRegistry()), bans: new(bans),
+		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, node: &s.node, domains: cfg.domains(), out: s, metrics: newMetrics(prometheus.NewRegistry()), bans: new(bans),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), local: "room", salt: make([]byte, 32), meetingID: "meeting",
 		newID: func() string { ids++; return fmt.Sprint("id", ids) },
 	})
@@ -130,6 +140,44 @@ func (s *sim) after(a alarm, d time.Duration, turn uint64) {
 	s.timers[a] = simTimer{turn, s.now.Add(d)}
 }
 
+func (s *sim) watch(Session) { s.effects++; s.marks++ }
+func (s *sim) ask(Session) {
+	s.effects++
+	require.False(s.t, s.asked, "asks for a second turn")
+	s.asked = true
+}
+func (s *sim) turned(Session, bool) { s.effects++; s.turns-- }
+func (s *sim) waits(n int)          { s.waiting += n }
+func (s *sim) pause(c Session, on bool) {
+	if s.paused == nil {
+		s.paused = make(map[Session]bool)
+	}
+	require.NotEqual(s.t, s.paused[c], on)
+	s.paused[c] = on
+}
+
+// focusReads has the focus take all it is given, and the room say what it holds.
+func (s *sim) focusReads() {
+	for !s.stalled && (s.marks > 0 || s.asked) {
+		if s.marks > 0 {
+			s.marks--
+			s.room.drained(s.room.focus.session)
+			continue
+		}
+		s.turnComes()
+	}
+}
+
+// turnComes gives the room a turn.
+func (s *sim) turnComes() {
+	require.True(s.t, s.asked)
+	s.asked = false
+	s.turns++
+	s.room.turn(s.now, s.room.focus.session)
+	require.True(s.t, s.turns == 0 || s.room.ended != "", "a turn has no end")
+	s.turns = 0
+}
+
 // pass lets time pass, and timers fire in it.
 func (s *sim) pass(d time.Duration) {
 	s.now = s.now.Add(d)
@@ -137,18 +185,21 @@ func (s *sim) pass(d time.Duration) {
 		if t := s.timers[a]; t.turn != 0 && !s.now.Before(t.due) {
 			s.timers[a] = simTimer{}
 			s.room.timeout(s.now, alarm(a), t.turn)
+			s.focusReads()
 		}
 	}
 }
 
 func (s *sim) client(from *simSession, format string, args ...any) {
 	s.room.fromClient(s.now, from, fmt.Appendf(nil, format, args...))
+	s.focusReads()
 }
 
 func (s *sim) remote(from, format string, args ...any) {
 	j, err := wire.ParseJID(from)
 	require.NoError(s.t, err)
 	s.room.fromRemote(s.now, j, fmt.Appendf(nil, format, args...))
+	s.focusReads()
 }
 
 const (

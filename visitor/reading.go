@@ -76,6 +76,16 @@ const atOnce = 16
 // might: an event that is to be handled by a goroutine.
 func (s *Session) read(st *stream, quick bool) (event, error) {
 	for n := 0; ; n++ {
+		if st.paused.Load() {
+			if quick {
+				return event{}, nil
+			}
+			time.Sleep(pauseStep)
+			if err := s.arm(st); err != nil {
+				return event{}, err
+			}
+			continue
+		}
 		ev, err := st.t.next()
 		switch {
 		case err == nil:
@@ -99,6 +109,10 @@ func (s *Session) read(st *stream, quick bool) (event, error) {
 		}
 	}
 }
+
+// pauseStep is how often the goroutine of a paused session looks whether it may
+// read again.
+const pauseStep = 50 * time.Millisecond
 
 // mayBlock reports whether handling the event could take its time: a room's
 // mailbox may be full. Counts of stanzas and WebSocket pings, most of what

@@ -78,6 +78,19 @@ func (s *Session) Follow(l *fanout.Log, ms ...*fanout.Message) bool { return s.f
 // more. It does nothing when the session does not follow l.
 func (s *Session) Unfollow(l *fanout.Log, ms ...*fanout.Message) { s.fan.Unfollow(l, ms...) }
 
+// Drained calls tell, which must not block, once the connection has taken what was
+// delivered so far; never if the session ends before.
+func (s *Session) Drained(tell func()) { s.fan.Drained(tell) }
+
+// Pause has the client read no more, so that TCP tells it to wait, until Pause is
+// called with false. What was read already is handled.
+// A client that resumes the session on another connection is read there.
+func (s *Session) Pause(on bool) {
+	if st := s.current.Load(); st != nil {
+		st.paused.Store(on)
+	}
+}
+
 // finish ends the session for what reading it ended with, and sees its
 // connection off.
 //

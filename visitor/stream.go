@@ -41,6 +41,7 @@ type stream struct {
 	link     *fanout.Link // once bound: the write side
 
 	released atomic.Bool // fanout has let go of it
+	paused   atomic.Bool // the client is not to be read, see Session.Pause
 
 	// Guarded by Server.mu.
 	session *Session // once bound

@@ -21,18 +21,30 @@ type Bucket struct {
 }
 
 // Take takes a token if there is one at the time now.
-func (b *Bucket) Take(l Limit, now time.Time) bool {
+func (b *Bucket) Take(l Limit, now time.Time) bool { return b.TakeSome(l, 1, now) }
+
+// TakeSome takes n tokens, or as many as there can be at once if that is less. It
+// takes none when they are not all there at the time now.
+func (b *Bucket) TakeSome(l Limit, n int, now time.Time) bool {
+	if l.PerSecond <= 0 {
+		return true
+	}
+	if !b.Has(l, n, now) {
+		return false
+	}
+	b.used += min(float64(n), l.burst())
+	return true
+}
+
+// Has reports whether [Bucket.TakeSome] would take n tokens.
+func (b *Bucket) Has(l Limit, n int, now time.Time) bool {
 	if l.PerSecond <= 0 {
 		return true
 	}
 	b.fill(l, now)
 	// Rounding must not make one wait for a token that [Bucket.Wait] promised.
 	const rounding = 1e-6
-	if b.used+1 > l.burst()+rounding {
-		return false
-	}
-	b.used++
-	return true
+	return b.used+min(float64(n), l.burst()) <= l.burst()+rounding
 }
 
 // Wait returns how long from now there is no token; 0 when there is one.
