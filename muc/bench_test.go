@@ -20,7 +20,7 @@ type discard struct{ n, marks int }
 
 func (d *discard) broadcast(*packet)                  { d.n++ }
 func (d *discard) deliver(Session, ...*packet)        { d.n++ }
-func (d *discard) follow(Session, ...*packet) bool    { d.n++; return true }
+func (d *discard) follow(Session, ...*packet)         { d.n++ }
 func (d *discard) unfollow(Session, ...*packet)       { d.n++ }
 func (d *discard) send(string, string, []byte)        { d.n++ }
 func (d *discard) after(alarm, time.Duration, uint64) {}
@@ -28,6 +28,9 @@ func (d *discard) watch(Session)                      { d.marks++ }
 func (d *discard) ask(Session)                        { panic("the focus takes all at once") }
 func (d *discard) turned(Session, bool)               {}
 func (d *discard) waits(int)                          {}
+func (d *discard) seats(int)                          {}
+func (d *discard) here(VisitorName)                   {}
+func (d *discard) left(string)                        {}
 func (d *discard) pause(Session, bool)                {}
 
 // taken tells the room that the focus has taken everything.
@@ -60,8 +63,8 @@ func newLoad(t testing.TB) *load {
 }
 
 func (l *load) presence(p []byte) { l.s.room.fromRemote(l.s.now, l.from, p) }
-func (l *load) chat(m []byte)     { l.s.room.fromClient(l.s.now, l.vis, m) }
-func (l *load) iq(q []byte)       { l.s.room.fromClient(l.s.now, l.focus, q) }
+func (l *load) chat(m []byte)     { l.s.room.fromClient(l.s.now, l.vis, who{}, m) }
+func (l *load) iq(q []byte)       { l.s.room.fromClient(l.s.now, l.focus, who{}, q) }
 
 var (
 	usualChat   = []byte("<message xmlns='jabber:client' type='groupchat' id='12345678' to='" + simRoom + "'><body>Hello everybody, can you hear me?</body></message>")
@@ -110,8 +113,8 @@ func BenchmarkVisitorJoin(b *testing.B) {
 	leave := fmt.Appendf(nil, "<presence type='unavailable' to='%s/aaaaaaa9'/>", simRoom)
 	b.ReportAllocs()
 	for b.Loop() {
-		l.s.room.fromClient(l.s.now, v, join)
-		l.s.room.fromClient(l.s.now, v, leave)
+		l.s.room.fromClient(l.s.now, v, who{}, join)
+		l.s.room.fromClient(l.s.now, v, who{}, leave)
 	}
 }
 

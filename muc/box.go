@@ -19,10 +19,12 @@ type box struct {
 	log     *fanout.Log // of all rooms of the name, one after the other
 
 	// Owned by the goroutine.
-	hall   *hall
-	timers [alarms]*time.Timer
-	held   int   // visitors, as the service counts them
-	turn   *lane // whose turn is under way
+	hall     *hall
+	timers   [alarms]*time.Timer
+	direct   []Session // they are in the room and follow another's log
+	watchers []Watcher // of the room that lives
+	held     int       // visitors, as the service counts them
+	turn     *lane     // whose turn is under way
 
 	// Guarded by Service.mu; its changes are the goroutine's.
 	meeting string // id of the room that lives
@@ -55,12 +57,17 @@ func (b *box) run() {
 	}
 }
 
+// who is what is known of a session when it says something.
+func (b *box) who(now time.Time, s Session) who {
+	return who{identity: s.Identity(), region: s.Region(), banned: b.service.bans.hold(now, b.hall.addr, s)}
+}
+
 func (b *box) handle(e *event) {
 	now := time.Now()
-	b.hall.node = b.service.pressure(now)
+	b.hall.node = b.service.state(now)
 	switch e.kind {
 	case evClient:
-		b.hall.fromClient(now, e.session, e.stanza)
+		b.hall.fromClient(now, e.session, b.who(now, e.session), e.stanza)
 		if e.joins {
 			b.service.joined(b)
 		}
@@ -69,7 +76,7 @@ func (b *box) handle(e *event) {
 	case evClosed:
 		b.hall.sessionClosed(now, e.session)
 	case evTimeout:
-		b.hall.timeout(now, e.alarm, e.turn, int(b.service.held.Load()))
+		b.hall.timeout(now, e.alarm, e.turn)
 	case evMain:
 		b.hall.mainLink(now, e.turn)
 	case evFocus:
@@ -88,7 +95,7 @@ func (b *box) handle(e *event) {
 			e.lane.over()
 		}
 	case evCall:
-		e.call.done <- e.call.do(now, b.hall)
+		e.call.done <- e.call.do(now, b)
 	}
 }
 
@@ -109,13 +116,33 @@ func (b *box) finish(rest []event) {
 
 // The effects of the hall and of its rooms.
 
-func (b *box) broadcast(p *packet) { b.log.Append(p.message()) }
+func (b *box) broadcast(p *packet) {
+	b.log.Append(p.message())
+	for _, s := range b.direct {
+		// A client that does not follow the log holds what it is slow to take.
+		s.Deliver(b.log, p.unshared().message())
+	}
+}
 
 func (b *box) deliver(s Session, ps ...*packet) { s.Deliver(b.log, messages(ps)...) }
 
-func (b *box) follow(s Session, ps ...*packet) bool { return s.Follow(b.log, messages(ps)...) }
+// follow has a session follow the log. One that follows another room's is given
+// each message.
+func (b *box) follow(s Session, ps ...*packet) {
+	if !s.Follow(b.log, messages(ps)...) {
+		b.direct = append(b.direct, s)
+		b.deliver(s, ps...)
+	}
+}
 
-func (b *box) unfollow(s Session, ps ...*packet) { s.Unfollow(b.log, messages(ps)...) }
+func (b *box) unfollow(s Session, ps ...*packet) {
+	if i := slices.Index(b.direct, s); i >= 0 {
+		b.direct = slices.Delete(b.direct, i, i+1)
+		b.deliver(s, ps...)
+		return
+	}
+	s.Unfollow(b.log, messages(ps)...)
+}
 
 func (b *box) send(from, to string, stanza []byte) {
 	b.service.tellsMain(time.Now(), len(stanza))
@@ -145,6 +172,20 @@ func (b *box) waits(n int) { b.service.waits(n) }
 
 func (b *box) pause(s Session, on bool) { s.Pause(on) }
 
+func (b *box) seats(n int) { b.service.visitors.Add(int64(n)) }
+
+func (b *box) here(v VisitorName) {
+	for _, w := range b.watchers {
+		w.Here(v)
+	}
+}
+
+func (b *box) left(id string) {
+	for _, w := range b.watchers {
+		w.Gone(id)
+	}
+}
+
 func (b *box) after(a alarm, d time.Duration, turn uint64) {
 	if t := b.timers[a]; t != nil {
 		t.Stop()
@@ -154,7 +195,13 @@ func (b *box) after(a alarm, d time.Duration, turn uint64) {
 
 func (b *box) began(r *room) { b.service.began(b, r) }
 
-func (b *box) ended(r *room) { b.service.ended(b, r) }
+func (b *box) ended(r *room) {
+	b.service.ended(b, r)
+	for _, w := range b.watchers {
+		w.Ended()
+	}
+	b.watchers = nil
+}
 
 func (b *box) holds(visitors int, why string) {
 	if visitors != b.held {

@@ -15,8 +15,8 @@ var ErrNoRoom = errors.New("muc: no such room")
 // call is something the operator wants of a room, done in its turn by the
 // room's goroutine.
 type call struct {
-	do   func(now time.Time, h *hall) bool // false: there is nothing to do it to
-	done chan bool                         // buffered; false: the room ended before
+	do   func(now time.Time, b *box) bool // false: there is nothing to do it to
+	done chan bool                        // buffered; false: the room ended before
 }
 
 // find returns the room of that name: its address, in either form, or only its
@@ -40,12 +40,23 @@ func (s *Service) find(name string) *box {
 
 // ask lets a room do something and waits until it has. The error is of
 // [ErrNoRoom] or ctx's; after the latter the room does it still.
-func (s *Service) ask(ctx context.Context, name string, do func(time.Time, *room)) error {
-	return s.askHall(ctx, name, func(now time.Time, h *hall) bool { return h.onRoom(now, do) })
+func (s *Service) ask(ctx context.Context, name string, do func(time.Time, *box)) error {
+	return s.askBox(ctx, name, onRoom(do))
 }
 
-// askHall is ask for what can be done also while no room lives.
-func (s *Service) askHall(ctx context.Context, name string, do func(time.Time, *hall) bool) error {
+// onRoom does something if a room lives.
+func onRoom(do func(time.Time, *box)) func(time.Time, *box) bool {
+	return func(now time.Time, b *box) bool {
+		if b.hall.life == nil {
+			return false
+		}
+		do(now, b)
+		return true
+	}
+}
+
+// askBox is ask for what can be done also while no room lives.
+func (s *Service) askBox(ctx context.Context, name string, do func(time.Time, *box) bool) error {
 	b := s.find(name)
 	if b == nil {
 		return fmt.Errorf("%w: %s", ErrNoRoom, name)

@@ -41,13 +41,12 @@ func (r *room) end(reason endReason, text string) {
 		return
 	}
 	r.ended, r.fault = reason, r.judge(reason)
-	r.tellEnded()
 	r.closeOutlet()
 	if text == "" {
 		text = reason.text()
 	}
 	s := status{gone: true, self: true, destroy: text}
-	r.onNode.Add(-int64(r.visitors))
+	r.unseat(r.visitors)
 	for o := range r.nicks.All() {
 		r.metrics.occupants(o.role).Dec()
 	}

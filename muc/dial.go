@@ -49,7 +49,7 @@ func (r *room) dial(o, to *occupant, h *wire.Header, stanza []byte) {
 	if strings.EqualFold(d.Attr("to"), transcriber) {
 		feature = featureTranscribe
 	}
-	id := o.session.Identity()
+	id := r.who.identity
 	room, password := dialHeaders(d.Raw)
 	switch {
 	case to.kind != focus || id == nil || !id.Features[feature] || room != r.pub.String():

@@ -49,6 +49,13 @@ func (p *packet) message() *fanout.Message {
 	return p.made
 }
 
+// unshared returns a copy that is one client's own.
+func (p *packet) unshared() *packet {
+	own := *p
+	own.shared, own.made = false, nil
+	return &own
+}
+
 // share marks a packet, just made, as one that the room keeps for all who join.
 func share(p *packet) *packet {
 	p.shared = true

@@ -51,6 +51,9 @@ var (
 	errShuttingDown = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable, Text: "The server shuts down"}
 )
 
+// errBanned is that somebody is not let in, XEP-0045 §7.2.7.
+func errBanned(room wire.JID) wire.StanzaError { return by(wire.ErrForbidden, room.String()) }
+
 // by names who found the error, RFC 6120 §8.3.1.
 func by(e wire.StanzaError, who string) wire.StanzaError {
 	e.By = who

@@ -126,10 +126,15 @@ func (r *room) audience() []*occupant {
 			list = append(list, o)
 		}
 	}
+	byArrival(list)
+	return list
+}
+
+// byArrival sorts occupants in the order in which they came.
+func byArrival(list []*occupant) {
 	slices.SortFunc(list, func(a, b *occupant) int {
 		return cmp.Or(cmp.Compare(a.joined, b.joined), cmp.Compare(a.nick, b.nick))
 	})
-	return list
 }
 
 // focusGone is the presence at which a page reloads.
@@ -144,10 +149,7 @@ func (r *room) focusGone() *packet {
 // log: the next room of this name has the same.
 func (r *room) strand(visitors []*occupant) {
 	for _, o := range visitors {
-		if o.follows {
-			r.out.unfollow(o.session)
-			o.follows = false
-		}
+		r.out.unfollow(o.session)
 	}
 	r.stranded = visitors
 }
@@ -160,7 +162,6 @@ func (r *room) sendOff(visitors []*occupant) {
 			r.out.deliver(r.focus.session, r.presencePacket(fanout.Plain, o, nil, status{gone: true}))
 		}
 		r.bid(o, r.focusGone())
-		o.follows = false
 	}
 	r.stranded, r.sentOff = visitors, true
 }

@@ -15,6 +15,7 @@ type flow struct {
 	presences rate.Bucket
 	votes     rate.Bucket
 	held      []byte // its latest presence, which waits
+	who       who    // at its latest presence that waited, or asked for something
 	language  string // it wants transcribed, "" for none
 
 	// What waits for the focus, see [outlet].
@@ -46,7 +47,7 @@ func (o *occupant) language() string {
 // one participant. size is the stanza's: a line is multiplied by the room, so a
 // long one counts as several.
 func (r *room) mayWrite(o *occupant, size int) (wire.StanzaError, bool) {
-	l, f := &r.limits.Load().Chat, o.flowing()
+	l, f := &r.node.limits.Chat, o.flowing()
 	switch {
 	case l.Audience == HeardByNobody:
 		return errReadOnly, false
@@ -76,13 +77,13 @@ func roundUp(d time.Duration) time.Duration {
 
 // tellsMain reports whether main gets what visitors write.
 func (r *room) tellsMain() bool {
-	return r.limits.Load().Chat.Audience == HeardByAll && !r.cfg.MainWithoutConnect
+	return r.node.limits.Chat.Audience == HeardByAll && !r.cfg.MainWithoutConnect
 }
 
 // mayShow decides whether a visitor's presence may be shown now: each goes to
 // the focus, and with a raised hand to main.
 func (r *room) mayShow(o *occupant) bool {
-	l := r.limits.Load().Presences
+	l := r.node.limits.Presences
 	return l == (rate.Limit{}) || o.flowing().presences.Take(l, r.now)
 }
 
@@ -93,9 +94,9 @@ func (r *room) hold(o *occupant, stanza []byte) {
 	if f.held == nil {
 		r.held = append(r.held, o)
 	}
-	f.held = clone(stanza)
+	f.held, f.who = clone(stanza), r.who
 	if !r.armed[alarmHeld] {
-		r.arm(alarmHeld, min(f.presences.Wait(r.limits.Load().Presences, r.now), time.Second))
+		r.arm(alarmHeld, min(f.presences.Wait(r.node.limits.Presences, r.now), time.Second))
 	}
 }
 
@@ -110,13 +111,14 @@ func (o *occupant) unhold() {
 // which the visitors began to wait.
 func (r *room) showHeld() {
 	wait, kept := time.Second, r.held[:0]
-	limit := r.limits.Load().Presences
+	limit := r.node.limits.Presences
 	for _, o := range r.held {
 		stanza := o.flow.held
 		switch {
 		case stanza == nil || r.jids.Get(o.jid()) != o: // shown by now, or gone
 		case r.mayShow(o):
 			if h, _, ok := parse(stanza); ok {
+				r.who = o.flow.who
 				r.showVisitor(o, &h, stanza)
 			}
 		default:

@@ -67,7 +67,7 @@ func FuzzClient(f *testing.F) {
 		from.identity = &Identity{UserID: "<&'", Features: map[string]bool{featureCall: true}}
 		from.region = "<&'"
 		s.line("1", vis1)
-		s.room.fromClient(s.now, from, bytes.Clone(stanza))
+		s.room.fromClient(s.now, from, from.who(), bytes.Clone(stanza))
 		s.join(s.session("vis4"), "aaaaaaa4")
 		for _, c := range []*simSession{focus, vis1, vis2, outsider} {
 			for _, b := range c.got {

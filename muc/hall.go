@@ -27,7 +27,7 @@ type hall struct {
 
 	// State.
 	now     time.Time // of the event under way
-	node    pressure  // at that event
+	node    nodeState // at that event
 	life    *room     // the room that lives; nil while none does
 	held    *hold     // the audience of earlier ones; nil for none
 	waiting waitlist  // for a room
@@ -36,7 +36,6 @@ type hall struct {
 	turns   [alarms]uint64 // of the latest room's timers
 	turn    uint64         // of alarmHall
 	ticking bool           // it is set
-	onNode  int            // visitors held on the whole node, when alarmHall went off last
 	closing bool
 }
 
@@ -80,28 +79,28 @@ func (h *hall) over() bool {
 }
 
 // fromClient handles a stanza that a local session sent to the room's name.
-func (h *hall) fromClient(now time.Time, from Session, stanza []byte) {
+func (h *hall) fromClient(now time.Time, from Session, who who, stanza []byte) {
 	h.now = now
 	if h.held != nil && h.held.has(from) && h.fromAudience(from, stanza) {
 		h.afterwards()
 		return
 	}
 	if h.life != nil {
-		taken := h.life.fromClient(now, from, stanza)
+		taken := h.life.fromClient(now, from, who, stanza)
 		h.afterwards()
 		if taken {
 			return
 		}
 	}
 	if hd, to, ok := parse(stanza); ok {
-		h.withoutRoom(from, &hd, to, stanza)
+		h.withoutRoom(from, who, &hd, to, stanza)
 	}
 	h.afterwards()
 }
 
 // withoutRoom handles a client's stanza while no room lives: a join of the focus
 // makes one, a visitor's waits for that.
-func (h *hall) withoutRoom(from Session, hd *wire.Header, to wire.JID, stanza []byte) {
+func (h *hall) withoutRoom(from Session, who who, hd *wire.Header, to wire.JID, stanza []byte) {
 	presence := string(hd.Name) == "presence"
 	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
 	switch {
@@ -123,22 +122,22 @@ func (h *hall) withoutRoom(from Session, hd *wire.Header, to wire.JID, stanza []
 	case !joins:
 		h.refuse(from, hd, by(wire.ErrItemNotFound, h.domains.Rooms))
 	case from.Admin():
-		h.begin(from, stanza)
+		h.begin(from, who, stanza)
 	default:
-		h.wait(from, hd, to.Resource, stanza)
+		h.wait(from, who, hd, to.Resource, stanza)
 	}
 }
 
 // begin makes a room for the focus that joins, and lets those in who wait for it.
-func (h *hall) begin(focus Session, stanza []byte) {
+func (h *hall) begin(focus Session, who who, stanza []byte) {
 	p := h.params
 	p.meetingID, p.change, p.turns, p.now = h.fresh(), h.change, h.turns, h.now
 	h.life = newRoom(p)
 	h.out.began(h.life)
-	h.life.fromClient(h.now, focus, stanza)
+	h.life.fromClient(h.now, focus, who, stanza)
 	for _, w := range h.waiting.take() {
 		h.metrics.joinsWaited(waitedForRoom).Inc()
-		h.life.fromClient(h.now, w.session, w.stanza)
+		h.life.fromClient(h.now, w.session, w.who, w.stanza)
 	}
 }
 
@@ -170,8 +169,8 @@ func (h *hall) sessionClosed(now time.Time, s Session) {
 	h.afterwards()
 }
 
-// timeout handles an alarm; onNode is how many visitors the node holds.
-func (h *hall) timeout(now time.Time, a alarm, turn uint64, onNode int) {
+// timeout handles an alarm.
+func (h *hall) timeout(now time.Time, a alarm, turn uint64) {
 	h.now = now
 	switch {
 	case a != alarmHall:
@@ -179,7 +178,7 @@ func (h *hall) timeout(now time.Time, a alarm, turn uint64, onNode int) {
 			h.life.timeout(now, a, turn)
 		}
 	case h.ticking && turn == h.turn:
-		h.ticking, h.onNode = false, onNode
+		h.ticking = false
 		h.lookAtWaiting()
 		if h.held != nil {
 			h.held.step(h)
@@ -258,26 +257,6 @@ func (h *hall) turnComes(now time.Time, focus Session) bool {
 	return h.life != nil && h.life.turn(now, focus)
 }
 
-// onRoom does something to the room that lives, if one does.
-func (h *hall) onRoom(now time.Time, do func(time.Time, *room)) bool {
-	if h.life == nil {
-		return false
-	}
-	h.now = now
-	do(now, h.life)
-	h.afterwards()
-	return true
-}
-
-// dismiss ends a hold with the quiet end, for an operator.
-func (h *hall) dismiss(now time.Time) {
-	h.now = now
-	if h.held != nil {
-		h.held.giveUp(h, "an operator ended the room")
-	}
-	h.afterwards()
-}
-
 // afterwards does what an event may have made due: it buries a room that has
 // ended, and sets the hall's alarm.
 func (h *hall) afterwards() {
@@ -306,7 +285,7 @@ func (h *hall) bury() {
 	h.life, h.turns = nil, r.turns
 	h.out.ended(r)
 	for _, w := range r.unadmitted {
-		h.waiting.put(&joiner{session: w.session, nick: w.nick, stanza: w.stanza, since: h.now})
+		h.waiting.put(&joiner{session: w.session, who: w.who, nick: w.nick, stanza: w.stanza, since: h.now})
 	}
 	if h.closing {
 		return

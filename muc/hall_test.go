@@ -39,13 +39,14 @@ func newHallSim(t *testing.T, seed uint64) *hallSim {
 	cfg.Comeback.Rate = 1
 	cfg.Comeback.AskJicofo = nil
 	s := &hallSim{sim: &sim{t: t, now: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}, hung: make(map[*simSession]bool), rnd: rand.New(rand.NewPCG(seed, 12))}
-	s.limits.Store(&cfg.Limits)
+	limits := &cfg.Limits
 	ids := 0
 	s.hall = newHall(roomParams{
-		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, domains: cfg.domains(), metrics: newMetrics(prometheus.NewRegistry()), bans: new(bans),
+		cfg: &cfg, domains: cfg.domains(), metrics: newMetrics(prometheus.NewRegistry()),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), local: "room", salt: make([]byte, 32),
 		newID: func() string { ids++; return fmt.Sprint("id", ids) },
 	}, s, func() string { ids++; return fmt.Sprint("meeting", ids) }, focusLink{})
+	s.hall.node.limits = limits
 	for i := range 6 {
 		name := fmt.Sprint("vis", i)
 		s.people = append(s.people, &simVisitor{simSession: s.session(name), nick: people(name)[:8], state: "out"})
@@ -66,9 +67,9 @@ func (s *hallSim) deliver(to Session, ps ...*packet) {
 	s.sim.deliver(to, ps...)
 }
 
-func (s *hallSim) follow(to Session, ps ...*packet) bool {
+func (s *hallSim) follow(to Session, ps ...*packet) {
 	s.did("follow %s", to.JID())
-	return s.sim.follow(to, ps...)
+	s.sim.follow(to, ps...)
 }
 
 func (s *hallSim) unfollow(to Session, ps ...*packet) {
@@ -122,7 +123,8 @@ func (s *hallSim) passTime(d time.Duration) {
 		}
 		turn := s.timers[next].turn
 		s.timers[next] = simTimer{}
-		s.hall.timeout(s.now, alarm(next), turn, s.held)
+		s.hall.node.held = s.held
+		s.hall.timeout(s.now, alarm(next), turn)
 	}
 }
 
@@ -136,7 +138,7 @@ func (s *hallSim) step() {
 			break
 		}
 		s.did("%s joins", v.nick)
-		s.hall.fromClient(s.now, v.simSession, fmt.Appendf(nil, "<presence to='%s/%s'><x xmlns='%s'/></presence>", simRoom, v.nick, wire.NSMUC))
+		s.hall.fromClient(s.now, v.simSession, who{}, fmt.Appendf(nil, "<presence to='%s/%s'><x xmlns='%s'/></presence>", simRoom, v.nick, wire.NSMUC))
 		v.state = "in"
 	case 3:
 		s.did("%s goes", v.nick)
@@ -144,7 +146,7 @@ func (s *hallSim) step() {
 		*v = simVisitor{simSession: s.session(fmt.Sprint("vis", slices.Index(s.people, v))), nick: v.nick, state: "out"}
 	case 4, 5, 6:
 		s.did("focus joins")
-		s.hall.fromClient(s.now, s.focusSession(focus), fmt.Appendf(nil, "<presence to='%s/focus'><x xmlns='%s'/></presence>", simRoom, wire.NSMUC))
+		s.hall.fromClient(s.now, s.focusSession(focus), who{}, fmt.Appendf(nil, "<presence to='%s/focus'><x xmlns='%s'/></presence>", simRoom, wire.NSMUC))
 	case 7:
 		s.did("focus goes")
 		s.focuses++
@@ -264,7 +266,7 @@ func TestHallInvariants(t *testing.T) {
 			require.True(t, s.hall.over(), strings.Join(s.trace[max(0, len(s.trace)-40):], "\n"))
 			require.Zero(t, s.held)
 			require.Empty(t, s.followers)
-			require.Zero(t, s.onNode.Load())
+			require.Zero(t, s.hall.node.visitors)
 		})
 	}
 }

@@ -30,7 +30,8 @@ type hand struct {
 
 // showHand tells main of a visitor's hand.
 func (r *room) showHand(o *occupant, raised string) {
-	h := &o.flowing().hand
+	o.flowing().who = r.who
+	h := &o.flow.hand
 	h.raised = raised
 	if h.waiting && raised == "" && !h.known { // main never heard of it
 		h.waiting = false

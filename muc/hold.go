@@ -315,7 +315,7 @@ func (d *hold) waitForRoom(h *hall) {
 // begin begins the telling.
 func (d *hold) begin(h *hall, silent bool) {
 	d.phase, d.silent, d.began, d.due, d.next = telling, silent, h.now, d.untold, 0
-	d.window = h.cfg.Comeback.spreadOver(max(d.due, h.onNode), silent)
+	d.window = h.cfg.Comeback.spreadOver(max(d.due, h.node.held), silent)
 	h.log.Info("the audience comes back", "mode", string(map[bool]ComebackMode{true: ComebackSilent, false: ComebackReload}[silent]),
 		"visitors", d.due, "after", h.now.Sub(d.t0).Round(time.Millisecond), "over", d.window.Round(time.Millisecond))
 	d.tellSome(h)

@@ -84,7 +84,7 @@ func (r *room) visitorJoin(from Session, h *wire.Header, nick string, x *wire.Ch
 		r.refuseJoin(from, h, refusedHealth, wire.ErrServiceUnavailable)
 		return
 	}
-	if r.connected && !r.hasParted() && r.queue.head() == nil && r.joins.Take(r.limits.Load().Joins, r.now) {
+	if r.connected && !r.hasParted() && r.queue.head() == nil && r.joins.Take(r.node.limits.Joins, r.now) {
 		r.admit(from, h, nick, x, stanza)
 		return
 	}
@@ -99,6 +99,7 @@ func (r *room) visitorJoin(from Session, h *wire.Header, nick string, x *wire.Ch
 func (r *room) admitWaiting(w *waiting) {
 	if h, _, ok := parse(w.stanza); ok {
 		x, _ := wire.FindChild(w.stanza, wire.NSMUC, "x")
+		r.who = w.who
 		r.admit(w.session, &h, w.nick, &x, w.stanza)
 	}
 }
@@ -106,8 +107,8 @@ func (r *room) admitWaiting(w *waiting) {
 // admit lets a visitor in if the room's rules allow it.
 func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, stanza []byte) {
 	switch {
-	case r.bans.hold(r.now, r.addr, from):
-		r.refuseJoin(from, h, refusedBanned, by(wire.ErrForbidden, r.pub.String())) // XEP-0045 §7.2.7
+	case r.who.banned:
+		r.refuseJoin(from, h, refusedBanned, errBanned(r.pub))
 		return
 	case r.lobby:
 		r.refuseJoin(from, h, refusedLobby, errLobby)
@@ -118,7 +119,7 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	case r.authOnly && r.anonymous(from):
 		r.refuseJoin(from, h, refusedNoToken, errNoToken)
 		return
-	case r.visitors >= r.limits.Load().MaxVisitors:
+	case r.visitors >= r.node.limits.MaxVisitors:
 		r.refuseJoin(from, h, refusedFull, wire.ErrServiceUnavailable)
 		return
 	case r.nicks.Get(nick) != nil || r.jids.Get(from.JID()) != nil:
@@ -134,10 +135,7 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 	r.disarm(alarmEmpty)
 	said := r.read(o, h, stanza)
 	snapshot := r.snapshot(o, &said, x)
-	if o.follows = r.out.follow(from, snapshot...); !o.follows {
-		r.direct = append(r.direct, o)
-		r.out.deliver(from, snapshot...)
-	}
+	r.out.follow(from, snapshot...)
 	r.introduce(o, &said)
 	r.noticeRequests(o, stanza)
 }
@@ -145,17 +143,24 @@ func (r *room) admit(from Session, h *wire.Header, nick string, x *wire.Child, s
 // anonymous reports whether nothing is known of who a visitor is although the
 // node could know: no token, nor an account, which are of domains of their own.
 func (r *room) anonymous(s Session) bool {
-	return r.cfg.Tokens && s.Identity() == nil && s.JID().Domain == r.domains.Host
+	return r.cfg.Tokens && r.who.identity == nil && s.JID().Domain == r.domains.Host
 }
 
 // seat takes one of the node's places for visitors. [room.remove], or the
-// room's end, gives it back.
+// room's end, gives it back. Rooms that admit visitors in the same moment do not
+// see each other's: each may exceed the limit by one.
 func (r *room) seat() bool {
-	if r.onNode.Add(1) > int64(r.limits.Load().MaxVisitorsOnNode) {
-		r.onNode.Add(-1)
+	if r.node.visitors >= r.node.limits.MaxVisitorsOnNode {
 		return false
 	}
+	r.node.visitors++
+	r.out.seats(1)
 	return true
+}
+
+func (r *room) unseat(n int) {
+	r.node.visitors -= n
+	r.out.seats(-n)
 }
 
 func (r *room) refuseJoin(from Session, h *wire.Header, why refusal, e wire.StanzaError) {

@@ -109,14 +109,14 @@ func TestMissingConnectIsLogged(t *testing.T) {
 func TestLiftedJoinLimitIsNoticed(t *testing.T) {
 	s, _, _, _ := settled(t)
 	l := Limits{Joins: rate.Limit{PerSecond: 1e-6}}.withDefaults()
-	s.limits.Store(&l)
+	s.node.limits = &l
 	s.join(s.session("vis3"), "three")
 	v := s.session("vis4")
 	s.join(v, "four")
 	s.pass(time.Second)
 	require.Empty(t, v.got)
 	l.Joins = rate.Limit{}
-	s.limits.Store(&l)
+	s.node.limits = &l
 	s.pass(time.Second)
 	require.NotEmpty(t, v.got)
 }

@@ -25,14 +25,13 @@ const (
 // error is of [ErrNoRoom], [ErrNoVisitor] or ctx's.
 func (s *Service) Kick(ctx context.Context, name, id, reason string) error {
 	var failed error
-	err := s.ask(ctx, name, func(now time.Time, r *room) {
-		r.now = now
-		o := r.visitorNamed(id)
-		if o == nil {
+	err := s.ask(ctx, name, func(now time.Time, b *box) {
+		v, ok := b.hall.visitorNamed(id)
+		if !ok {
 			failed = fmt.Errorf("%w: %s", ErrNoVisitor, id)
 			return
 		}
-		r.expel(o, reason)
+		b.hall.expel(now, []Session{v.session}, clip(reason, maxReason))
 	})
 	return cmp.Or(err, failed)
 }
@@ -55,29 +54,26 @@ type BanOrder struct {
 func (s *Service) Ban(ctx context.Context, name, id string, order BanOrder) (Ban, error) {
 	var ban Ban
 	var failed error
-	err := s.ask(ctx, name, func(now time.Time, r *room) {
-		r.now = now
-		ban, failed = r.ban(id, order)
-	})
+	err := s.ask(ctx, name, func(now time.Time, b *box) { ban, failed = b.ban(now, id, order) })
 	if err := cmp.Or(err, failed); err != nil {
 		return Ban{}, err
 	}
 	if order.Everywhere {
-		s.everyRoom(func(now time.Time, r *room) {
-			r.now = now
-			r.enforce(&ban)
-		})
+		s.everyBox(func(now time.Time, b *box) { b.enforce(now, &ban) })
 	}
 	return ban, nil
 }
 
-// everyRoom lets all rooms do something without waiting for them.
-func (s *Service) everyRoom(do func(time.Time, *room)) {
+// everyBox lets all boxes do something without waiting for them.
+func (s *Service) everyBox(do func(time.Time, *box)) {
 	s.mu.RLock()
 	boxes := slices.Collect(maps.Values(s.rooms))
 	s.mu.RUnlock()
 	for _, b := range boxes {
-		b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(now time.Time, h *hall) bool { return h.onRoom(now, do) }}})
+		b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(now time.Time, b *box) bool {
+			do(now, b)
+			return true
+		}}})
 	}
 }
 
@@ -101,10 +97,7 @@ func (s *Service) Announce(ctx context.Context, name, speaker, text string) (vis
 	if err != nil {
 		return 0, fmt.Errorf("muc: announcement: %w", err)
 	}
-	err = s.ask(ctx, name, func(_ time.Time, r *room) {
-		visitors = r.visitors
-		r.toVisitors(componentPacket(r.pubFrom, said))
-	})
+	err = s.ask(ctx, name, func(now time.Time, b *box) { visitors = b.hall.announce(now, said) })
 	if err != nil {
 		return 0, err
 	}
@@ -115,17 +108,7 @@ func (s *Service) Announce(ctx context.Context, name, speaker, text string) (vis
 // the usual one. The focus is told so, and makes it anew for the next visitor.
 // End blocks until that is done; the error is of [ErrNoRoom] or ctx's.
 func (s *Service) End(ctx context.Context, name, reason string) error {
-	return s.askHall(ctx, name, func(now time.Time, h *hall) bool {
-		ended := h.onRoom(now, func(now time.Time, r *room) {
-			r.now = now
-			r.end(endOperator, clip(reason, maxReason))
-		})
-		if h.held != nil {
-			h.dismiss(now)
-			ended = true
-		}
-		return ended
-	})
+	return s.askBox(ctx, name, func(now time.Time, b *box) bool { return b.hall.dismiss(now, clip(reason, maxReason)) })
 }
 
 // ChangeLimits is [Service.SetLimits] of what change makes of those in force. It
@@ -147,58 +130,54 @@ func (s *Service) ChangeLimits(change func(*Limits) error) (Limits, error) {
 	}
 }
 
-// visitorNamed returns the visitor with that nick, or nil.
-func (r *room) visitorNamed(nick string) *occupant {
-	if o := r.nicks.Get(nick); o != nil && o.kind == visitor {
-		return o
-	}
-	return nil
-}
-
-// expel puts a visitor out.
-func (r *room) expel(o *occupant, reason string) {
-	r.log.Info("visitor kicked", "session", o.jid().String())
-	r.visitorGone(o, nil, status{gone: true, codes: []string{"307"}, reason: clip(reason, maxReason)})
-}
-
 // ban puts a ban on a visitor in force.
-func (r *room) ban(nick string, order BanOrder) (Ban, error) {
-	o := r.visitorNamed(nick)
-	if o == nil {
+func (b *box) ban(now time.Time, nick string, order BanOrder) (Ban, error) {
+	v, ok := b.hall.visitorNamed(nick)
+	if !ok {
 		return Ban{}, fmt.Errorf("%w: %s", ErrNoVisitor, nick)
 	}
-	b := Ban{Room: r.addr.String(), Name: o.name(), Reason: clip(order.Reason, maxReason), Until: r.now.Add(order.For)}
+	ban := Ban{Room: b.hall.addr.String(), Name: v.Name, Reason: clip(order.Reason, maxReason), Until: now.Add(order.For)}
 	if order.Everywhere {
-		b.Room = ""
+		ban.Room = ""
 	}
-	switch who := personOf(o.session); {
+	switch who := personOf(v.session); {
 	case who.user != "" && !order.ByAddress:
-		b.UserID, b.GroupID = who.user, who.group
+		ban.UserID, ban.GroupID = who.user, who.group
 	case who.address.IsValid():
-		b.Address = who.address
+		ban.Address = who.address
 	default:
 		return Ban{}, ErrAnonymous
 	}
-	b, err := r.bans.add(r.now, b)
+	ban, err := b.service.bans.add(now, ban)
 	if err != nil {
 		return Ban{}, err
 	}
-	r.enforce(&b)
-	return b, nil
+	b.enforce(now, &ban)
+	return ban, nil
 }
 
-// enforce puts out everybody that a ban is about, in the order they came.
-func (r *room) enforce(b *Ban) {
-	var out []*occupant
-	for o := range r.nicks.All() {
-		if o.kind == visitor {
-			if who := personOf(o.session); b.of(&who) {
-				out = append(out, o)
-			}
+// enforce puts out everybody that a ban is about, and lets nobody of them wait.
+// Whoever comes later is seen to be banned, see [box.who].
+func (b *box) enforce(now time.Time, ban *Ban) {
+	out := b.service.sessionsIn(b)
+	out = slices.DeleteFunc(out, func(s Session) bool {
+		who := personOf(s)
+		return s.Admin() || !ban.of(&who)
+	})
+	if len(out) > 0 {
+		b.hall.expel(now, out, ban.Reason)
+	}
+}
+
+// sessionsIn returns those that have sent a join to a room of that box, in no
+// order.
+func (s *Service) sessionsIn(b *box) (list []Session) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for g := range s.guests.All() {
+		if g.in(b) {
+			list = append(list, g.session)
 		}
 	}
-	slices.SortFunc(out, func(x, y *occupant) int { return cmp.Or(cmp.Compare(x.joined, y.joined), cmp.Compare(x.nick, y.nick)) })
-	for _, o := range out {
-		r.expel(o, b.Reason)
-	}
+	return list
 }

@@ -45,7 +45,6 @@ type occupant struct {
 	kind        kind
 	role        role
 	affiliation affiliation
-	follows     bool // the room's log, else each packet is delivered
 	listed      bool // of visitors: watchers were told of it
 	hand        bool // of visitors: raised
 

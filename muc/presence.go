@@ -29,7 +29,7 @@ func (r *room) read(o *occupant, h *wire.Header, stanza []byte) payload {
 	r.shapes.parts = parts
 	if !o.listed || name != was {
 		o.listed = true
-		r.tellHere(o)
+		r.out.here(VisitorName{ID: o.nick, Name: o.name()})
 	}
 	return said
 }
@@ -41,7 +41,7 @@ const regionElement = "jitsi_participant_region"
 // it does or that is not known: jicofo picks a bridge near it. Unlike a visitor
 // prosody the room says it in every presence, as clients repeat what they say.
 func (r *room) missingRegion(o *occupant, said *payload) []byte {
-	region := o.session.Region()
+	region := r.who.region
 	if region == "" {
 		return nil
 	}
@@ -156,7 +156,7 @@ func (r *room) visitorGone(o *occupant, p *payload, s status) {
 
 // bid sends the last packet a local occupant gets of the room.
 func (r *room) bid(o *occupant, p *packet) {
-	if o.follows {
+	if o.kind == visitor {
 		r.out.unfollow(o.session, p)
 		return
 	}

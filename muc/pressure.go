@@ -8,13 +8,6 @@ import (
 	"vnode/muc/rate"
 )
 
-// pressure is what a room is told, with each event, of how busy all rooms of the
-// node together keep others.
-type pressure struct {
-	requestsFull bool // maxNodeRequestBytes of IQs wait for the focus
-	mainFull     bool // main is told as much as Limits.Main allows
-}
-
 // nodeLoad is how busy all rooms together keep the focus and main.
 type nodeLoad struct {
 	requests atomic.Int64 // bytes of IQs that wait for the focus
@@ -24,8 +17,10 @@ type nodeLoad struct {
 	main rate.Bucket // guarded by mu
 }
 
-func (s *Service) pressure(now time.Time) pressure {
-	return pressure{
+// state is what rooms are told of the node with the next event.
+func (s *Service) state(now time.Time) nodeState {
+	return nodeState{
+		limits: s.limits.Load(), visitors: int(s.visitors.Load()), held: int(s.held.Load()),
 		requestsFull: s.load.requests.Load() >= maxNodeRequestBytes,
 		mainFull:     now.UnixNano() < s.load.full.Load(),
 	}

@@ -85,7 +85,7 @@ const customerTenant = "vpaas-magic-cookie-"
 // and whether it asks main to promote the visitor without a moderator's word.
 // Main looks at the ids when its room has a list of moderators.
 func (r *room) claims(o *occupant) (user, group string, force bool) {
-	id := o.session.Identity()
+	id := o.flow.who.identity
 	if id == nil {
 		return "", "", false
 	}

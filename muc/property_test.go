@@ -96,7 +96,6 @@ func newWorld(t *testing.T, rnd *rand.Rand) *world {
 	for i := range 6 {
 		name := fmt.Sprint("vis", i)
 		v := &simVisitor{simSession: w.session(name), nick: people(name)[:8], state: "out", view: make(map[string]string)}
-		v.loyal = i == 5
 		w.visitors = append(w.visitors, v)
 	}
 	return w
@@ -196,7 +195,7 @@ func (w *world) limitsChange() {
 		Joins: rates[w.rnd.IntN(3)], Leaves: rates[w.rnd.IntN(3)], Presences: rates[w.rnd.IntN(3)],
 	}.withDefaults()
 	w.note("limits %+v", l)
-	w.limits.Store(&l)
+	w.node.limits = &l
 }
 
 func (w *world) visitorLeaves(v *simVisitor) {
@@ -426,8 +425,8 @@ func (w *world) checkLimits(last []string) {
 		}
 	}
 	require.Equal(w.t, in, w.room.visitors, strings.Join(last, "\n"))
-	require.Equal(w.t, int64(in), w.onNode.Load(), strings.Join(last, "\n"))
-	l := w.limits.Load()
+	require.Equal(w.t, in, w.node.visitors, strings.Join(last, "\n"))
+	l := w.node.limits
 	if in > w.in {
 		require.LessOrEqual(w.t, in, min(l.MaxVisitors, l.MaxVisitorsOnNode), strings.Join(last, "\n"))
 	}
@@ -462,7 +461,7 @@ func (w *world) checkEnd(last []string) {
 			}
 		}
 		require.Empty(w.t, w.followers)
-		require.Zero(w.t, w.onNode.Load())
+		require.Zero(w.t, w.node.visitors)
 	}
 	require.Equal(w.t, w.atEnd, w.effects, "effects after the end\n%s", strings.Join(last, "\n"))
 }

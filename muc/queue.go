@@ -15,6 +15,7 @@ type queue struct {
 // One whose session and notice are nil went while it waited.
 type waiting struct {
 	session Session
+	who     who
 	nick    string
 	stanza  []byte
 	notice  *packet // to the focus
@@ -26,12 +27,12 @@ func (w *waiting) void() bool { return w.session == nil && w.notice == nil }
 func (q *queue) joins() int { return len(q.index) }
 
 // put queues a join, in place of an earlier one of the same session.
-func (q *queue) put(s Session, nick string, stanza []byte) {
+func (q *queue) put(s Session, who who, nick string, stanza []byte) {
 	if w := q.index[s]; w != nil {
-		w.nick, w.stanza = nick, stanza
+		w.who, w.nick, w.stanza = who, nick, stanza
 		return
 	}
-	w := &waiting{session: s, nick: nick, stanza: stanza}
+	w := &waiting{session: s, who: who, nick: nick, stanza: stanza}
 	q.index[s] = w
 	q.order = append(q.order, w)
 }
@@ -119,7 +120,7 @@ func (r *room) enqueue(from Session, nick string, stanza []byte) bool {
 		}
 		r.metrics.queued.Inc()
 	}
-	r.queue.put(from, nick, clone(stanza))
+	r.queue.put(from, r.who, nick, clone(stanza))
 	return true
 }
 
@@ -136,7 +137,7 @@ func (r *room) unqueue(s Session) *waiting {
 func (r *room) tellOfLeave(o *occupant, p *packet) {
 	switch {
 	case r.focus == nil:
-	case r.connected && r.queue.head() == nil && r.leaves.Take(r.limits.Load().Leaves, r.now):
+	case r.connected && r.queue.head() == nil && r.leaves.Take(r.node.limits.Leaves, r.now):
 		r.tellFocusAfter(o.nick, p)
 	default:
 		r.queue.leave(o.nick, p)
@@ -171,9 +172,9 @@ func (r *room) advance() {
 		if w == nil {
 			return
 		}
-		limit, bucket := r.limits.Load().Joins, &r.joins
+		limit, bucket := r.node.limits.Joins, &r.joins
 		if w.notice != nil {
-			limit, bucket = r.limits.Load().Leaves, &r.leaves
+			limit, bucket = r.node.limits.Leaves, &r.leaves
 		}
 		if !bucket.Take(limit, r.now) {
 			if !r.armed[alarmQueue] {

@@ -2,7 +2,6 @@ package muc
 
 import (
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"vnode/internal/table"
@@ -17,13 +16,13 @@ import (
 // effects is what a room does to the world, in the order it does it. No
 // method blocks or calls back into the room.
 type effects interface {
-	// broadcast appends p to the room's log.
+	// broadcast sends p to every session that follows.
 	broadcast(p *packet)
-	// deliver sends ps to one session, behind the log if it follows it.
+	// deliver sends ps to one session, behind what was broadcast so far.
 	deliver(s Session, ps ...*packet)
-	// follow sends ps and then the log; false: it follows another room.
-	follow(s Session, ps ...*packet) bool
-	// unfollow sends the log so far, then ps, then no more of it.
+	// follow sends ps and then what is broadcast from now on.
+	follow(s Session, ps ...*packet)
+	// unfollow sends what was broadcast so far, then ps, then no more of it.
 	unfollow(s Session, ps ...*packet)
 	// send hands a stanza to the stream between two domains.
 	send(from, to string, stanza []byte)
@@ -41,6 +40,12 @@ type effects interface {
 	waits(n int)
 	// pause has a session read no more, or again.
 	pause(s Session, on bool)
+	// seats counts n more visitors in the rooms of the node, fewer if negative.
+	seats(n int)
+	// here tells that a visitor came, or has another display name, and left that
+	// it is out.
+	here(v VisitorName)
+	left(id string)
 }
 
 // room is the state machine of one room. All of it is owned by the goroutine
@@ -52,11 +57,8 @@ type room struct {
 	out     effects
 	metrics *metrics
 	unmet   *slog.Logger // names no meeting
-	bans    *bans
 	newID   func() string
-	limits  *atomic.Pointer[Limits] // change at any time
-	onNode  *atomic.Int64           // visitors in all rooms
-	node    *pressure               // at the event under way
+	node    *nodeState // at the event under way
 	ids     occupantIDs
 	addr    wire.JID // between servers
 	pub     wire.JID // to local clients
@@ -66,13 +68,13 @@ type room struct {
 
 	// State.
 	now          time.Time // of the event under way
+	who          who       // sent the stanza under way
 	ended        endReason // why the room is no more; "" while it lives
 	focus        *occupant
 	lastFocus    *occupant // the same, also when it has left
 	nicks        *table.Table[string, occupant]
 	jids         *table.Table[wire.JID, occupant] // by real full JID
 	participants []*occupant                      // in the order they came
-	direct       []*occupant                      // visitors that do not follow the log
 	visitors     int
 	queue        queue // visitors waiting to be let in, and leaves to be told of
 	early        early // what overtook its sender's join
@@ -103,7 +105,6 @@ type room struct {
 	files        *files.List
 	sharedPolls  cachedPacket
 	sharedFiles  cachedPacket
-	watchers     []Watcher
 	link         link
 	turns        [alarms]uint64 // of each timer's latest setting; older ones are stale
 	armed        [alarms]bool
@@ -125,12 +126,9 @@ type roomParams struct {
 	out       effects
 	metrics   *metrics
 	log       *slog.Logger
-	bans      *bans
-	newID     func() string
-	limits    *atomic.Pointer[Limits]
-	onNode    *atomic.Int64
-	node      *pressure // that of each event, in place
-	local     string    // localpart between servers
+	newID     func() string // of the seed alone
+	node      *nodeState    // that of each event, in place
+	local     string        // localpart between servers
 	salt      []byte
 	meetingID string
 	change    uint64         // of the streams to main, see [Service.MainLink]
@@ -140,8 +138,8 @@ type roomParams struct {
 
 func newRoom(p roomParams) *room {
 	r := &room{
-		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, bans: p.bans, newID: p.newID,
-		limits: p.limits, onNode: p.onNode, node: p.node, ids: newOccupantIDs(p.salt), meetingID: p.meetingID,
+		cfg: p.cfg, domains: p.domains, out: p.out, metrics: p.metrics, newID: p.newID,
+		node: p.node, ids: newOccupantIDs(p.salt), meetingID: p.meetingID,
 		addr:       wire.JID{Local: p.local, Domain: p.domains.Rooms},
 		main:       wire.JID{Local: p.local, Domain: p.domains.MainRooms},
 		made:       p.now,
@@ -190,13 +188,8 @@ func (r *room) remove(o *occupant) {
 		r.participants = without(r.participants, o)
 	case visitor:
 		r.visitors--
-		for _, w := range r.watchers {
-			w.Gone(o.nick)
-		}
-		r.onNode.Add(-1)
-		if !o.follows {
-			r.direct = without(r.direct, o)
-		}
+		r.out.left(o.nick)
+		r.unseat(1)
 	}
 	r.metrics.occupants(o.role).Dec()
 	r.tellOf("left", o)
@@ -224,11 +217,6 @@ func (r *room) occupantOf(s Session) *occupant {
 // toVisitors sends p to every visitor.
 func (r *room) toVisitors(p *packet) {
 	r.out.broadcast(p)
-	for _, o := range r.direct {
-		own := *p // a client that does not follow the log holds what it is slow to take
-		own.shared, own.made = false, nil
-		r.out.deliver(o.session, &own)
-	}
 }
 
 // toAll sends p to every local occupant.
@@ -242,7 +230,7 @@ func (r *room) toAll(p *packet) {
 // fromClient handles a stanza that a local session sent to the room. It
 // reports false when the room ended without having taken the stanza: it is for
 // a new room then.
-func (r *room) fromClient(now time.Time, from Session, stanza []byte) (taken bool) {
+func (r *room) fromClient(now time.Time, from Session, who who, stanza []byte) (taken bool) {
 	h, to, ok := parse(stanza)
 	if !ok {
 		return true
@@ -250,7 +238,7 @@ func (r *room) fromClient(now time.Time, from Session, stanza []byte) (taken boo
 	if r.ended != "" {
 		return false
 	}
-	r.now = now
+	r.now, r.who = now, who
 	if to.Domain == r.domains.Polls || to.Domain == r.domains.Files {
 		r.toComponent(from, &h, to, stanza)
 		return true

@@ -262,13 +262,13 @@ func (s *Service) noteFocus(b *box, from Session, h *wire.Header) {
 func (s *Service) create(local string) *box {
 	salt := make([]byte, 32)
 	_, _ = rand.Read(salt) // never fails
+	ids := newIDs()
 	b := &box{
 		service: s, local: local, mail: newMailbox(s.cfg.MaxMailbox, s.cfg.MaxMailboxBytes), log: s.logs.NewLog(),
 	}
 	b.hall = newHall(roomParams{
-		cfg: &s.cfg, domains: s.domains, metrics: s.metrics, log: s.log, bans: &s.bans, newID: rand.Text,
-		limits: &s.limits, onNode: &s.visitors, local: local, salt: salt, change: s.change,
-	}, b, newUUID, s.focusIn)
+		cfg: &s.cfg, domains: s.domains, metrics: s.metrics, log: s.log, newID: ids.text, local: local, salt: salt, change: s.change,
+	}, b, ids.uuid, s.focusIn)
 	s.rooms[local] = b
 	s.running.Add(1)
 	go b.run()
@@ -322,14 +322,6 @@ func (s *Service) holds(b *box, visitors int) {
 		s.metrics.heldRooms.Dec()
 	}
 	b.holding = visitors
-}
-
-// newUUID returns a random UUID, RFC 9562 §5.4.
-func newUUID() string {
-	var u [16]byte
-	_, _ = rand.Read(u[:]) // never fails
-	u[6], u[8] = u[6]&0x0F|0x40, u[8]&0x3F|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
 // forget takes a hall out in which there is nothing left to do.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,11 +29,9 @@ type sim struct {
 	marks     int  // watched
 	asked     bool
 	turns     int // under way
-	node      pressure
+	node      nodeState
 	waiting   int // bytes of requests
 	paused    map[Session]bool
-	limits    atomic.Pointer[Limits]
-	onNode    atomic.Int64
 }
 
 // simTimer is a timer of the room; turn is 0 when none is under way.
@@ -47,7 +44,6 @@ type simTimer struct {
 type simSession struct {
 	jid      wire.JID
 	admin    bool
-	loyal    bool // follows another room: Follow fails
 	got      [][]byte
 	received int
 	identity *Identity
@@ -56,6 +52,8 @@ type simSession struct {
 
 func (s *simSession) JID() wire.JID { return s.jid }
 func (s *simSession) Admin() bool   { return s.admin }
+
+func (s *simSession) who() who { return who{identity: s.identity, region: s.region} }
 
 func (s *simSession) HangUp() { panic("not by way of the sim") }
 
@@ -74,9 +72,9 @@ func newSim(t testing.TB, cfg Config) *sim {
 	cfg = cfg.withDefaults()
 	s := &sim{t: t, now: time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)}
 	ids := 0
-	s.limits.Store(&cfg.Limits)
+	s.node.limits = &cfg.Limits
 	s.room = newRoom(roomParams{
-		cfg: &cfg, limits: &s.limits, onNode: &s.onNode, node: &s.node, domains: cfg.domains(), out: s, metrics: newMetrics(prometheus.NewRegistry()), bans: new(bans),
+		cfg: &cfg, node: &s.node, domains: cfg.domains(), out: s, metrics: newMetrics(prometheus.NewRegistry()),
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), local: "room", salt: make([]byte, 32), meetingID: "meeting",
 		newID: func() string { ids++; return fmt.Sprint("id", ids) },
 	})
@@ -113,14 +111,10 @@ func (s *sim) deliver(to Session, ps ...*packet) {
 	}
 }
 
-func (s *sim) follow(to Session, ps ...*packet) bool {
-	if to.(*simSession).loyal {
-		return false
-	}
+func (s *sim) follow(to Session, ps ...*packet) {
 	s.deliver(to, ps...)
 	require.NotContains(s.t, s.followers, to, "follows twice")
 	s.followers = append(s.followers, to.(*simSession))
-	return true
 }
 
 func (s *sim) unfollow(to Session, ps ...*packet) {
@@ -148,6 +142,9 @@ func (s *sim) ask(Session) {
 }
 func (s *sim) turned(Session, bool) { s.effects++; s.turns-- }
 func (s *sim) waits(n int)          { s.waiting += n }
+func (s *sim) seats(int)            { s.effects++ }
+func (s *sim) here(VisitorName)     { s.effects++ }
+func (s *sim) left(string)          { s.effects++ }
 func (s *sim) pause(c Session, on bool) {
 	if s.paused == nil {
 		s.paused = make(map[Session]bool)
@@ -191,7 +188,7 @@ func (s *sim) pass(d time.Duration) {
 }
 
 func (s *sim) client(from *simSession, format string, args ...any) {
-	s.room.fromClient(s.now, from, fmt.Appendf(nil, format, args...))
+	s.room.fromClient(s.now, from, from.who(), fmt.Appendf(nil, format, args...))
 	s.focusReads()
 }
 

@@ -52,6 +52,8 @@ type RoomInfo struct {
 
 // OccupantInfo is what the operator sees of an occupant. It is a copy.
 type OccupantInfo struct {
+	// Session is a visitor's; nil for participants.
+	Session Session
 	// ID is the occupant's nick, which Jitsi uses as its endpoint id. It is
 	// unique in the room.
 	ID string
@@ -88,8 +90,8 @@ func (s *Service) Rooms(ctx context.Context) ([]RoomInfo, error) {
 	infos := make(chan RoomInfo, len(boxes))
 	calls := make([]*call, 0, len(boxes))
 	for _, b := range boxes {
-		c := &call{done: make(chan bool, 1), do: func(_ time.Time, h *hall) bool {
-			i, shown := h.summary()
+		c := &call{done: make(chan bool, 1), do: func(_ time.Time, b *box) bool {
+			i, shown := b.hall.summary()
 			if shown {
 				infos <- b.published(i)
 			}
@@ -119,23 +121,18 @@ func (s *Service) Rooms(ctx context.Context) ([]RoomInfo, error) {
 // has answered; the error is of [ErrNoRoom] or ctx's.
 func (s *Service) Room(ctx context.Context, name string) (RoomDetail, error) {
 	var d RoomDetail
-	err := s.askHall(ctx, name, func(_ time.Time, h *hall) (shown bool) {
-		if h.life != nil {
-			d = h.life.detail()
-		}
-		d.RoomInfo, shown = h.summary()
+	err := s.askBox(ctx, name, func(_ time.Time, b *box) (shown bool) {
+		d, shown = b.hall.detail()
+		d.RoomInfo = b.published(d.RoomInfo)
 		return shown
 	})
 	if err != nil {
 		return RoomDetail{}, err
 	}
-	if b := s.find(name); b != nil {
-		d.RoomInfo = b.published(d.RoomInfo)
-	}
-	for _, list := range [][]OccupantInfo{d.ParticipantList, d.VisitorList} {
-		slices.SortFunc(list, func(a, b OccupantInfo) int {
-			return cmp.Or(a.Joined.Compare(b.Joined), cmp.Compare(a.ID, b.ID))
-		})
+	for i := range d.VisitorList {
+		o := &d.VisitorList[i]
+		who := personOf(o.Session)
+		o.UserID, o.Address, o.Session = who.user, who.address, nil
 	}
 	return d, nil
 }
@@ -190,31 +187,36 @@ func createdTime(milliseconds string) time.Time {
 	return time.UnixMilli(n)
 }
 
+// detail is the room with its occupants, oldest first; false: there is nothing to
+// be seen.
+func (h *hall) detail() (d RoomDetail, shown bool) {
+	if h.life != nil {
+		d = h.life.detail()
+	}
+	d.RoomInfo, shown = h.summary()
+	return d, shown
+}
+
 func (r *room) detail() RoomDetail {
 	d := RoomDetail{
-		RoomInfo:        r.summary(),
 		ParticipantList: make([]OccupantInfo, 0, len(r.participants)),
 		VisitorList:     make([]OccupantInfo, 0, r.visitors),
 	}
-	for o := range r.nicks.All() {
-		switch o.kind {
-		case participant:
-			d.ParticipantList = append(d.ParticipantList, r.occupantInfo(o))
-		case visitor:
-			d.VisitorList = append(d.VisitorList, r.occupantInfo(o))
-		}
+	participants := slices.Clone(r.participants)
+	byArrival(participants)
+	for _, o := range participants {
+		d.ParticipantList = append(d.ParticipantList, r.occupantInfo(o))
+	}
+	for _, o := range r.audience() {
+		d.VisitorList = append(d.VisitorList, r.occupantInfo(o))
 	}
 	return d
 }
 
 func (r *room) occupantInfo(o *occupant) OccupantInfo {
-	i := OccupantInfo{
-		ID: o.nick, Name: o.name(), JID: o.jid().String(), Role: o.role.String(), Joined: r.made.Add(o.joined),
+	return OccupantInfo{
+		Session: o.session,
+		ID:      o.nick, Name: o.name(), JID: o.jid().String(), Role: o.role.String(), Joined: r.made.Add(o.joined),
 		RaisedHand: o.hand, Language: o.language(),
 	}
-	if o.kind == visitor {
-		who := personOf(o.session)
-		i.UserID, i.Address = who.user, who.address
-	}
-	return i
 }

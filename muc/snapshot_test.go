@@ -68,7 +68,7 @@ func TestOperatorDoesNotWaitForABusyRoom(t *testing.T) {
 		b := p.svc.find("room")
 		busy, free := make(chan struct{}), make(chan struct{})
 		go func() {
-			_ = p.svc.ask(context.Background(), "room", func(time.Time, *room) { close(busy); <-free })
+			_ = p.svc.ask(context.Background(), "room", func(time.Time, *box) { close(busy); <-free })
 		}()
 		<-busy
 		require.True(t, b.mail.put(event{kind: evMain}), "the mailbox is full now")
@@ -90,7 +90,7 @@ func TestOperatorAsksARoomThatEnds(t *testing.T) {
 		p.setup([]string{"main1"})
 		busy, free := make(chan struct{}), make(chan struct{})
 		go func() {
-			_ = p.svc.ask(context.Background(), "room", func(_ time.Time, r *room) { close(busy); <-free; r.end(endMain, "") })
+			_ = p.svc.ask(context.Background(), "room", func(now time.Time, b *box) { close(busy); <-free; b.hall.dismiss(now, "") })
 		}()
 		<-busy
 		failed := make(chan error, 1)

@@ -41,10 +41,10 @@ func TestConfigValidate(t *testing.T) {
 func TestQueueForgetsWhoWent(t *testing.T) {
 	q := queue{index: make(map[Session]*waiting)}
 	stay := &nullSession{}
-	q.put(stay, "stay", nil)
+	q.put(stay, who{}, "stay", nil)
 	for range 1000 {
 		s := &nullSession{}
-		q.put(s, "x", nil)
+		q.put(s, who{}, "x", nil)
 		require.NotNil(t, q.drop(s))
 		require.Nil(t, q.drop(s))
 	}

@@ -18,6 +18,7 @@ type waitlist struct {
 // joiner is a visitor with its latest join.
 type joiner struct {
 	session Session
+	who     who
 	nick    string
 	stanza  []byte
 	since   time.Time
@@ -32,7 +33,7 @@ func (l *waitlist) len() int { return len(l.index) }
 func (l *waitlist) put(w *joiner) {
 	if old := l.index[w.session]; old != nil {
 		l.bytes += len(w.stanza) - len(old.stanza)
-		old.nick, old.stanza = w.nick, w.stanza
+		old.who, old.nick, old.stanza = w.who, w.nick, w.stanza
 		return
 	}
 	l.bytes += len(w.stanza)
@@ -79,7 +80,7 @@ const (
 var allWaits = []waited{waitedForRoom, waitedInVain, waitedAndLeft}
 
 // wait lets a visitor's join wait for a room, unless too many do.
-func (h *hall) wait(from Session, hd *wire.Header, nick string, stanza []byte) {
+func (h *hall) wait(from Session, who who, hd *wire.Header, nick string, stanza []byte) {
 	switch {
 	case len(stanza) > h.cfg.MaxPresence:
 		h.metrics.refused(refusedSize).Inc()
@@ -89,7 +90,7 @@ func (h *hall) wait(from Session, hd *wire.Header, nick string, stanza []byte) {
 		h.hangUp(from)
 		return
 	}
-	h.waiting.put(&joiner{session: from, nick: nick, stanza: clone(stanza), since: h.now})
+	h.waiting.put(&joiner{session: from, who: who, nick: nick, stanza: clone(stanza), since: h.now})
 }
 
 // hangUp lets a visitor whose room has not come reload its page.

@@ -1,7 +1,6 @@
 package muc
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,13 +40,13 @@ const maxWatchers = 200
 // room may tell w still: Unwatch it.
 func (s *Service) Watch(ctx context.Context, name string, w Watcher) (list []VisitorName, err error) {
 	var refused error
-	err = s.ask(ctx, name, func(_ time.Time, r *room) {
-		if len(r.watchers) >= maxWatchers {
+	err = s.ask(ctx, name, func(_ time.Time, b *box) {
+		if len(b.watchers) >= maxWatchers {
 			refused = fmt.Errorf("%w: %s", ErrWatched, name)
 			return
 		}
-		r.watchers = append(r.watchers, w)
-		list = r.visitorNames()
+		b.watchers = append(b.watchers, w)
+		list = b.hall.visitorNames()
 	})
 	switch {
 	case err != nil:
@@ -65,10 +64,9 @@ func (s *Service) Unwatch(name string, w Watcher) {
 	if b == nil {
 		return
 	}
-	b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(now time.Time, h *hall) bool {
-		return h.onRoom(now, func(_ time.Time, r *room) {
-			r.watchers = slices.DeleteFunc(r.watchers, func(x Watcher) bool { return x == w })
-		})
+	b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(_ time.Time, b *box) bool {
+		b.watchers = slices.DeleteFunc(b.watchers, func(x Watcher) bool { return x == w })
+		return true
 	}}})
 }
 
@@ -93,34 +91,4 @@ func (s *Service) meets(b *box, meeting string) {
 		delete(s.meetings, b.meeting)
 	}
 	b.meeting, s.meetings[meeting] = meeting, b
-}
-
-func (r *room) visitorNames() []VisitorName {
-	var visitors []*occupant
-	for o := range r.nicks.All() {
-		if o.kind == visitor {
-			visitors = append(visitors, o)
-		}
-	}
-	slices.SortFunc(visitors, func(a, b *occupant) int { return cmp.Or(cmp.Compare(a.joined, b.joined), cmp.Compare(a.nick, b.nick)) })
-	names := make([]VisitorName, len(visitors))
-	for i, o := range visitors {
-		names[i] = VisitorName{ID: o.nick, Name: o.name()}
-	}
-	return names
-}
-
-// tellHere tells watchers that a visitor is here, under that name.
-func (r *room) tellHere(o *occupant) {
-	for _, w := range r.watchers {
-		w.Here(VisitorName{ID: o.nick, Name: o.name()})
-	}
-}
-
-// tellEnded tells watchers that the room has ended, once.
-func (r *room) tellEnded() {
-	for _, w := range r.watchers {
-		w.Ended()
-	}
-	r.watchers = nil
 }
