@@ -315,6 +315,9 @@ func (st *stream) top(tok *wire.Token) (err error) {
 	if st.head, err = wire.ParseHeader(tok.Data); err != nil {
 		return err
 	}
+	if tok.Outside != 0 {
+		st.head.Unprefix()
+	}
 	switch {
 	case !isStanza(&st.head) && tok.Outside == wire.TooLarge:
 		return tok.Outside.StreamError()

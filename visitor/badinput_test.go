@@ -79,7 +79,7 @@ var badOnTCP = []badInput{
 	{"stanza of 1 MB", afterOpen, megabyte, wire.PolicyViolation},
 	{"unknown element", afterOpen, `<foo xmlns='jabber:client'/>`, wire.UnsupportedStanzaType},
 	{"stanza of a server", afterOpen, `<message xmlns='jabber:server'/>`, wire.UnsupportedStanzaType},
-	{"stanza under a prefix", afterOpen, `<c:message xmlns:c='jabber:client'/>`, wire.UnsupportedStanzaType},
+	{"stanza of a server under a prefix", afterOpen, `<c:message xmlns:c='jabber:server'/>`, wire.UnsupportedStanzaType},
 	{"login behind the login", loggedIn | bound, anonymousAuth, wire.UnsupportedStanzaType},
 	{"unknown stream management", bound, `<x xmlns='urn:xmpp:sm:3'/>`, wire.UnsupportedStanzaType},
 }

@@ -77,7 +77,7 @@ func (t *boshTransport) next() (event, error) {
 //
 //go:noinline
 func (t *boshTransport) element(data []byte) (event, error) {
-	outside, err := wire.Judge(data, t.limits)
+	data, outside, err := wire.Accept(data, t.limits)
 	return event{eventElement, outside, data}, err
 }
 

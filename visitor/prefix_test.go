@@ -5,10 +5,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/hostile"
 )
 
 // What other software writes: elements of the stream's level under any prefix,
@@ -145,6 +147,56 @@ func TestStanzaWithAPrefixOfTheHeader(t *testing.T) {
 		stanza := h.handled()[0]
 		require.NoError(t, wire.Check([]byte(stanza[strings.Index(stanza, "<"):]), wire.Limits{}), "it can stand alone")
 		require.Contains(t, stanza, `xmlns:j='http://jitsi.org/jitmeet'`)
+	})
+}
+
+// So may stanzas be, whole or in part: RFC 6120 §4.8.5 lets a server take what it
+// must not send. They are handed on as Prosody would, without prefixes, so that
+// nobody takes them for something else.
+func TestStanzasUnderAPrefix(t *testing.T) {
+	stanzas := map[string]string{ // with what is handed on
+		`<c:message xmlns:c='jabber:client' type='groupchat' to='room@conference.v3.meet.jitsi'><c:body>c:a</c:body></c:message>`:           `<message xmlns='jabber:client' xmlns:c='jabber:client' type='groupchat' to='room@conference.v3.meet.jitsi'><body>c:a</body></message>`,
+		`<c:presence to='room@conference.v3.meet.jitsi/n' xmlns:c="jabber:client" xmlns='http://jabber.org/protocol/muc'><x/></c:presence>`: `<presence xmlns='jabber:client' to='room@conference.v3.meet.jitsi/n' xmlns:c='jabber:client'><x xmlns='http://jabber.org/protocol/muc'/></presence>`,
+		`<message xmlns='jabber:client' to='room@conference.v3.meet.jitsi'><j:x xmlns:j='urn:j' j:a='1'><j:y/></j:x></message>`:             `<message xmlns='jabber:client' to='room@conference.v3.meet.jitsi'><x xmlns='urn:j' xmlns:j='urn:j' j:a='1'><y/></x></message>`,
+	}
+	for _, transport := range []string{transportTCP, transportWebSocket} {
+		inBubble(t, nil, func(t *testing.T, h *house) {
+			p := h.on(transport)
+			p.open(testDomain)
+			p.play("C: "+anonymousAuth, "S: "+saslSuccess)
+			p.restart(testDomain)
+			p.send(`<c:iq xmlns:c='jabber:client' type='set' id='_bind_auth_2'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></c:iq>`)
+			p.jid = p.expect(pushed)
+			p.expect(bindResult)
+			for sent, handed := range stanzas {
+				p.send(sent)
+				p.play("C: <c:iq xmlns:c='jabber:client' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></c:iq>", "S: "+pongIn)
+				require.Contains(t, h.handled()[len(h.handled())-1], handed)
+			}
+			require.Len(t, h.handled(), len(stanzas))
+			for _, k := range hostile.Kinds() { // outside the profile it is refused alone, prefix or not
+				p.send("<c:message xmlns='jabber:client' xmlns:c='jabber:client' id='h' to='r@conference.v3.meet.jitsi'>" + k.Children + "</c:message>")
+				p.matches(policyViolation("message"), k.Name)
+			}
+			require.Len(t, h.handled(), len(stanzas))
+			p.send("<c:message to='r@conference.v3.meet.jitsi'/>")
+			p.expectStreamError(wire.BadNamespacePrefix, false)
+		})
+	}
+	inBubble(t, nil, func(t *testing.T, h *house) {
+		p := h.bosh().visitor()
+		const ping = "<c:iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></c:iq>"
+		for sent := range stanzas {
+			require.Contains(t, p.send(" xmlns:c='jabber:client'", sent+ping).body(), "id='p' type='result'")
+		}
+		p.send(" xmlns:c='jabber:client'", "<c:message to='room@conference.v3.meet.jitsi'/>"+ping).body()
+		p.terminate()
+		synctest.Wait()
+		all := strings.Join(h.handled(), "\n")
+		for _, handed := range stanzas {
+			require.Contains(t, all, handed)
+		}
+		require.Contains(t, all, "<message xmlns='jabber:client' xmlns:c='jabber:client' to='room@conference.v3.meet.jitsi'/>")
 	})
 }
 

@@ -24,7 +24,7 @@ func (s *Session) outside(h *wire.Header, ev event) error {
 
 // outside is the same before bind. What is not a stanza cannot be left out.
 func (n *negotiation) outside(h *wire.Header, ev event) error {
-	if !isStanza(h) || ev.outside.EndsStream() {
+	if h.Unprefix(); !isStanza(h) || ev.outside.EndsStream() {
 		return ev.outside.StreamError()
 	}
 	n.srv.dropped(h, ev, "")

@@ -38,6 +38,9 @@ func (s *Session) element(ev event) error {
 	if *h, err = wire.ParseHeader(data); err != nil {
 		return err
 	}
+	if ev.outside != 0 {
+		h.Unprefix()
+	}
 	if !isStanza(h) {
 		if ev.outside != 0 {
 			return ev.outside.StreamError()

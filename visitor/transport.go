@@ -157,7 +157,7 @@ func (t *wsTransport) text(data []byte) (event, error) {
 			Code: websocket.StatusInvalid, Text: "message does not start with '<' (RFC 7395 section 3.3.3)",
 		}
 	}
-	outside, err := wire.Judge(data, wire.Limits{MaxBytes: t.maxBytes})
+	data, outside, err := wire.Accept(data, wire.Limits{MaxBytes: t.maxBytes})
 	if err != nil {
 		return event{}, err
 	}

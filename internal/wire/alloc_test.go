@@ -2,7 +2,11 @@
 
 package wire
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
 
 // The race detector makes sync.Pool forget at random, hence the build tag:
 // make test runs these a second time without it.
@@ -17,4 +21,14 @@ func TestCheckDoesNotAllocate(t *testing.T) {
 	if allocs > 0 {
 		t.Fatalf("%v allocations", allocs)
 	}
+}
+
+// The usual stanza is returned as it is, and costs nothing more.
+func TestAcceptCopiesNothingWithoutNeed(t *testing.T) {
+	b := []byte(`<message xmlns='jabber:client' to='a@b'><body>https://a:b@c/?d:e</body></message>`)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if got, _, _ := Accept(b, Limits{}); &got[0] != &b[0] {
+			t.Fatal("a copy")
+		}
+	}))
 }

@@ -23,34 +23,38 @@ import (
 // for a well-formed stanza outside the profile: that one is dropped, and the
 // stream goes on. Check does not allocate for usual stanzas.
 func Check(b []byte, lim Limits) error {
-	lim = lim.withDefaults()
-	if len(b) > lim.MaxBytes {
-		return errTooLarge
-	}
-	c := newChecker(b, lim)
-	err := c.document()
-	v := c.outside
-	c.release()
-	switch {
-	case err != nil:
-		return err
-	case v == UndeclaredPrefix:
-		return errPrefix
-	case v == SameAttribute:
-		return errNotWellFormed
-	case v != 0:
+	v, err := Judge(b, lim)
+	if err == nil && v != 0 {
 		return v
 	}
-	return nil
+	return err
 }
 
 // Judge is [Check] for who tells the two kinds of errors apart.
 func Judge(b []byte, lim Limits) (Violation, error) {
-	err := Check(b, lim)
-	if v, ok := err.(Violation); ok {
-		return v, nil
+	v, _, err := judge(b, lim)
+	return v, err
+}
+
+// judge also tells whether an element in b has a prefix.
+func judge(b []byte, lim Limits) (v Violation, prefixed bool, err error) {
+	lim = lim.withDefaults()
+	if len(b) > lim.MaxBytes {
+		return 0, false, errTooLarge
 	}
-	return 0, err
+	c := newChecker(b, lim)
+	err = c.document()
+	v, prefixed = c.outside, c.prefixed
+	c.release()
+	switch {
+	case err != nil:
+		return 0, false, err
+	case v == UndeclaredPrefix:
+		return 0, false, errPrefix
+	case v == SameAttribute:
+		return 0, false, errNotWellFormed
+	}
+	return v, prefixed, nil
 }
 
 // CheckWellFormed is [Check] without the profile, for what holds stanzas and is
@@ -61,15 +65,21 @@ func CheckWellFormed(b []byte, lim Limits) error {
 	return err
 }
 
-// checkFirst verifies the element at the beginning of b and returns its length,
-// with the rule of the profile it breaks, if any. Its error may mean only that
-// the rest has not arrived.
-func checkFirst(b []byte, lim Limits) (n int, v Violation, err error) {
+// first is what checkFirst finds.
+type first struct {
+	n        int       // bytes of the element
+	outside  Violation // the rule of the profile that it breaks, or 0
+	prefixed bool      // an element in it has a prefix
+}
+
+// checkFirst verifies the element at the beginning of b. Its error may mean only
+// that the rest has not arrived.
+func checkFirst(b []byte, lim Limits) (first, error) {
 	c := newChecker(b, lim)
-	err = c.element()
-	n, v = c.i, c.outside
+	err := c.element()
+	f := first{c.i, c.outside, c.prefixed}
 	c.release()
-	return n, v, err
+	return f, err
 }
 
 // checkers keeps the three stacks of a check, about 2 KB, for the next one.
@@ -102,9 +112,10 @@ type checker struct {
 	i   int
 	lim Limits
 
-	outside Violation // the first rule of the profile that was broken
-	large   bool      // escapes count
-	growth  int       // see grows
+	outside  Violation // the first rule of the profile that was broken
+	prefixed bool      // an element had a prefix
+	large    bool      // escapes count
+	growth   int       // see grows
 
 	open  []element // the open elements
 	scope []binding // what they declared, the default namespace with prefix ""
@@ -277,6 +288,7 @@ func (c *checker) startTag() error {
 		c.violate(TooDeep)
 	}
 	c.checkName(name, colon)
+	c.prefixed = c.prefixed || colon >= 0
 	c.open = append(c.open, element{at: int32(at), n: int32(len(name)), prefixed: colon >= 0})
 	empty, err := c.attributes()
 	if err != nil {

@@ -30,8 +30,8 @@ func (r *Reader) framing() Limits {
 // the check finds its end. Only one that arrives in pieces is framed first.
 func (r *Reader) checked(b []byte) (Token, error) {
 	if r.scan.pos == 0 {
-		if n, v, err := checkFirst(b, r.lim); err == nil && n <= r.lim.MaxBytes {
-			return r.judged(n, v), nil
+		if f, err := checkFirst(b, r.lim); err == nil && f.n <= r.lim.MaxBytes {
+			return r.judged(f)
 		}
 	}
 	n, err := r.scan.scan(b)
@@ -43,34 +43,40 @@ func (r *Reader) checked(b []byte) (Token, error) {
 	case n == 0:
 		return Token{}, nil
 	}
-	_, v, err := checkFirst(b[:n], r.lim)
+	f, err := checkFirst(b[:n], r.lim)
 	if err != nil {
 		return Token{}, err
 	}
-	return r.judged(n, v), nil
+	return r.judged(f)
 }
 
-func (r *Reader) judged(n int, v Violation) Token {
-	t := r.take(Element, n)
-	t.Outside = v
-	if v == UndeclaredPrefix && len(r.header) > 0 {
+func (r *Reader) judged(f first) (Token, error) {
+	t := r.take(Element, f.n)
+	t.Outside = f.outside
+	if f.outside == UndeclaredPrefix && len(r.header) > 0 {
 		t = r.redeclared(t)
+		f.prefixed = true
 	}
 	if r.apart && t.Outside == 0 && inherits(t.Data) {
 		t.Outside = StreamsElement
 	}
-	return t
+	if !f.prefixed || t.Outside != 0 {
+		return t, nil
+	}
+	var err error
+	t.Data, t.Outside, err = withoutPrefixes(t.Data, r.lim)
+	return t, err
 }
 
 // redeclared is a token whose element uses prefixes of the stream's header: it is
 // checked anew with these declared on it.
 func (r *Reader) redeclared(t Token) Token {
 	data := r.header.Declare(t.Data)
-	n, v, err := checkFirst(data, r.lim)
-	if err != nil || n != len(data) || n > r.lim.MaxBytes {
+	f, err := checkFirst(data, r.lim)
+	if err != nil || f.n != len(data) || f.n > r.lim.MaxBytes {
 		return t
 	}
-	t.Data, t.Outside = data, v
+	t.Data, t.Outside = data, f.outside
 	return t
 }
 
