@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"golang.org/x/text/secure/precis"
 )
 
 // JID is an XMPP address (RFC 7622). It is comparable, so that it can be a map
@@ -19,9 +17,8 @@ var ErrJID = errors.New("malformed JID")
 
 const maxJIDPart = 1023 // bytes, RFC 7622 §3
 
-// ParseJID parses and normalises s: the localpart and the domainpart as Prosody
-// does it, by the profiles nodeprep and nameprep (RFC 6122 §2), the resourcepart by
-// OpaqueString (RFC 7622 §3.4). The domainpart is not put through IDNA: Jitsi's
+// ParseJID parses and normalises s as Prosody does it, by the profiles nodeprep,
+// nameprep and resourceprep (RFC 6122 §2). The domainpart is not put through IDNA: Jitsi's
 // tenants make domains such as conference.my_tenant.v1.meet.jitsi that IDNA
 // refuses.
 func ParseJID(s string) (JID, error) {
@@ -136,17 +133,17 @@ func resourcepart(s string) (string, error) {
 	if printableASCII(s) {
 		return s, nil
 	}
-	mapped, err := precis.OpaqueString.String(s)
+	mapped, err := preparedResource(s)
 	if err != nil {
-		return "", fmt.Errorf("%w: resource: %w", ErrJID, err)
+		return "", err
 	}
-	if len(mapped) > maxJIDPart {
+	if mapped == "" || len(mapped) > maxJIDPart {
 		return "", fmt.Errorf("%w: resource of %d bytes", ErrJID, len(mapped))
 	}
 	return mapped, nil
 }
 
-// printableASCII lets the usual address past the tables of PRECIS.
+// printableASCII lets the usual address past the tables of stringprep.
 func printableASCII(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] < ' ' || s[i] >= 0x7F {

@@ -10,15 +10,17 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Names are prepared as Prosody does it, by the profiles nodeprep and nameprep of
-// RFC 6122 (stringprep, RFC 3454) and not by those of RFC 7622: the main server
-// and jicofo call a room by the name that Prosody has made of it. größe is grösse
-// to them, and a visitor that asked for größe would wait for ever. Code points that
-// Unicode 3.2 does not know, most emoji among them, pass as they are.
+// Names are prepared as Prosody does it, by the profiles nodeprep, nameprep and
+// resourceprep of RFC 6122 (stringprep, RFC 3454) and not by those of RFC 7622: the
+// main server and jicofo call a room by the name that Prosody has made of it. größe
+// is grösse to them, and a visitor that asked for größe would wait for ever. Code
+// points that Unicode 3.2 does not know, most emoji among them, pass as they are,
+// but for the joiners between them, which are left out.
 
 var (
-	prepMappings = []stringprep.Mapping{stringprep.TableB1, stringprep.TableB2}
-	prohibited   = []stringprep.Set{
+	namesMappings    = []stringprep.Mapping{stringprep.TableB1, stringprep.TableB2} // to lower case as well
+	resourceMappings = []stringprep.Mapping{stringprep.TableB1}
+	prohibited       = []stringprep.Set{
 		stringprep.TableC1_2, stringprep.TableC2_1, stringprep.TableC2_2, stringprep.TableC3, stringprep.TableC4, stringprep.TableC5,
 		stringprep.TableC6, stringprep.TableC7, stringprep.TableC8, stringprep.TableC9,
 	}
@@ -28,10 +30,10 @@ var (
 // for all but a handful of strange ones.
 const maxPreps = 4
 
-// prepared returns a name mapped to lower case and normalised.
-func prepared(s string) (string, error) {
+// prepared returns a name mapped and normalised.
+func prepared(s string, by []stringprep.Mapping) (string, error) {
 	for range maxPreps {
-		next, err := prepareOnce(s)
+		next, err := prepareOnce(s, by)
 		if err != nil {
 			return "", err
 		}
@@ -43,10 +45,10 @@ func prepared(s string) (string, error) {
 	return "", fmt.Errorf("%w: a name without a normal form", ErrJID)
 }
 
-func prepareOnce(s string) (string, error) {
+func prepareOnce(s string, by []stringprep.Mapping) (string, error) {
 	var b strings.Builder
 	begin := 0
-	mapped := mapRunes(s)
+	mapped := mapRunes(s, by)
 	// What Unicode 3.2 does not know has no normal form there.
 	for i, r := range mapped {
 		if stringprep.TableA1.Contains(r) {
@@ -65,15 +67,15 @@ func prepareOnce(s string) (string, error) {
 	return out, nil
 }
 
-func mapRunes(s string) string {
+func mapRunes(s string, by []stringprep.Mapping) string {
 	var b strings.Builder
 	for _, r := range s {
-		at := slices.IndexFunc(prepMappings, func(m stringprep.Mapping) bool { _, ok := m.Map(r); return ok })
+		at := slices.IndexFunc(by, func(m stringprep.Mapping) bool { _, ok := m.Map(r); return ok })
 		if at < 0 {
 			b.WriteRune(r)
 			continue
 		}
-		to, _ := prepMappings[at].Map(r)
+		to, _ := by[at].Map(r)
 		for _, r := range to {
 			b.WriteRune(r)
 		}
@@ -104,7 +106,7 @@ func readableBothWays(s string) error {
 // preparedLocal is the localpart of an address that is not of ASCII. A room of a
 // tenant has two names in it, [tenant]room, each written in its own direction.
 func preparedLocal(s string) (string, error) {
-	s, err := prepared(s)
+	s, err := prepared(s, namesMappings)
 	if err != nil {
 		return "", err
 	}
@@ -119,11 +121,20 @@ func preparedLocal(s string) (string, error) {
 
 // preparedDomain is a domain that is not of ASCII.
 func preparedDomain(s string) (string, error) {
-	s, err := prepared(s)
+	s, err := prepared(s, namesMappings)
 	if err != nil {
 		return "", err
 	}
 	return s, allReadable(strings.Split(s, "."))
+}
+
+// preparedResource is a resourcepart, a nick among them, that is not of ASCII.
+func preparedResource(s string) (string, error) {
+	s, err := prepared(s, resourceMappings)
+	if err != nil {
+		return "", err
+	}
+	return s, readableBothWays(s)
 }
 
 func allReadable(names []string) error {

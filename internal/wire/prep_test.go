@@ -43,3 +43,23 @@ func TestNamesOfTenants(t *testing.T) {
 		require.ErrorIs(t, err, ErrJID, "%q", tenant)
 	}
 }
+
+// Nicks, and all other resources, keep their letter case.
+func TestNamesOfResources(t *testing.T) {
+	for name, want := range map[string]string{
+		"Größe": "Größe", "👩\u200d💻": "👩💻", "👨\u200d👩\u200d👧\u200d👦": "👨👩👧👦", "❤\ufe0f": "❤", "🏳\ufe0f\u200d🌈": "🏳🌈", "🇩🇪": "🇩🇪", "👍🏽": "👍🏽", "🫩": "🫩",
+		"e\u0301": "é", "Z\u0351\u036b\u0343a": "Z\u0351\u036b\u0313a", "a\u00a0b": "a b", "Ｇｒｏ": "Gro", "①": "1", " ä ": " ä ", "ä@b/c": "ä@b/c",
+		"حسن": "حسن", "דָּנָה": "דָּנָה", "สมชาย": "สมชาย", "क\u094d\u200dष": "क\u094dष", "می\u200cخواهم": "میخواهم",
+	} {
+		j, err := ParseJID("room@conference.v3.meet.jitsi/" + name)
+		require.NoError(t, err, name)
+		require.Equal(t, want, j.Resource)
+		again, err := ParseJID(j.String())
+		require.NoError(t, err)
+		require.Equal(t, j, again)
+	}
+	for _, name := range []string{"חדר2", "abcחדר", "\u200fabc", "\ue000", "\u00ad", "\u200d", "ä\u2028b", "ä\tb", "ä\ufffd"} {
+		_, err := ParseJID("room@conference.v3.meet.jitsi/" + name)
+		require.ErrorIs(t, err, ErrJID, "%q", name)
+	}
+}

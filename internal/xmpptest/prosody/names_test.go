@@ -55,7 +55,7 @@ func someNames(n int) (all []string) {
 // takes what Prosody takes.
 func TestNamesAreProsodysNames(t *testing.T) {
 	names := append(someNames(4000), "1täst", "2024-größe", "[täst]room", "GRÖSSE", "İstanbul", "ΣΊΣΥΦΟΣ", "غرفة", "חדר-ישיבות", "חדר2", "ห้องประชุม",
-		"会議室", "ｶﾀｶﾅ", "🎉party", "👩‍💻", "❤️", "e\u0301", "1t%c3%a4st", "a@b", "a b", "＠")
+		"会議室", "ｶﾀｶﾅ", "🎉party", "👩‍💻", "❤️", "👨\u200d👩\u200d👧", "🏳\ufe0f\u200d🌈", "🫩", "می\u200cخواهم", "e\u0301", "1t%c3%a4st", "a@b", "a b", "＠")
 	for i, want := range prosodysNames(t, "nodeprep", names) {
 		j, err := wire.ParseJID(names[i] + "@conference.example")
 		if strings.ContainsAny(names[i], "@/") {
@@ -73,5 +73,12 @@ func TestNamesAreProsodysNames(t *testing.T) {
 		}
 		require.NoError(t, err, "%q: Prosody says %q", names[i], want)
 		require.Equal(t, "conference."+want+".example", j.Domain, "%q", names[i])
+	}
+	for i, want := range prosodysNames(t, "resourceprep", names) {
+		j, err := wire.ParseJID("room@conference.example/" + names[i])
+		require.Equal(t, want == "", err != nil, "%q: Prosody says %q, the node %v", names[i], want, err)
+		if err == nil {
+			require.Equal(t, want, j.Resource, "%q", names[i])
+		}
 	}
 }
