@@ -30,7 +30,7 @@ test: ## set up and run all tests, race detector on, a real Prosody included
 	$(GO) vet ./...
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these files'; exit 1; }
 	$(GO) test -race -timeout 8m ./...
-	$(GO) test -run Alloc ./internal/wire ./internal/socket ./fanout ./s2s ./muc ./visitor/... ./bench/crowd
+	$(GO) test -run Alloc ./internal/wire ./internal/socket ./fanout ./s2s ./muc/... ./visitor/... ./bench/crowd
 
 build: ## build bin/vnode
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(STAMP)' -o bin/vnode ./cmd/vnode
@@ -56,7 +56,7 @@ COUNT ?= 4
 bench: build ## the short load test and all Go benchmarks, against the last committed result
 	$(GO) build -trimpath -ldflags '$(STAMP)' -o bin/bench ./cmd/bench
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 200ms -count $(COUNT) \
-	  ./internal/wire ./internal/socket ./fanout ./s2s ./muc ./visitor/... ./bench/crowd >bin/bench.txt || { cat bin/bench.txt; exit 1; }
+	  ./internal/wire ./internal/socket ./fanout ./s2s ./muc/... ./visitor/... ./bench/crowd >bin/bench.txt || { cat bin/bench.txt; exit 1; }
 	bin/bench -short -transports tcp -repeat $(COUNT) -json bin/bench.json -gobench bin/suite.txt >/dev/null
 	cat bin/suite.txt >>bin/bench.txt
 	$(GO) tool benchstat $(wildcard docs/bench/bench.txt) bin/bench.txt

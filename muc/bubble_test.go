@@ -19,6 +19,8 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/cast"
+	"vnode/muc/room"
 )
 
 // bubble is a whole Service with a real broadcaster, in-memory clients and a
@@ -66,7 +68,7 @@ func (b *bubble) settle() { synctest.Wait() }
 type client struct {
 	jid       wire.JID
 	admin     bool
-	identity  *Identity
+	identity  *room.Identity
 	region    string
 	out       *fanout.Session
 	near, far net.Conn
@@ -84,7 +86,7 @@ func (b *bubble) client(name string) *client {
 	if c := b.clients[name]; c != nil {
 		return c
 	}
-	jid, err := wire.ParseJID(people(name))
+	jid, err := wire.ParseJID(cast.Address(name))
 	require.NoError(b.t, err)
 	near, far := net.Pipe()
 	c := &client{jid: jid, admin: jid.Domain == "auth.meet.jitsi", near: near, far: far, read: make(chan struct{})}
@@ -99,9 +101,9 @@ func (c *client) Admin() bool   { return c.admin }
 
 func (c *client) HangUp() { c.hungUp.Store(true) }
 
-func (c *client) Identity() *Identity { return c.identity }
-func (c *client) Region() string      { return c.region }
-func (c *client) Address() netip.Addr { return c.address }
+func (c *client) Identity() *room.Identity { return c.identity }
+func (c *client) Region() string           { return c.region }
+func (c *client) Address() netip.Addr      { return c.address }
 func (c *client) Deliver(after *fanout.Log, ms ...*fanout.Message) {
 	c.out.Deliver(after, ms...)
 }
@@ -232,33 +234,5 @@ func (m *mainServer) take() [][]byte {
 	return got
 }
 
-// people maps the names used in tests to addresses: focus, focus2 (another
-// session of it), visN, jigN (a gateway that watches), mainN, guestN and recN
-// (participants of main's other domains).
-func people(name string) string {
-	var n int
-	switch {
-	case name == "focus":
-		return "focus@auth.meet.jitsi/focus"
-	case name == "focus3":
-		return "focus@auth.meet.jitsi/check"
-	case name == "focus2":
-		return "focus@auth.meet.jitsi/other"
-	case scan(name, "vis%d", &n):
-		return fmt.Sprintf("aaaaaaa%d-1111-4111-8111-111111111111@v3.meet.jitsi/v%d", n, n)
-	case scan(name, "jig%d", &n):
-		return fmt.Sprintf("ccccccc%d@jigasia.v3.meet.jitsi/j%d", n, n)
-	case scan(name, "guest%d", &n):
-		return fmt.Sprintf("ddddddd%d-2222-4222-8222-222222222222@guest.meet.jitsi/g%d", n, n)
-	case scan(name, "rec%d", &n):
-		return fmt.Sprintf("eeeeeee%d@recorder.example/r%d", n, n)
-	case scan(name, "main%d", &n):
-		return fmt.Sprintf("bbbbbbb%d-2222-4222-8222-222222222222@meet.jitsi/m%d", n, n)
-	}
-	panic("nobody is called " + name)
-}
-
-func scan(s, format string, n *int) bool {
-	_, err := fmt.Sscanf(s, format, n)
-	return err == nil
-}
+// escaped returns s fit for text or an attribute value.
+func escaped(s string) string { return string(wire.AppendText(nil, s)) }

@@ -47,7 +47,7 @@ func (s *Service) ask(ctx context.Context, name string, do func(time.Time, *box)
 // onRoom does something if a room lives.
 func onRoom(do func(time.Time, *box)) func(time.Time, *box) bool {
 	return func(now time.Time, b *box) bool {
-		if b.hall.life == nil {
+		if !b.room.Lives() {
 			return false
 		}
 		do(now, b)
@@ -62,7 +62,7 @@ func (s *Service) askBox(ctx context.Context, name string, do func(time.Time, *b
 		return fmt.Errorf("%w: %s", ErrNoRoom, name)
 	}
 	c := &call{do: do, done: make(chan bool, 1)}
-	if !b.mail.push(event{kind: evCall, call: c}) {
+	if !b.mail.push(event{call: c}) {
 		return fmt.Errorf("%w: %s", ErrNoRoom, name)
 	}
 	select {

@@ -9,6 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// The pace of votes, and how many a visitor may send at once.
+const (
+	voteTick     = 200 * time.Millisecond
+	votesPerTick = 10
+	voteBurst    = 10
+)
+
 // poll makes main tell of a poll p1 with two answers.
 func (p *player) poll() {
 	p.send("s2s", p.expand("<iq type='set' id='u' from='meet.jitsi' to='{cv}'><visitors xmlns='{vis}' room='{room}'><update password=''><polls>"+
@@ -54,7 +61,7 @@ func TestAVisitorsVotesAreLimited(t *testing.T) {
 		p.joinAs("vis1", "one")
 		p.poll()
 		p.drain()
-		for i := range voteLimit.Burst {
+		for i := range voteBurst {
 			p.vote("vis1", fmt.Sprint(i%2 == 0))
 			require.NotContains(t, p.got("vis1"), "error")
 			p.main.take()

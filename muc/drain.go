@@ -1,6 +1,9 @@
 package muc
 
-import "vnode/internal/wire"
+import (
+	"vnode/internal/wire"
+	"vnode/muc/room"
+)
 
 // Idle reports whether jicofo can be sent away without harm: no room is left that
 // it sends visitors to, and there is none whose end it has yet to be told.
@@ -10,8 +13,8 @@ func (s *Service) Idle() bool {
 	if s.lives > 0 || s.held.Load() > 0 {
 		return false
 	}
-	for _, room := range s.lost {
-		if !room.told {
+	for _, gone := range s.lost {
+		if !gone.told {
 			return false
 		}
 	}
@@ -36,7 +39,7 @@ func (s *Service) EndSome(n int) (found int) {
 	s.mu.RUnlock()
 	for _, b := range chosen {
 		// Not in its turn behind a full mailbox: others wait for theirs.
-		b.mail.push(event{kind: evShutdown})
+		b.mail.push(event{what: room.Shutdown{}})
 	}
 	return found
 }
@@ -46,5 +49,5 @@ func (s *Service) EndSome(n int) (found int) {
 // that makes jicofo forget it.
 func (s *Service) tellGone(focus Session, local string, nick string) {
 	s.log.Info("jicofo takes a room for alive that is not here, and is told that it is gone", "room", wire.JID{Local: local, Domain: s.domains.Rooms}.String())
-	reply(focus, destroyed(s.domains.Public(local), lostRoom{nick: nick, reason: endFocusLost.text()}, focus.JID()))
+	reply(focus, room.Destroyed(s.domains.Public(local), nick, room.Lost(), focus.JID()))
 }

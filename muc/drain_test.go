@@ -11,7 +11,7 @@ import (
 // all the same.
 func TestFocusIsRefusedNoRoom(t *testing.T) {
 	cfg := testConfig()
-	cfg.MaxRooms = 1
+	cfg.Limits.MaxRooms = 1
 	inBubble(t, cfg, func(t *testing.T, p *player) {
 		for _, room := range []string{"first", "second", "third"} {
 			p.room = room

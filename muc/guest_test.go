@@ -2,6 +2,7 @@ package muc
 
 import (
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -27,4 +28,9 @@ func TestGuestKnowsItsRooms(t *testing.T) {
 	g.leave(a)
 	g.leave(a)
 	require.Empty(t, g.boxes())
+}
+
+// There are thousands of these: one more field is a size class more.
+func TestSizeOfAGuest(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(guest{}), uintptr(48))
 }

@@ -1,6 +1,11 @@
 package muc
 
-import "sync"
+import (
+	"sync"
+
+	"vnode/internal/fifo"
+	"vnode/muc/room"
+)
 
 // turnOf is a room that waits for its turn with a session of the focus.
 type turnOf struct {
@@ -14,8 +19,8 @@ type turnOf struct {
 type lane struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	waiting fifo[turnOf] // rooms that have asked, the first first
-	under   int          // turns under way
+	waiting fifo.Queue[turnOf] // rooms that have asked, the first first
+	under   int                // turns under way
 }
 
 // maxTurns is how many turns may be under way, each until the connection has
@@ -26,7 +31,7 @@ const maxTurns = 4
 // ask has a room get a turn.
 func (l *lane) ask(t turnOf) {
 	l.mu.Lock()
-	l.waiting.push(t)
+	l.waiting.Push(t)
 	l.mu.Unlock()
 	l.grant()
 }
@@ -46,7 +51,7 @@ func (l *lane) grant() {
 		if !ok {
 			return
 		}
-		if !t.b.mail.push(event{kind: evTurn, session: t.focus, lane: l}) {
+		if !t.b.mail.push(event{source: fromFocus, what: room.FocusTurn{Focus: t.focus}, lane: l}) {
 			l.mu.Lock()
 			l.under--
 			l.mu.Unlock()
@@ -57,11 +62,11 @@ func (l *lane) grant() {
 func (l *lane) next() (t turnOf, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.under >= maxTurns || l.waiting.len() == 0 {
+	if l.under >= maxTurns || l.waiting.Len() == 0 {
 		return turnOf{}, false
 	}
 	l.under++
-	return l.waiting.pop(), true
+	return l.waiting.Pop(), true
 }
 
 // laneOf returns the lane of an open session of the focus; nil when it has

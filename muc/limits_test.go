@@ -1,8 +1,6 @@
 package muc
 
 import (
-	"bytes"
-	"log/slog"
 	"math"
 	"testing"
 	"time"
@@ -11,23 +9,24 @@ import (
 
 	"vnode/internal/wire"
 	"vnode/muc/rate"
+	"vnode/muc/room"
 )
 
 func TestLimitsValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		limits Limits
+		limits room.Limits
 		want   string // part of the error, "" for none
 	}{
-		{"none", Limits{}, ""},
-		{"all", Limits{MaxRooms: 1, Joins: rate.Limit{PerSecond: 0.5}, Chat: Chat{Audience: HeardByNobody, SlowMode: time.Minute}}, ""},
-		{"rooms", Limits{MaxRooms: -1}, "MaxRooms"},
-		{"visitors", Limits{MaxVisitors: -1}, "MaxVisitors"},
-		{"on the node", Limits{MaxVisitorsOnNode: -1}, "MaxVisitorsOnNode"},
-		{"rate", Limits{Leaves: rate.Limit{PerSecond: -1}}, "Leaves"},
-		{"burst", Limits{Chat: Chat{Room: rate.Limit{PerSecond: 1, Burst: -1}}}, "Chat.Room"},
-		{"slow mode", Limits{Chat: Chat{SlowMode: -1}}, "SlowMode"},
-		{"audience", Limits{Chat: Chat{Audience: "some"}}, `"some" is none of all, visitors, nobody`},
+		{"none", room.Limits{}, ""},
+		{"all", room.Limits{MaxRooms: 1, Joins: rate.Limit{PerSecond: 0.5}, Chat: room.Chat{Audience: room.HeardByNobody, SlowMode: time.Minute}}, ""},
+		{"rooms", room.Limits{MaxRooms: -1}, "MaxRooms"},
+		{"visitors", room.Limits{MaxVisitors: -1}, "MaxVisitors"},
+		{"on the node", room.Limits{MaxVisitorsOnNode: -1}, "MaxVisitorsOnNode"},
+		{"rate", room.Limits{Leaves: rate.Limit{PerSecond: -1}}, "Leaves"},
+		{"burst", room.Limits{Chat: room.Chat{Room: rate.Limit{PerSecond: 1, Burst: -1}}}, "Chat.Room"},
+		{"slow mode", room.Limits{Chat: room.Chat{SlowMode: -1}}, "SlowMode"},
+		{"audience", room.Limits{Chat: room.Chat{Audience: "some"}}, `"some" is none of all, visitors, nobody`},
 	} {
 		if c.want == "" {
 			require.NoError(t, c.limits.Validate(), c.name)
@@ -44,15 +43,15 @@ func TestLimitsValidate(t *testing.T) {
 // counted, not refused.
 func TestRoomsOnTheNode(t *testing.T) {
 	cfg := testConfig()
-	cfg.MaxRooms = 1
+	cfg.Limits.MaxRooms = 1
 	inBubble(t, cfg, func(t *testing.T, p *player) {
 		p.setup([]string{"main1"})
-		require.Error(t, p.svc.SetLimits(Limits{MaxRooms: -1}))
+		require.Error(t, p.svc.SetLimits(room.Limits{MaxRooms: -1}))
 		p.room = "second"
 		p.joinAs("focus", "focus")
 		require.Contains(t, p.got("focus"), "code='201'")
 		require.Equal(t, 1.0, counter(t, p.reg, "vnode_muc_rooms_beyond_limit_total"))
-		require.NoError(t, p.svc.SetLimits(Limits{MaxRooms: 5}))
+		require.NoError(t, p.svc.SetLimits(room.Limits{MaxRooms: 5}))
 		p.room = "third"
 		p.joinAs("focus", "focus")
 		require.Contains(t, p.got("focus"), "code='201'")
@@ -64,7 +63,7 @@ func TestRoomsOnTheNode(t *testing.T) {
 // go.
 func TestVisitorsOfAllRoomsCountTogether(t *testing.T) {
 	cfg := testConfig()
-	cfg.MaxVisitorsOnNode = 2
+	cfg.Limits.MaxVisitorsOnNode = 2
 	inBubble(t, cfg, func(t *testing.T, p *player) {
 		for _, room := range []string{"room", "other"} {
 			p.room = room
@@ -83,42 +82,6 @@ func TestVisitorsOfAllRoomsCountTogether(t *testing.T) {
 		p.send("focus", p.expand("<iq type='set' id='k' to='{pub}'><query xmlns='{admin}'><item nick='three' role='none'/></query></iq>"))
 		require.Zero(t, p.svc.visitors.Load())
 	})
-}
-
-// The operator of an old main, or of one that hangs, is told why visitors wait.
-func TestMissingConnectIsLogged(t *testing.T) {
-	s := newSim(t, testConfig())
-	var out bytes.Buffer
-	s.room.log = slog.New(slog.NewTextHandler(&out, nil))
-	s.join(s.session("focus"), "focus")
-	s.join(s.session("vis1"), "one")
-	s.mainJoin("main1", "")
-	s.pass(29 * time.Second)
-	require.NotContains(t, out.String(), "no connect")
-	s.pass(time.Second)
-	require.Contains(t, out.String(), "main-without-connect")
-
-	out.Reset()
-	s.control("connect", "password=''>")
-	s.pass(time.Hour)
-	require.NotContains(t, out.String(), "no connect")
-}
-
-// The queue never stalls: when a limit is lifted, those who wait come in within
-// a second, however low it was.
-func TestLiftedJoinLimitIsNoticed(t *testing.T) {
-	s, _, _, _ := settled(t)
-	l := Limits{Joins: rate.Limit{PerSecond: 1e-6}}.withDefaults()
-	s.node.limits = &l
-	s.join(s.session("vis3"), "three")
-	v := s.session("vis4")
-	s.join(v, "four")
-	s.pass(time.Second)
-	require.Empty(t, v.got)
-	l.Joins = rate.Limit{}
-	s.node.limits = &l
-	s.pass(time.Second)
-	require.NotEmpty(t, v.got)
 }
 
 func TestLostRoomsAreBounded(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/muc/room"
 )
 
 // lostRooms are those that ended without the focus knowing, by localpart
@@ -43,38 +44,38 @@ const (
 )
 
 // add remembers a room.
-func (l lostRooms) add(local string, room lostRoom) {
+func (l lostRooms) add(local string, gone lostRoom) {
 	if len(l) >= maxLost {
 		oldest := slices.MinFunc(slices.Collect(maps.Keys(l)), func(a, b string) int { return l[a].ended.Compare(l[b].ended) })
 		delete(l, oldest)
 	}
-	l[local] = room
+	l[local] = gone
 }
 
 // closed takes notice that the focus lost a session: what it was sent last may
 // have been lost with it.
 func (l lostRooms) closed(focus wire.JID, now time.Time) {
-	for local, room := range l {
-		if room.focus != focus || !room.told {
+	for local, gone := range l {
+		if gone.focus != focus || !gone.told {
 			continue
 		}
-		if now.Sub(room.at) > unheard || room.times >= maxTellings {
+		if now.Sub(gone.at) > unheard || gone.times >= maxTellings {
 			delete(l, local)
 			continue
 		}
-		room.told = false
-		l[local] = room
+		gone.told = false
+		l[local] = gone
 	}
 }
 
 // take returns what the focus is to be told of, oldest first. It counts as told,
 // until that session is lost soon after.
 func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms []lostRoom) {
-	for local, room := range l {
+	for local, gone := range l {
 		switch {
-		case now.Sub(room.ended) > remembered:
+		case now.Sub(gone.ended) > remembered:
 			delete(l, local)
-		case room.focus == focus && !room.told:
+		case gone.focus == focus && !gone.told:
 			locals = append(locals, local)
 		}
 	}
@@ -82,11 +83,11 @@ func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms [
 		return cmp.Or(l[a].ended.Compare(l[b].ended), cmp.Compare(a, b))
 	})
 	for _, local := range locals {
-		room := l[local]
-		rooms = append(rooms, room)
-		room.told, room.at = true, now
-		room.times++
-		l[local] = room
+		gone := l[local]
+		rooms = append(rooms, gone)
+		gone.told, gone.at = true, now
+		gone.times++
+		l[local] = gone
 	}
 	return locals, rooms
 }
@@ -94,21 +95,18 @@ func (l lostRooms) take(focus wire.JID, now time.Time) (locals []string, rooms [
 // noteLost remembers, with mu held, a room of b that ended, if its focus may not
 // know of the end, and returns the sessions of the focus that are to be told now.
 // One that makes the room anew knows: its join ended the room, or is on its way.
-func (s *Service) noteLost(b *box, r *room) (room lostRoom, again []Session) {
-	if r.lastFocus == nil || r.ended == endFocusLeft || r.ended == endDestroyed || r.ended == endShutdown || b.joins > 0 {
-		return room, nil
+func (s *Service) noteLost(b *box, e room.End) (gone lostRoom, again []Session) {
+	if e.Nick == "" || e.Known || b.joins > 0 {
+		return gone, nil
 	}
 	now := time.Now()
-	room = lostRoom{
-		focus: r.lastFocus.jid().Bare(), nick: r.lastFocus.nick, reason: r.ended.text(),
-		ended: now, told: r.ended != endFocusLost, at: now,
+	gone = lostRoom{focus: e.Focus, nick: e.Nick, reason: e.Reason, ended: now, told: e.Told, at: now}
+	if !gone.told {
+		again = slices.Clone(s.focuses[gone.focus])
+		gone.told = len(again) > 0
 	}
-	if !room.told {
-		again = slices.Clone(s.focuses[room.focus])
-		room.told = len(again) > 0
-	}
-	s.lost.add(b.local, room)
-	return room, again
+	s.lost.add(b.local, gone)
+	return gone, again
 }
 
 // checks is how the resource of the focus begins when "vnode check" tries its
@@ -117,7 +115,7 @@ const checks = "check-"
 
 // noteFocuses finds out, with mu held, whether a focus is logged in, and returns
 // the boxes that are to be told when that has changed.
-func (s *Service) noteFocuses() (now focusLink, told []*box) {
+func (s *Service) noteFocuses() (now room.FocusLink, told []*box) {
 	n := 0
 	for _, sessions := range s.focuses {
 		for _, session := range sessions {
@@ -127,16 +125,16 @@ func (s *Service) noteFocuses() (now focusLink, told []*box) {
 		}
 	}
 	s.metrics.focusSessions.Set(float64(n))
-	if in := n > 0; in != s.focusIn.in {
-		s.focusIn = focusLink{in, s.focusIn.change + 1}
+	if in := n > 0; in != s.focusIn.In {
+		s.focusIn = room.FocusLink{In: in, Change: s.focusIn.Change + 1}
 		told = slices.Collect(maps.Values(s.rooms))
 	}
 	return s.focusIn, told
 }
 
-func tellFocusLink(boxes []*box, l focusLink) {
+func tellFocusLink(boxes []*box, l room.FocusLink) {
 	for _, b := range boxes {
-		b.mail.push(event{kind: evFocus, focus: l})
+		b.mail.push(event{what: l})
 	}
 }
 
@@ -144,7 +142,7 @@ func tellFocusLink(boxes []*box, l focusLink) {
 func (s *Service) FocusIn() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.focusIn.in
+	return s.focusIn.In
 }
 
 // SessionOpened takes notice of a new local session, before its first stanza.
@@ -190,16 +188,7 @@ func (s *Service) focusClosed(session Session) (locals []string, rooms []lostRoo
 func (s *Service) tellLost(locals []string, rooms []lostRoom, to []Session) {
 	for _, session := range to {
 		for i, local := range locals {
-			reply(session, destroyed(s.domains.Public(local), rooms[i], session.JID()))
+			reply(session, room.Destroyed(s.domains.Public(local), rooms[i].nick, rooms[i].reason, session.JID()))
 		}
 	}
-}
-
-// destroyed is the end of a lost room as its focus is told of it.
-func destroyed(room wire.JID, lost lostRoom, focus wire.JID) []byte {
-	from := escaped(room.WithResource(lost.nick).String())
-	s := status{gone: true, self: true, destroy: lost.reason}
-	b := append(appendOpen(nil, "presence", from, "unavailable", &payload{}), escaped(focus.String())...)
-	b = s.append(append(b, "'>"...), focus, affiliationOwner, roleNone)
-	return append(b, "</presence>"...)
 }

@@ -4,64 +4,55 @@ import (
 	"sync"
 
 	"vnode/internal/wire"
+	"vnode/muc/room"
 )
 
-// event is one thing that happens to a room.
+// event is one thing that happens to a room: one of a client's stanza, a call of
+// the operator's, and what is made elsewhere.
 type event struct {
-	kind    eventKind
-	session Session  // of fromClient and sessionClosed
-	from    wire.JID // of a remote stanza
-	stanza  []byte   // owned by the event
-	alarm   alarm    // of a timeout
-	turn    uint64   // of a timeout, or the change of the streams to main
-	call    *call
-	joins   bool      // the stanza is a join of the focus's, see box.joins
-	focus   focusLink // of evFocus
-	node    string    // of evJicofo: which it chose
-	trouble string    // of evJicofo: why it chose none
-	lane    *lane     // of a turn
+	what   room.Event
+	source source
+	lane   *lane // whose turn it is, of a [room.FocusTurn]
+
+	client Session // who sent the stanza
+	stanza []byte  // the client's, or that in what; owned by the event
+	joins  bool    // the stanza is a join of the focus's, see box.joins
+
+	call *call
 }
+
+// fromClient is the event of a client's stanza. What is known of the client is
+// looked up when its turn comes.
+func fromClient(s Session, stanza []byte) event {
+	return event{client: s, stanza: stanza, source: sourceOf(s)}
+}
+
+// fromRemote is the event of a stanza of the main server's.
+func fromRemote(from wire.JID, stanza []byte) event {
+	return event{what: room.FromMain{From: from, Stanza: stanza}, stanza: stanza, source: fromMain}
+}
+
+// closed is the event of the end of a client's session.
+func closed(s Session) event { return event{what: room.Closed{Session: s}, source: sourceOf(s)} }
 
 // source says for whose sake an event comes. Each may fill a mailbox by itself
 // only: whoever waits for room in it must not wait for others.
-func (e *event) source() source {
-	switch {
-	case e.kind == evRemote:
-		return fromMain
-	case e.session == nil:
-		return fromNode
-	case e.session.Admin():
+type source uint8
+
+const (
+	fromNode source = iota
+	fromVisitors
+	fromFocus
+	fromMain
+	sources
+)
+
+func sourceOf(s Session) source {
+	if s.Admin() {
 		return fromFocus
 	}
 	return fromVisitors
 }
-
-type source uint8
-
-const (
-	fromVisitors source = iota
-	fromFocus
-	fromMain
-	fromNode
-	sources
-)
-
-type eventKind uint8
-
-const (
-	evClient eventKind = iota
-	evRemote
-	evClosed
-	evTimeout
-	evMain
-	evShutdown
-	evCall
-	evFocus
-	evJicofo
-	evClose // evShutdown for good
-	evDrained
-	evTurn
-)
 
 // mailbox is a bounded queue from many goroutines to one. It is not a channel
 // because a closed one must hand back exactly what was put and not taken.
@@ -91,7 +82,7 @@ func newMailbox(maxEvents, maxBytes int) *mailbox {
 func (m *mailbox) put(e event) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	held := &m.held[e.source()]
+	held := &m.held[e.source]
 	for !m.closed && (held.events >= m.maxEvents || held.bytes >= m.maxBytes) {
 		m.spaced.Wait()
 	}
@@ -112,7 +103,7 @@ func (m *mailbox) add(e event) bool {
 		return false
 	}
 	m.events = append(m.events, e)
-	held := &m.held[e.source()]
+	held := &m.held[e.source]
 	held.events++
 	held.bytes += len(e.stanza)
 	m.filled.Signal()

@@ -8,6 +8,9 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"vnode/internal/wire"
+	"vnode/muc/room"
 )
 
 // What the operator does in rooms. Each is done by the room's goroutine in its
@@ -26,12 +29,12 @@ const (
 func (s *Service) Kick(ctx context.Context, name, id, reason string) error {
 	var failed error
 	err := s.ask(ctx, name, func(now time.Time, b *box) {
-		v, ok := b.hall.visitorNamed(id)
+		v, ok := b.room.VisitorNamed(id)
 		if !ok {
 			failed = fmt.Errorf("%w: %s", ErrNoVisitor, id)
 			return
 		}
-		b.hall.expel(now, []Session{v.session}, clip(reason, maxReason))
+		b.happens(now, room.Expel{Sessions: []room.Session{v.Session}, Reason: wire.Clip(reason, room.MaxReason)})
 	})
 	return cmp.Or(err, failed)
 }
@@ -70,7 +73,7 @@ func (s *Service) everyBox(do func(time.Time, *box)) {
 	boxes := slices.Collect(maps.Values(s.rooms))
 	s.mu.RUnlock()
 	for _, b := range boxes {
-		b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(now time.Time, b *box) bool {
+		b.mail.push(event{call: &call{done: make(chan bool, 1), do: func(now time.Time, b *box) bool {
 			do(now, b)
 			return true
 		}}})
@@ -93,11 +96,14 @@ func (s *Service) Announce(ctx context.Context, name, speaker, text string) (vis
 		Type    string `json:"type"`
 		Name    string `json:"displayName,omitempty"`
 		Message string `json:"message"`
-	}{"system_chat_message", clip(speaker, MaxAnnouncementName), clip(text, MaxAnnouncement)})
+	}{"system_chat_message", wire.Clip(speaker, MaxAnnouncementName), wire.Clip(text, MaxAnnouncement)})
 	if err != nil {
 		return 0, fmt.Errorf("muc: announcement: %w", err)
 	}
-	err = s.ask(ctx, name, func(now time.Time, b *box) { visitors = b.hall.announce(now, said) })
+	err = s.ask(ctx, name, func(now time.Time, b *box) {
+		visitors = b.room.Visitors()
+		b.happens(now, room.Announce{JSON: said})
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -108,22 +114,28 @@ func (s *Service) Announce(ctx context.Context, name, speaker, text string) (vis
 // the usual one. The focus is told so, and makes it anew for the next visitor.
 // End blocks until that is done; the error is of [ErrNoRoom] or ctx's.
 func (s *Service) End(ctx context.Context, name, reason string) error {
-	return s.askBox(ctx, name, func(now time.Time, b *box) bool { return b.hall.dismiss(now, clip(reason, maxReason)) })
+	return s.askBox(ctx, name, func(now time.Time, b *box) bool {
+		if !b.room.Lives() && !b.room.Holds() {
+			return false
+		}
+		b.happens(now, room.Dismiss{Reason: wire.Clip(reason, room.MaxReason)})
+		return true
+	})
 }
 
 // ChangeLimits is [Service.SetLimits] of what change makes of those in force. It
 // is called again when they were replaced meanwhile. Its error changes nothing.
-func (s *Service) ChangeLimits(change func(*Limits) error) (Limits, error) {
+func (s *Service) ChangeLimits(change func(*room.Limits) error) (room.Limits, error) {
 	for {
 		old := s.limits.Load()
 		l := *old
 		if err := change(&l); err != nil {
-			return Limits{}, err
+			return room.Limits{}, err
 		}
 		if err := l.Validate(); err != nil {
-			return Limits{}, err
+			return room.Limits{}, err
 		}
-		l = l.withDefaults()
+		l = l.WithDefaults()
 		if s.limits.CompareAndSwap(old, &l) {
 			return l, nil
 		}
@@ -132,15 +144,15 @@ func (s *Service) ChangeLimits(change func(*Limits) error) (Limits, error) {
 
 // ban puts a ban on a visitor in force.
 func (b *box) ban(now time.Time, nick string, order BanOrder) (Ban, error) {
-	v, ok := b.hall.visitorNamed(nick)
+	v, ok := b.room.VisitorNamed(nick)
 	if !ok {
 		return Ban{}, fmt.Errorf("%w: %s", ErrNoVisitor, nick)
 	}
-	ban := Ban{Room: b.hall.addr.String(), Name: v.Name, Reason: clip(order.Reason, maxReason), Until: now.Add(order.For)}
+	ban := Ban{Room: b.room.Address().String(), Name: v.Name, Reason: wire.Clip(order.Reason, room.MaxReason), Until: now.Add(order.For)}
 	if order.Everywhere {
 		ban.Room = ""
 	}
-	switch who := personOf(v.session); {
+	switch who := personOf(v.Session.(Session)); {
 	case who.user != "" && !order.ByAddress:
 		ban.UserID, ban.GroupID = who.user, who.group
 	case who.address.IsValid():
@@ -159,13 +171,14 @@ func (b *box) ban(now time.Time, nick string, order BanOrder) (Ban, error) {
 // enforce puts out everybody that a ban is about, and lets nobody of them wait.
 // Whoever comes later is seen to be banned, see [box.who].
 func (b *box) enforce(now time.Time, ban *Ban) {
-	out := b.service.sessionsIn(b)
-	out = slices.DeleteFunc(out, func(s Session) bool {
-		who := personOf(s)
-		return s.Admin() || !ban.of(&who)
-	})
+	var out []room.Session
+	for _, s := range b.service.sessionsIn(b) {
+		if who := personOf(s); !s.Admin() && ban.of(&who) {
+			out = append(out, s)
+		}
+	}
 	if len(out) > 0 {
-		b.hall.expel(now, out, ban.Reason)
+		b.happens(now, room.Expel{Sessions: out, Reason: ban.Reason})
 	}
 }
 

@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/internal/xmpptest/cast"
+	"vnode/muc/room"
 )
 
 // known gives a client a token's user, or an address.
 func (p *player) known(name, user, address string) {
 	c := p.client(name)
 	if user != "" {
-		c.identity = &Identity{UserID: user, GroupID: "acme"}
+		c.identity = &room.Identity{UserID: user, GroupID: "acme"}
 	}
 	if address != "" {
 		c.address = netip.MustParseAddr(address)
@@ -145,7 +148,7 @@ func TestOperatorBansNobodyItDoesNotKnow(t *testing.T) {
 		require.ErrorIs(t, err, ErrNoVisitor)
 		require.Empty(t, p.svc.Bans())
 		p.drain()
-		require.False(t, new(bans).hold(time.Now(), p.svc.find("room").hall.life.addr, p.client("vis1")))
+		require.False(t, new(bans).hold(time.Now(), p.svc.find("room").room.Address(), p.client("vis1")))
 	})
 }
 
@@ -159,7 +162,7 @@ func TestOperatorAnnounces(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 2, n)
 		for _, name := range []string{"vis1", "vis2"} {
-			require.Equal(t, "<message xmlns='jabber:client' from='room@conference.v3.meet.jitsi' to='"+people(name)+"'><json-message xmlns='http://jitsi.org/jitmeet'>"+
+			require.Equal(t, "<message xmlns='jabber:client' from='room@conference.v3.meet.jitsi' to='"+cast.Address(name)+"'><json-message xmlns='http://jitsi.org/jitmeet'>"+
 				escaped(`{"type":"system_chat_message","displayName":"Operator","message":"Maintenance at \u003cnoon\u003e"}`)+"</json-message></message>\n", p.got(name))
 		}
 		require.Empty(t, p.main.take())
@@ -185,7 +188,7 @@ func TestLimitsChangeOneByOne(t *testing.T) {
 	inBubble(t, testConfig(), func(t *testing.T, p *player) {
 		before := p.svc.Limits()
 		calls := 0
-		got, err := p.svc.ChangeLimits(func(l *Limits) error {
+		got, err := p.svc.ChangeLimits(func(l *room.Limits) error {
 			if calls++; calls == 1 { // somebody else is quicker
 				other := before
 				other.MaxRooms = 7
@@ -199,7 +202,7 @@ func TestLimitsChangeOneByOne(t *testing.T) {
 		require.Equal(t, 7, got.MaxRooms)
 		require.Equal(t, 1, got.MaxVisitors)
 		require.Equal(t, got, p.svc.Limits())
-		_, err = p.svc.ChangeLimits(func(l *Limits) error { l.MaxRooms = -1; return nil })
+		_, err = p.svc.ChangeLimits(func(l *room.Limits) error { l.MaxRooms = -1; return nil })
 		require.ErrorContains(t, err, "MaxRooms")
 		require.Equal(t, got, p.svc.Limits())
 		p.setup([]string{"main1"})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vnode/muc/rate"
+	"vnode/muc/room"
 )
 
 // nodeLoad is how busy all rooms together keep the focus and main.
@@ -18,11 +19,11 @@ type nodeLoad struct {
 }
 
 // state is what rooms are told of the node with the next event.
-func (s *Service) state(now time.Time) nodeState {
-	return nodeState{
-		limits: s.limits.Load(), visitors: int(s.visitors.Load()), held: int(s.held.Load()),
-		requestsFull: s.load.requests.Load() >= maxNodeRequestBytes,
-		mainFull:     now.UnixNano() < s.load.full.Load(),
+func (s *Service) state(now time.Time) room.Node {
+	return room.Node{
+		Now: now, Limits: s.limits.Load(), Visitors: int(s.visitors.Load()), Held: int(s.held.Load()),
+		RequestsFull: s.load.requests.Load() >= room.MaxRequestBytes,
+		MainFull:     now.UnixNano() < s.load.full.Load(),
 	}
 }
 
@@ -40,11 +41,7 @@ func (s *Service) tellsMain(now time.Time, size int) {
 	}
 	s.load.mu.Lock()
 	defer s.load.mu.Unlock()
-	if !s.load.main.TakeSome(l, units(size), now) {
+	if !s.load.main.TakeSome(l, room.Units(size), now) {
 		s.load.full.Store(now.Add(s.load.main.Wait(l, now)).UnixNano())
 	}
 }
-
-// units is what a stanza of that size counts where its length matters: one for
-// each KiB, or part of it.
-func units(size int) int { return max(1, (size+1<<10-1)>>10) }

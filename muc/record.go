@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/muc/room"
 )
 
 // RoomRecord is what must outlive the process of a room: enough to tell the focus,
@@ -28,7 +29,7 @@ func (s *Service) Records() []RoomRecord {
 	s.mu.RLock()
 	list := make([]RoomRecord, 0, len(s.rooms)+len(s.lost))
 	for local, b := range s.rooms {
-		if b.lives && b.focus != (wire.JID{}) && !isHealthRoom(local) {
+		if b.lives && b.focus != (wire.JID{}) && !room.IsHealthCheck(local) {
 			list = append(list, RoomRecord{Local: local, Focus: b.focus.String(), Nick: b.nick})
 		}
 	}
@@ -72,7 +73,7 @@ func (s *Service) Recall(records []RoomRecord) (taken int) {
 		if ended.IsZero() || ended.After(now) {
 			ended = now
 		}
-		s.lost.add(x.Local, lostRoom{focus: focus.Bare(), nick: x.Nick, ended: ended, reason: endFocusLost.text()})
+		s.lost.add(x.Local, lostRoom{focus: focus.Bare(), nick: x.Nick, ended: ended, reason: room.Lost()})
 		taken++
 	}
 	return taken

@@ -1,8 +1,10 @@
 package muc
 
 import (
+	"slices"
+
 	"vnode/internal/wire"
-	"vnode/muc/address"
+	"vnode/muc/room"
 )
 
 // FromRemote takes a stanza of another server whose from domain the stream it
@@ -27,7 +29,7 @@ func (s *Service) FromRemote(stanza []byte) {
 	case string(h.Name) == "iq" && wire.Answerable(&h):
 		s.remoteToComponent(from, to, &h, stanza)
 	default:
-		sendError(s, from, &h, wire.ErrServiceUnavailable)
+		room.SendError(s, from, &h, wire.ErrServiceUnavailable)
 	}
 }
 
@@ -50,23 +52,22 @@ func (s *Service) concerned(from, to wire.JID, h *wire.Header, stanza []byte) (l
 			return "", false
 		}
 		if from.Local == "" && to.Domain == s.domains.Rooms {
-			m := readMessage(h, stanza, func(*wire.Child) bool { return false })
-			from = speakerOf(from, &m)
+			from = room.SpeakerOf(from, h, stanza)
 		}
 		return from.Local, from.Local != ""
 	case "iq":
 		if string(h.Type) != "set" {
 			return "", false
 		}
-		q, ok := parseVisitorsIQ(stanza)
+		q, ok := room.ParseVisitorsIQ(stanza)
 		if !ok {
 			return "", false
 		}
-		room, err := wire.ParseJID(q.Room)
+		of, err := wire.ParseJID(q.Room)
 		if err != nil {
 			return "", false
 		}
-		local, ok = s.domains.Real(room.Local, room.Domain)
+		local, ok = s.domains.Real(of.Local, of.Domain)
 		return local, ok && local != ""
 	}
 	return "", false
@@ -76,43 +77,29 @@ func (s *Service) remoteToRoom(from wire.JID, local string, stanza []byte) {
 	s.mu.RLock()
 	b := s.rooms[local]
 	s.mu.RUnlock()
-	if b == nil || !b.mail.put(event{kind: evRemote, from: from, stanza: clone(stanza)}) {
-		remoteWithoutRoom(s, s.domains, from, stanza)
+	if b == nil || !b.mail.put(fromRemote(from, slices.Clone(stanza))) {
+		room.WithoutRoom(s, s.domains, from, stanza)
 	}
-}
-
-// remoteWithoutRoom answers what another server sent about a room that is not
-// there. Disconnecting it is done already.
-func remoteWithoutRoom(out sender, d *address.Domains, from wire.JID, stanza []byte) {
-	h, err := wire.ParseHeader(stanza)
-	if err != nil {
-		return
-	}
-	if q, ok := parseVisitorsIQ(stanza); ok && q.Disconnect != nil && (from == wire.JID{Domain: d.Main}) {
-		sendResult(out, from, &h, nil)
-		return
-	}
-	sendError(out, from, &h, by(wire.ErrItemNotFound, d.Rooms))
 }
 
 // remoteToComponent answers another server's request to the node's own
 // domains.
 func (s *Service) remoteToComponent(from, to wire.JID, h *wire.Header, stanza []byte) {
 	if _, ok := wire.FindChild(stanza, wire.NSVisitors, "visitors"); ok {
-		sendError(s, from, h, wire.ErrBadRequest) // names no room of ours
+		room.SendError(s, from, h, wire.ErrBadRequest) // names no room of ours
 		return
 	}
 	if to.Domain != s.domains.Rooms {
-		sendError(s, from, h, wire.ErrServiceUnavailable)
+		room.SendError(s, from, h, wire.ErrServiceUnavailable)
 		return
 	}
 	payload, err := componentIQ(h, stanza)
 	if err != nil {
-		sendError(s, from, h, asStanzaError(err))
+		room.SendError(s, from, h, room.AsStanzaError(err))
 		return
 	}
-	sendResult(s, from, h, payload)
+	room.SendResult(s, from, h, payload)
 }
 
-// send is what rooms and errors use to reach other servers.
-func (s *Service) send(from, to string, stanza []byte) { s.remote.Send(from, to, stanza) }
+// Send is what rooms and errors use to reach other servers.
+func (s *Service) Send(from, to string, stanza []byte) { s.remote.Send(from, to, stanza) }

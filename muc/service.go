@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"mellium.im/xmpp/stanza"
 
 	"vnode/fanout"
 	"vnode/internal/table"
 	"vnode/internal/wire"
 	"vnode/muc/address"
+	"vnode/muc/room"
 )
 
 // Service is the node's rooms. Its methods are safe for concurrent use.
@@ -32,9 +34,10 @@ type Service struct {
 	logs    Logs
 	log     *slog.Logger
 	metrics *metrics
+	counts  *room.Metrics // of rooms
 	bans    bans
 
-	limits   atomic.Pointer[Limits]
+	limits   atomic.Pointer[room.Limits]
 	visitors atomic.Int64    // in all rooms
 	held     atomic.Int64    // visitors that wait to come back, in all halls
 	changed  chan struct{}   // of capacity 1, see RecordsChanged
@@ -54,7 +57,7 @@ type Service struct {
 	warned   time.Time              // when the log was told of too many rooms
 	change   uint64                 // of the streams to main, the latest
 	focuses  map[wire.JID][]Session // open sessions of the focus, the latest last, by bare address
-	focusIn  focusLink
+	focusIn  room.FocusLink
 	lost     lostRooms
 	lanes    map[Session]*lane // to open sessions of the focus that rooms have waited for
 }
@@ -63,7 +66,7 @@ type Service struct {
 func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.Registerer) *Service {
 	cfg = cfg.withDefaults()
 	s := &Service{
-		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg),
+		cfg: cfg, domains: cfg.domains(), remote: remote, logs: logs, log: log, metrics: newMetrics(reg), counts: room.NewMetrics(reg),
 		rooms: make(map[string]*box), guests: table.New((*guest).jid), meetings: make(map[string]*box),
 		focuses: make(map[wire.JID][]Session), lost: make(lostRooms), lanes: make(map[Session]*lane), changed: make(chan struct{}, 1),
 	}
@@ -94,14 +97,14 @@ func (s *Service) FromClient(from Session, stanza []byte) {
 	case local == "":
 		s.clientToComponent(from, &h, stanza)
 	default:
-		s.clientToRoom(from, local, &event{kind: evClient, session: from, stanza: clone(stanza)}, false)
+		s.clientToRoom(from, local, fromClient(from, slices.Clone(stanza)), false)
 	}
 }
 
 // clientToRoom hands an event to a room, which a join of the focus makes. An
 // orphan was meant for an earlier room of that name; its session may be closed
 // by now.
-func (s *Service) clientToRoom(from Session, local string, e *event, orphan bool) {
+func (s *Service) clientToRoom(from Session, local string, e event, orphan bool) {
 	h, err := wire.ParseHeader(e.stanza)
 	if err != nil {
 		return
@@ -116,11 +119,11 @@ func (s *Service) clientToRoom(from Session, local string, e *event, orphan bool
 		switch {
 		case b == nil:
 			return
-		case !b.mail.put(*e):
+		case !b.mail.put(e):
 			continue // the room ended since; there may be another
 		case orphan && s.hasClosed(from):
 			// The session's end may have got into the mailbox first.
-			b.mail.put(event{kind: evClosed, session: from})
+			b.mail.put(closed(from))
 		}
 		return
 	}
@@ -139,11 +142,11 @@ func (s *Service) turnAway(from Session, local string, h *wire.Header, err error
 		return
 	}
 	if err == errCrowded {
-		s.metrics.refused(refusedNoRoom).Inc()
+		s.counts.Refused(room.RefusedNoRoom).Inc()
 		from.HangUp()
 		return
 	}
-	s.refuse(from, h, asStanzaError(err))
+	s.refuse(from, h, room.AsStanzaError(err))
 }
 
 // enter finds the box for a client's stanza, and makes one for a join; counted
@@ -156,7 +159,7 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 		if b := s.rooms[local]; b != nil {
 			return b, false, nil
 		}
-		return nil, false, by(wire.ErrItemNotFound, s.domains.Rooms)
+		return nil, false, wire.ErrItemNotFound.From(s.domains.Rooms)
 	}
 	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
 	s.mu.Lock()
@@ -203,18 +206,18 @@ func (s *Service) mayCreate(from Session, local string, h *wire.Header, joins bo
 	case !joins && from.Admin() && to.Resource != "":
 		return goneRoom(to.Resource)
 	case !joins:
-		return by(wire.ErrItemNotFound, s.domains.Rooms)
-	case !from.Admin() && isHealthRoom(to.Local):
-		s.metrics.refused(refusedHealth).Inc()
+		return wire.ErrItemNotFound.From(s.domains.Rooms)
+	case !from.Admin() && room.IsHealthCheck(to.Local):
+		s.counts.Refused(room.RefusedHealth).Inc()
 		return wire.ErrServiceUnavailable
 	case to.Resource == "":
-		return errNoNick
-	case len(to.Resource) > s.cfg.MaxNick:
-		return errLongNick
+		return room.ErrNoNick
+	case len(to.Resource) > s.cfg.Room.MaxNick:
+		return room.ErrLongNick
 	case !from.Admin() && (s.closed || len(s.rooms)-s.lives >= maxUnmade):
 		return errCrowded
 	case s.closed:
-		s.lost.add(local, lostRoom{focus: from.JID().Bare(), nick: to.Resource, ended: time.Now(), reason: endFocusLost.text()})
+		s.lost.add(local, lostRoom{focus: from.JID().Bare(), nick: to.Resource, ended: time.Now(), reason: room.Lost()})
 		s.recordsChange()
 		return errShuttingDown
 	}
@@ -224,6 +227,9 @@ func (s *Service) mayCreate(from Session, local string, h *wire.Header, joins bo
 // maxUnmade bounds the halls in which no room lives: those in which visitors are
 // held, and those in which joins wait.
 const maxUnmade = 256
+
+// errShuttingDown is that the node makes no more rooms.
+var errShuttingDown = wire.StanzaError{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable, Text: "The server shuts down"}
 
 // errCrowded is that a visitor's join may not wait for its room.
 var errCrowded = errors.New("too many wait for a room")
@@ -258,28 +264,28 @@ func (s *Service) noteFocus(b *box, from Session, h *wire.Header) {
 	}
 }
 
-// create makes a hall, with mu held.
+// create makes a room, with mu held.
 func (s *Service) create(local string) *box {
-	salt := make([]byte, 32)
-	_, _ = rand.Read(salt) // never fails
-	ids := newIDs()
 	b := &box{
 		service: s, local: local, mail: newMailbox(s.cfg.MaxMailbox, s.cfg.MaxMailboxBytes), log: s.logs.NewLog(),
 	}
-	b.hall = newHall(roomParams{
-		cfg: &s.cfg, domains: s.domains, metrics: s.metrics, log: s.log, newID: ids.text, local: local, salt: salt, change: s.change,
-	}, b, ids.uuid, s.focusIn)
+	p := room.Params{
+		Config: &s.cfg.Room, Domains: s.domains, Local: local, Metrics: s.counts, Log: s.log,
+		MainLink: room.MainLink{Change: s.change}, FocusLink: s.focusIn,
+	}
+	_, _ = rand.Read(p.Seed[:]) // never fails
+	b.room = room.New(p, outside{b})
 	s.rooms[local] = b
 	s.running.Add(1)
 	go b.run()
 	return b
 }
 
-// began takes notice of a room that lives from now on.
-func (s *Service) began(b *box, r *room) {
+// began takes notice of a conference that lives from now on.
+func (s *Service) began(b *box, meeting string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.lives, b.meeting = true, r.meetingID
+	b.lives, b.meeting = true, meeting
 	s.meetings[b.meeting] = b
 	delete(s.lost, b.local)
 	s.lives++
@@ -288,15 +294,15 @@ func (s *Service) began(b *box, r *room) {
 	s.recordsChange()
 }
 
-// ended takes notice of a room's end, which its focus may have to be told of.
-func (s *Service) ended(b *box, r *room) {
-	room, again := s.endedLocked(b, r)
+// ended takes notice of a conference's end, which its focus may have to be told of.
+func (s *Service) ended(b *box, e room.End) {
+	gone, again := s.endedLocked(b, e)
 	for _, session := range again {
-		reply(session, destroyed(s.domains.Public(b.local), room, session.JID()))
+		reply(session, room.Destroyed(s.domains.Public(b.local), gone.nick, gone.reason, session.JID()))
 	}
 }
 
-func (s *Service) endedLocked(b *box, r *room) (room lostRoom, again []Session) {
+func (s *Service) endedLocked(b *box, e room.End) (gone lostRoom, again []Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.lives = false
@@ -306,7 +312,7 @@ func (s *Service) endedLocked(b *box, r *room) (room lostRoom, again []Session) 
 	s.lives--
 	s.metrics.rooms.Dec()
 	s.recordsChange()
-	return s.noteLost(b, r)
+	return s.noteLost(b, e)
 }
 
 // holds takes notice of how many visitors a hall holds.
@@ -334,17 +340,19 @@ func (s *Service) forget(b *box) {
 	}
 }
 
-// orphan handles an event that a room did not take before it ended. Joins may
+// orphan handles an event that a room did not take before it was over. Joins may
 // be for a new room of that name; the rest is answered as if sent later.
 func (s *Service) orphan(local string, e *event) {
-	switch e.kind {
-	case evClient:
-		s.clientToRoom(e.session, local, e, true)
-	case evRemote:
-		remoteWithoutRoom(s, s.domains, e.from, e.stanza)
-	case evTurn:
+	switch what := e.what.(type) {
+	case room.FromMain:
+		room.WithoutRoom(s, s.domains, what.From, what.Stanza)
+	case room.FocusTurn:
 		e.lane.over()
-	case evCall:
+	}
+	if e.client != nil {
+		s.clientToRoom(e.client, local, *e, true)
+	}
+	if e.call != nil {
 		e.call.done <- false
 	}
 }
@@ -365,7 +373,7 @@ func (s *Service) answerIQ(from Session, h *wire.Header, answer func() ([]byte, 
 	}
 	payload, err := answer()
 	if err != nil {
-		s.refuse(from, h, asStanzaError(err))
+		s.refuse(from, h, room.AsStanzaError(err))
 		return
 	}
 	reply(from, wire.AppendResult(nil, h, wire.NSClient, from.JID().String(), payload))
@@ -387,7 +395,7 @@ func (s *Service) SessionClosed(from Session) {
 	s.tellLost(locals, rooms, others)
 	tellFocusLink(told, link)
 	for _, b := range boxes {
-		b.mail.put(event{kind: evClosed, session: from})
+		b.mail.put(closed(from))
 	}
 }
 
@@ -402,7 +410,7 @@ func (s *Service) MainLink(change uint64) {
 	boxes := slices.Collect(maps.Values(s.rooms))
 	s.mu.Unlock()
 	for _, b := range boxes {
-		b.mail.put(event{kind: evMain, turn: change})
+		b.mail.put(event{what: room.MainLink{Change: change}})
 	}
 }
 
@@ -417,7 +425,7 @@ func (s *Service) Close(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		for _, b := range boxes {
-			b.mail.put(event{kind: evClose})
+			b.mail.put(event{what: room.Shutdown{ForGood: true}})
 		}
 		s.end()
 		s.running.Wait()

@@ -16,6 +16,7 @@ import (
 
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/muc/room"
 )
 
 // inBubble runs a test with a whole service whose room is set up.
@@ -44,7 +45,7 @@ func (p *player) joinAs(name, nick string) {
 
 func TestQueueIsBounded(t *testing.T) {
 	cfg := testConfig()
-	cfg.MaxQueued = 2
+	cfg.Room.MaxQueued = 2
 	inBubble(t, cfg, func(t *testing.T, p *player) {
 		p.joinAs("focus", "focus")
 		p.joinAs("vis1", "one")
@@ -61,7 +62,7 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestJoinLimits(t *testing.T) {
 	cfg := testConfig()
-	cfg.MaxNick, cfg.MaxPresence = 8, 500
+	cfg.Room.MaxNick, cfg.Room.MaxPresence = 8, 500
 	inBubble(t, cfg, func(t *testing.T, p *player) {
 		p.setup([]string{"main1"})
 		p.joinAs("vis1", "ninechars")
@@ -77,7 +78,7 @@ func TestJoinLimits(t *testing.T) {
 
 func TestChatIsLimitedInSize(t *testing.T) {
 	cfg := testConfig()
-	cfg.MaxMessage = 500
+	cfg.Room.MaxMessage = 500
 	inBubble(t, cfg, func(t *testing.T, p *player) {
 		p.setup([]string{"main1"})
 		p.joinAs("vis1", "one")
@@ -231,7 +232,7 @@ type nullSession struct {
 func (s *nullSession) JID() wire.JID                               { return s.jid }
 func (s *nullSession) Admin() bool                                 { return s.admin }
 func (s *nullSession) HangUp()                                     {}
-func (s *nullSession) Identity() *Identity                         { return nil }
+func (s *nullSession) Identity() *room.Identity                    { return nil }
 func (s *nullSession) Region() string                              { return "" }
 func (s *nullSession) Deliver(*fanout.Log, ...*fanout.Message)     {}
 func (s *nullSession) Follow(*fanout.Log, ...*fanout.Message) bool { return true }
@@ -299,8 +300,8 @@ func TestManyAtOnce(t *testing.T) {
 	for _, name := range []string{"vnode_muc_rooms", "vnode_muc_queued_visitors"} {
 		require.Zero(t, gauge(t, reg, name, ""), name)
 	}
-	for _, r := range []role{roleVisitor, roleParticipant, roleModerator} {
-		require.Zero(t, gauge(t, reg, "vnode_muc_occupants", r.String()), r)
+	for _, role := range []string{"visitor", "participant", "moderator"} {
+		require.Zero(t, gauge(t, reg, "vnode_muc_occupants", role), role)
 	}
 }
 
@@ -330,4 +331,38 @@ func counter(t *testing.T, reg *prometheus.Registry, name string) float64 {
 	}
 	require.Fail(t, "no such metric", name)
 	return 0
+}
+
+// A join waits for its room in bounded memory: who exceeds that is let reload at
+// once.
+func TestWaitingJoinsAreBounded(t *testing.T) {
+	cfg := testConfig()
+	cfg.Room.MaxQueued = 2
+	inBubble(t, cfg, func(t *testing.T, p *player) {
+		for _, name := range []string{"vis1", "vis2", "vis3"} {
+			p.joinAs(name, name)
+		}
+		p.joinAs("vis2", "again")
+		require.True(t, p.client("vis3").hungUp.Load())
+		require.False(t, p.client("vis2").hungUp.Load())
+		p.joinAs("focus", "focus")
+		p.got("focus")
+		require.Equal(t, 1.0, gauge(t, p.reg, "vnode_muc_rooms", ""))
+		require.Equal(t, 2.0, gauge(t, p.reg, "vnode_muc_queued_visitors", ""))
+	})
+	inBubble(t, testConfig(), func(t *testing.T, p *player) {
+		for i := range maxUnmade {
+			p.room = fmt.Sprint("room", i)
+			p.joinAs("vis1", "one")
+		}
+		require.False(t, p.client("vis2").hungUp.Load())
+		p.room = "another"
+		p.joinAs("vis2", "two")
+		require.True(t, p.client("vis2").hungUp.Load())
+		time.Sleep(time.Minute)
+		p.settle()
+		p.svc.mu.RLock()
+		defer p.svc.mu.RUnlock()
+		require.Empty(t, p.svc.rooms, "nothing is left of those that waited in vain")
+	})
 }

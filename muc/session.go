@@ -3,6 +3,7 @@ package muc
 import (
 	"vnode/fanout"
 	"vnode/internal/wire"
+	"vnode/muc/room"
 )
 
 // Session is a local client as rooms see it. Its methods may be called by
@@ -14,10 +15,10 @@ type Session interface {
 	JID() wire.JID
 	// Admin reports whether this is the focus.
 	Admin() bool
-	// Identity is what the client's token has proved, nil without a token.
+	// room.Identity is what the client's token has proved, nil without a token.
 	// It is never changed, but may be another one when the client has
 	// resumed its session with a new token.
-	Identity() *Identity
+	Identity() *room.Identity
 	// Region is where the proxy says the client is, "" if it does not.
 	Region() string
 	// HangUp ends the client's stream with a stream error, at which its page
@@ -39,20 +40,6 @@ type Session interface {
 	// Pause has the node read the client no more until it is called with
 	// false: the client says more than others can hear. It is a hint.
 	Pause(on bool)
-}
-
-// Identity is what a client's token says of its user. Strings are the token's,
-// of bounded length and valid UTF-8, and empty where it says nothing.
-type Identity struct {
-	UserID, GroupID     string
-	Name, Email, Avatar string
-	// Moderator is the user's own mark in the token.
-	Moderator bool
-	// TenantMatches is false when the token is for another tenant than the
-	// client's URL names.
-	TenantMatches bool
-	// Features are the names of those the token turns on.
-	Features map[string]bool
 }
 
 // Remote sends stanzas to other servers.

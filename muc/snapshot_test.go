@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/internal/xmpptest/cast"
+	"vnode/muc/room"
 )
 
 func TestOperatorSeesRoomsAndOccupants(t *testing.T) {
@@ -32,7 +35,7 @@ func TestOperatorSeesRoomsAndOccupants(t *testing.T) {
 		require.Zero(t, list[0].Created)
 		require.NotZero(t, list[1].Stanzas)
 		list[1].Stanzas = 0
-		require.Equal(t, RoomInfo{
+		require.Equal(t, room.Info{
 			Name: "standup@conference.acme.v3.meet.jitsi", Address: "[acme]standup@conference.v3.meet.jitsi",
 			MeetingID: "meeting", Made: began, Created: time.UnixMilli(1795335615000), Connected: true,
 			Visitors: 2, Participants: 2, RaisedHands: 1,
@@ -43,12 +46,12 @@ func TestOperatorSeesRoomsAndOccupants(t *testing.T) {
 			require.NoError(t, err)
 			require.NotZero(t, d.Stanzas)
 			d.Stanzas = 0
-			require.Equal(t, list[1], d.RoomInfo)
+			require.Equal(t, list[1], d.Info)
 			require.Len(t, d.ParticipantList, 2)
-			require.Equal(t, people("main1"), d.ParticipantList[0].JID)
-			require.Equal(t, []OccupantInfo{
-				{ID: people("vis2")[:8], Name: "Bea", JID: people("vis2"), Role: "visitor", Joined: began.Add(time.Second), RaisedHand: true},
-				{ID: "nameless", JID: people("vis1"), Role: "visitor", Joined: began.Add(2 * time.Second)},
+			require.Equal(t, cast.Address("main1"), d.ParticipantList[0].JID)
+			require.Equal(t, []room.OccupantInfo{
+				{ID: cast.Address("vis2")[:8], Name: "Bea", JID: cast.Address("vis2"), Role: "visitor", Joined: began.Add(time.Second), RaisedHand: true},
+				{ID: "nameless", JID: cast.Address("vis1"), Role: "visitor", Joined: began.Add(2 * time.Second)},
 			}, d.VisitorList, "by the time they came")
 		}
 		for _, name := range []string{"", "@", "nobody", "early@conference.meet.jitsi"} {
@@ -71,7 +74,7 @@ func TestOperatorDoesNotWaitForABusyRoom(t *testing.T) {
 			_ = p.svc.ask(context.Background(), "room", func(time.Time, *box) { close(busy); <-free })
 		}()
 		<-busy
-		require.True(t, b.mail.put(event{kind: evMain}), "the mailbox is full now")
+		require.True(t, b.mail.put(event{what: room.MainLink{}}), "the mailbox is full now")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := p.svc.Room(ctx, "room")
@@ -90,7 +93,7 @@ func TestOperatorAsksARoomThatEnds(t *testing.T) {
 		p.setup([]string{"main1"})
 		busy, free := make(chan struct{}), make(chan struct{})
 		go func() {
-			_ = p.svc.ask(context.Background(), "room", func(now time.Time, b *box) { close(busy); <-free; b.hall.dismiss(now, "") })
+			_ = p.svc.ask(context.Background(), "room", func(now time.Time, b *box) { close(busy); <-free; b.happens(now, room.Dismiss{}) })
 		}()
 		<-busy
 		failed := make(chan error, 1)

@@ -8,20 +8,6 @@ import "vnode/internal/wire"
 // its own domain there, which goes wrong where main's domain is the end of the
 // node's own, as in Docker's default set-up. Here whole domains are mapped.
 
-// systemMessage handles what main's own room sends to one visitor by its real
-// address. The client knows the room by the node's name only.
-func (r *room) systemMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
-	o := r.jids.Get(to)
-	if from.Bare() != r.main || o == nil || o.kind == participant {
-		r.refuseRemote(from, h, wire.ErrServiceUnavailable)
-		return
-	}
-	r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
-		Space: wire.NSClient, To: o.jid().String(), From: r.pub.WithResource(from.Resource).String(),
-		ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang),
-	}))
-}
-
 // componentMessage passes on what main, or one of its components, sends to a
 // visitor in some room; ok is false when it is not that.
 func (s *Service) componentMessage(from, to wire.JID, h *wire.Header, stanza []byte) (ok bool) {

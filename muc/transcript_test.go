@@ -16,7 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/canonical"
+	"vnode/internal/xmpptest/cast"
 	"vnode/muc/rate"
+	"vnode/muc/room"
 )
 
 // TestTranscripts plays testdata/*.txt, each named after the flow of the real
@@ -114,7 +117,7 @@ func playFile(t *testing.T, file string) {
 		set(&cfg, m[2])
 	}
 	j := new(jicofo)
-	cfg.Comeback.AskJicofo = j.ask
+	cfg.AskJicofo = j.ask
 	p := &player{bubble: newBubble(t, cfg), cfg: cfg, room: room, expected: make(map[string][]expectation), jicofo: j, hung: make(map[string]bool)}
 	defer p.end()
 	require.Regexp(t, `(?m)^\w+< `, string(raw), "expects nothing")
@@ -132,20 +135,20 @@ var settings = map[string]func(c *Config, v string){
 	"main-domain":          func(c *Config, v string) { c.MainDomain = v },
 	"room-prefix":          func(c *Config, v string) { c.RoomPrefix, c.Domain = v, v+".v3.meet.jitsi" },
 	"participant-domain":   func(c *Config, v string) { c.ParticipantDomains = append(c.ParticipantDomains, v) },
-	"tokens":               func(c *Config, v string) { c.Tokens = v == "checked" },
-	"no-token-promotion":   func(c *Config, v string) { c.NoTokenPromotion = v == "true" },
-	"comeback":             func(c *Config, v string) { c.Comeback.Mode = ComebackMode(v) },
-	"comeback-rate":        func(c *Config, v string) { c.Comeback.Rate, _ = strconv.ParseFloat(v, 64) },
-	"main-without-connect": func(c *Config, v string) { c.MainWithoutConnect = v == "true" },
+	"tokens":               func(c *Config, v string) { c.Room.Tokens = v == "checked" },
+	"no-token-promotion":   func(c *Config, v string) { c.Room.NoTokenPromotion = v == "true" },
+	"comeback":             func(c *Config, v string) { c.Room.Comeback.Mode = room.ComebackMode(v) },
+	"comeback-rate":        func(c *Config, v string) { c.Room.Comeback.Rate, _ = strconv.ParseFloat(v, 64) },
+	"main-without-connect": func(c *Config, v string) { c.Room.MainWithoutConnect = v == "true" },
 }
 
 // setLimit sets one limit by its name in transcripts.
-func setLimit(t require.TestingT, l *Limits, name, v string) {
+func setLimit(t require.TestingT, l *room.Limits, name, v string) {
 	number, err := strconv.ParseFloat(v, 64)
 	perSecond := rate.Limit{PerSecond: number, Burst: max(1, int(number))}
 	switch name {
 	case "audience":
-		l.Chat.Audience, err = Audience(v), nil
+		l.Chat.Audience, err = room.Audience(v), nil
 	case "slow-mode":
 		l.Chat.SlowMode, err = time.ParseDuration(v)
 	case "chat":
@@ -177,7 +180,7 @@ func (c *client) says(name, value string) {
 		return
 	}
 	if c.identity == nil {
-		c.identity = &Identity{TenantMatches: true, Features: make(map[string]bool)}
+		c.identity = &room.Identity{TenantMatches: true, Features: make(map[string]bool)}
 	}
 	switch name {
 	case "user":
@@ -306,12 +309,12 @@ func (p *player) compare(name string, got [][]byte) {
 	want := p.expected[name]
 	delete(p.expected, name)
 	for i, b := range got {
-		n, err := parseNode(b)
+		n, err := canonical.Parse(b)
 		require.NoError(p.t, err)
 		require.Less(p.t, i, len(want), "%s also got %s\nafter %s", name, b, p.input)
-		pattern, err := parseNode([]byte(want[i].stanza))
+		pattern, err := canonical.Parse([]byte(want[i].stanza))
 		require.NoError(p.t, err)
-		if !n.matches(pattern) {
+		if !n.Matches(pattern) {
 			require.Fail(p.t, "unexpected stanza", "%s, line %d, after %s\nwant %s\ngot  %s", name, want[i].line, p.input, pattern, n)
 		}
 	}
@@ -358,7 +361,7 @@ func (p *player) expand(s string) string {
 
 // people is [people] with the main domain of the transcript.
 func (p *player) people(name string) string {
-	address := people(name)
+	address := cast.Address(name)
 	if p.cfg.MainDomain == "meet.jitsi" {
 		return address
 	}
@@ -372,11 +375,11 @@ func (p *player) constant(name string) (string, bool) {
 		"room": p.room + "@" + d.Rooms, "pub": d.Public(p.room).String(),
 		"main": p.room + "@" + d.MainRooms, "cv": d.Rooms, "v": d.Host,
 		"m": d.Main, "cm": d.MainRooms, "vm": d.Visitors,
-		"correct": nsCorrect, "retract": nsRetract, "moderate": nsModerate, "fasten": nsFasten,
-		"reactions": nsReactions, "hints": nsHints, "rayo": nsRayo,
+		"correct": "urn:xmpp:message-correct:0", "retract": "urn:xmpp:message-retract:1", "moderate": "urn:xmpp:message-moderate:1", "fasten": "urn:xmpp:fasten:0",
+		"reactions": "urn:xmpp:reactions:0", "hints": "urn:xmpp:hints", "rayo": "urn:xmpp:rayo:1",
 		"muc": wire.NSMUC, "user": wire.NSMUCUser, "nick": wire.NSNick, "vis": wire.NSVisitors,
 		"owner": wire.NSMUCOwner, "admin": wire.NSMUCAdmin, "form": wire.NSForm, "info": wire.NSDisco,
-		"items": wire.NSItems, "dn": nsDisplayName, "delay": wire.NSDelay,
+		"items": wire.NSItems, "dn": "http://jitsi.org/protocol/display-name", "delay": wire.NSDelay,
 	}[name]
 	return v, ok
 }

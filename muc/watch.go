@@ -8,23 +8,18 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/muc/room"
 )
 
 // Watcher is told of the visitors of a room as they come and go. Its methods
 // are called by the room's goroutine, in order, and must not block.
 type Watcher interface {
 	// Here: a visitor came, or has another display name.
-	Here(VisitorName)
+	Here(room.VisitorName)
 	// Gone: a visitor with that id left.
 	Gone(id string)
 	// Ended: the room has ended; nothing more will be told.
 	Ended()
-}
-
-// VisitorName is a visitor as others know it.
-type VisitorName struct {
-	ID   string // nick in the room
-	Name string // display name, "" for none
 }
 
 // ErrWatched is in the tree of the error for a room with too many watchers.
@@ -38,7 +33,7 @@ const maxWatchers = 200
 // be comparable. name is as for [Service.Room]. Watch blocks until the room has
 // answered; the error is of [ErrNoRoom], [ErrWatched] or ctx's. After ctx's, the
 // room may tell w still: Unwatch it.
-func (s *Service) Watch(ctx context.Context, name string, w Watcher) (list []VisitorName, err error) {
+func (s *Service) Watch(ctx context.Context, name string, w Watcher) (list []room.VisitorName, err error) {
 	var refused error
 	err = s.ask(ctx, name, func(_ time.Time, b *box) {
 		if len(b.watchers) >= maxWatchers {
@@ -46,7 +41,7 @@ func (s *Service) Watch(ctx context.Context, name string, w Watcher) (list []Vis
 			return
 		}
 		b.watchers = append(b.watchers, w)
-		list = b.hall.visitorNames()
+		list = b.room.VisitorNames()
 	})
 	switch {
 	case err != nil:
@@ -64,7 +59,7 @@ func (s *Service) Unwatch(name string, w Watcher) {
 	if b == nil {
 		return
 	}
-	b.mail.push(event{kind: evCall, call: &call{done: make(chan bool, 1), do: func(_ time.Time, b *box) bool {
+	b.mail.push(event{call: &call{done: make(chan bool, 1), do: func(_ time.Time, b *box) bool {
 		b.watchers = slices.DeleteFunc(b.watchers, func(x Watcher) bool { return x == w })
 		return true
 	}}})

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/muc/room"
 )
 
 // notes is a Watcher that writes down what it is told.
@@ -20,9 +22,9 @@ func (n *notes) note(format string, args ...any) {
 	n.told = append(n.told, fmt.Sprintf(format, args...))
 }
 
-func (n *notes) Here(v VisitorName) { n.note("%s is %q", v.ID, v.Name) }
-func (n *notes) Gone(id string)     { n.note("%s is gone", id) }
-func (n *notes) Ended()             { n.note("the end") }
+func (n *notes) Here(v room.VisitorName) { n.note("%s is %q", v.ID, v.Name) }
+func (n *notes) Gone(id string)          { n.note("%s is gone", id) }
+func (n *notes) Ended()                  { n.note("the end") }
 
 func (n *notes) take() []string {
 	n.mu.Lock()
@@ -44,7 +46,7 @@ func TestVisitorsAreWatched(t *testing.T) {
 		require.True(t, ok)
 		list, err := p.svc.Watch(t.Context(), address, w)
 		require.NoError(t, err)
-		require.Equal(t, []VisitorName{{"one", "Ann"}}, list)
+		require.Equal(t, []room.VisitorName{{ID: "one", Name: "Ann"}}, list)
 
 		named("vis2", "two", "Ben")
 		p.joinAs("vis3", "three")
@@ -53,7 +55,7 @@ func TestVisitorsAreWatched(t *testing.T) {
 		p.send("s2s", p.expand("<presence from='{main2}' to='{room}/{main2.nick}'><x xmlns='{muc}'/></presence>"))
 		list, err = p.svc.Watch(t.Context(), "room", late)
 		require.NoError(t, err)
-		require.Equal(t, []VisitorName{{"one", "Ann"}, {"three", ""}, {"two", "Benno"}}, list)
+		require.Equal(t, []room.VisitorName{{ID: "one", Name: "Ann"}, {ID: "three", Name: ""}, {ID: "two", Name: "Benno"}}, list)
 		p.svc.SessionClosed(p.client("vis2"))
 		require.NoError(t, p.svc.Kick(t.Context(), "room", "one", ""))
 		p.settle()

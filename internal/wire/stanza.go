@@ -13,6 +13,12 @@ type StanzaError struct {
 	Extra string
 }
 
+// From returns e with the entity that found the error, RFC 6120 §8.3.1.
+func (e StanzaError) From(who string) StanzaError {
+	e.By = who
+	return e
+}
+
 // Error implements error.
 func (e StanzaError) Error() string {
 	s := "stanza error: " + string(e.Type) + "/" + string(e.Condition)
@@ -72,4 +78,15 @@ func AppendResult(dst []byte, h *Header, space, to string, payload []byte) []byt
 	b := NewBuilder(dst).Start("iq").Attr("xmlns", space).Attr("to", to).
 		Attr("from", Unescape(h.To)).Attr("id", Unescape(h.ID)).Attr("type", "result")
 	return b.Raw(payload).Bytes()
+}
+
+// Clip cuts s to n bytes, or fewer, without splitting a character.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
 }

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"vnode/cmd/internal/admin"
-	"vnode/muc"
+	"vnode/muc/room"
 )
 
 // draining are the rooms, as a drain sees them.
 type draining interface {
 	EndSome(n int) (found int)
-	Rooms(ctx context.Context) ([]muc.RoomInfo, error)
+	Rooms(ctx context.Context) ([]room.Info, error)
 	// Idle reports whether jicofo can be sent away.
 	Idle() bool
 }
@@ -167,7 +167,7 @@ const visitorExpected = time.Minute
 
 // count tells how many visitors are in the rooms, and whether one may be on its
 // way to a new room.
-func count(rooms []muc.RoomInfo, now time.Time) (people int, expected bool) {
+func count(rooms []room.Info, now time.Time) (people int, expected bool) {
 	for _, r := range rooms {
 		people += r.Visitors + r.Queued + r.Held
 		expected = expected || !r.Over && now.Sub(r.Made) < visitorExpected

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/cmd/internal/admin"
-	"vnode/muc"
+	"vnode/muc/room"
 )
 
 // inn is rooms with guests, and the door of their focus.
@@ -69,10 +69,10 @@ func (i *inn) EndSome(n int) (found int) {
 	return found
 }
 
-func (i *inn) Rooms(context.Context) ([]muc.RoomInfo, error) {
+func (i *inn) Rooms(context.Context) ([]room.Info, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	list := make([]muc.RoomInfo, len(i.guests))
+	list := make([]room.Info, len(i.guests))
 	for n, g := range i.guests {
 		list[n].Visitors, list[n].Made = g, i.made
 	}

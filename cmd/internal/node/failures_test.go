@@ -170,7 +170,7 @@ func TestLinkIsCutWhileVisitorsTalk(t *testing.T) {
 	conference := node.simulatedMain(ln).Room("demo", ledger)
 	_, err = conference.Join(t.Context())
 	require.NoError(t, err)
-	_, err = node.focus().CreateRoom(t.Context(), room, nil)
+	_, err = node.focus().CreateRoom(t.Context(), demoRoom, nil)
 	require.NoError(t, err)
 	require.NoError(t, conference.ConnectVNode(t.Context()))
 	swarm := node.swarm(ledger)

@@ -31,13 +31,13 @@ func (r *running) loginAsFocus() *person {
 func TestFocusIsToldOfTheRoomsItLost(t *testing.T) {
 	node := start(t, testConfig(t, "127.0.0.1:1"))
 	first := node.loginAsFocus()
-	first.write("<presence to='" + room + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
+	first.write("<presence to='" + demoRoom + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
 	require.Contains(t, first.expect("presence"), "code='201'")
 	first.write("</stream:stream>")
 
 	again := node.loginAsFocus()
 	told := again.expect("presence")
-	require.Contains(t, told, "from='"+room+"/focus'")
+	require.Contains(t, told, "from='"+demoRoom+"/focus'")
 	require.Contains(t, told, "<destroy><reason>Conference ended.</reason></destroy>")
 }
 
@@ -47,12 +47,12 @@ func TestFocusIsToldOfTheRoomsItLost(t *testing.T) {
 func TestDrainedNodeSendsJicofoAway(t *testing.T) {
 	node := start(t, testConfig(t, "127.0.0.1:1"))
 	first := node.loginAsFocus()
-	first.write("<presence to='" + room + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
+	first.write("<presence to='" + demoRoom + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
 	require.Contains(t, first.expect("presence"), "code='201'")
 	require.ErrorContains(t, operator{node.Node}.Drain(t.Context(), 0, "an operator drains the node", false), "other-nodes is empty")
 	require.NoError(t, operator{node.Node}.Drain(t.Context(), 0, "an operator drains the node", true))
 	require.Eventually(t, func() bool { return node.drain.state() == admin.Draining }, 10*time.Second, time.Millisecond)
-	first.write("<presence type='unavailable' to='" + room + "/focus'/>")
+	first.write("<presence type='unavailable' to='" + demoRoom + "/focus'/>")
 	require.Contains(t, first.expect("stream:error"), "system-shutdown")
 	require.Eventually(t, func() bool { return node.drain.state() == admin.Drained }, 10*time.Second, time.Millisecond)
 
@@ -69,6 +69,6 @@ func TestDrainedNodeSendsJicofoAway(t *testing.T) {
 
 	require.NoError(t, operator{node.Node}.Undrain())
 	again := node.loginAsFocus()
-	again.write("<presence to='" + room + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
+	again.write("<presence to='" + demoRoom + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
 	require.Contains(t, again.expect("presence"), "code='201'")
 }

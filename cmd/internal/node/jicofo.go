@@ -8,24 +8,20 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"vnode/cmd/internal/config"
-	"vnode/muc"
+	"vnode/muc/room"
 )
 
 // comeback is how audiences come back after a fault.
-func comeback(c *config.Config) muc.Comeback {
-	b := muc.Comeback{
-		Mode: muc.ComebackMode(c.Comeback), Word: time.Duration(c.ComebackWord), Settle: time.Duration(c.ComebackSettle),
+func comeback(c *config.Config) room.Comeback {
+	b := room.Comeback{
+		Mode: room.ComebackMode(c.Comeback), Word: time.Duration(c.ComebackWord), Settle: time.Duration(c.ComebackSettle),
 		Ask: time.Duration(c.ComebackAsk), GiveUp: time.Duration(c.ComebackGiveUp), JoinWait: time.Duration(c.JoinWait), Rate: c.ComebackRate,
 	}
 	if b.Rate == 0 {
 		b.Rate = -1 // no limit
-	}
-	if c.JicofoURL != "" {
-		b.AskJicofo = jicofo{strings.TrimSuffix(c.JicofoURL, "/")}.ask
 	}
 	return b
 }

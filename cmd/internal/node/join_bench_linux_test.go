@@ -47,7 +47,7 @@ func benchmarkJoins(b *testing.B, at int) {
 		_, err := conference.Join(b.Context())
 		require.NoError(b, err)
 	}
-	_, err = node.focus().CreateRoom(b.Context(), room, ledger)
+	_, err = node.focus().CreateRoom(b.Context(), demoRoom, ledger)
 	require.NoError(b, err)
 	require.NoError(b, conference.ConnectVNode(b.Context()))
 
@@ -110,7 +110,7 @@ func joinRaw(b *testing.B, addr string) (net.Conn, int64) {
 		`<enable xmlns='urn:xmpp:sm:3' resume='true'/>`,
 		`<iq xmlns='jabber:client' type='get' id='e' to='v3.meet.jitsi'><services xmlns='urn:xmpp:extdisco:2'/></iq>`,
 		`<iq xmlns='jabber:client' type='get' id='d' to='v3.meet.jitsi'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>`,
-		`<presence xmlns='jabber:client' to='` + room + `/` + nick + `'><x xmlns='http://jabber.org/protocol/muc'/>` +
+		`<presence xmlns='jabber:client' to='` + demoRoom + `/` + nick + `'><x xmlns='http://jabber.org/protocol/muc'/>` +
 			`<stats-id>Ann-x2y</stats-id><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://jitsi.org/jitsi-meet' ver='cvjWXufsg4xT62Ec2mlATkFZ9lk='/>` +
 			`<SourceInfo>{}</SourceInfo><nick xmlns='http://jabber.org/protocol/nick'>Ann</nick></presence>`,
 	} {

@@ -9,6 +9,7 @@ import (
 	"vnode/cmd/internal/admin/api"
 	"vnode/muc"
 	"vnode/muc/rate"
+	"vnode/muc/room"
 )
 
 // moderator is the rooms as the operator's API sees them.
@@ -24,7 +25,7 @@ func (m moderator) List(ctx context.Context) ([]api.Room, error) {
 	return list, apiError(err)
 }
 
-func apiRoom(r *muc.RoomInfo) api.Room {
+func apiRoom(r *room.Info) api.Room {
 	room := api.Room{
 		Name: r.Name, Address: r.Address, MeetingID: r.MeetingID, Made: r.Made,
 		Connected: r.Connected, MainLost: r.MainLost, Lobby: r.Lobby, Password: r.Password,
@@ -43,10 +44,10 @@ func (m moderator) Look(ctx context.Context, room string) (api.Room, api.People,
 	if err != nil {
 		return api.Room{}, api.People{}, apiError(err)
 	}
-	return apiRoom(&d.RoomInfo), api.People{Participants: apiPeople(d.ParticipantList), Visitors: apiPeople(d.VisitorList)}, nil
+	return apiRoom(&d.Info), api.People{Participants: apiPeople(d.ParticipantList), Visitors: apiPeople(d.VisitorList)}, nil
 }
 
-func apiPeople(list []muc.OccupantInfo) []api.Person {
+func apiPeople(list []room.OccupantInfo) []api.Person {
 	people := make([]api.Person, len(list))
 	for i, o := range list {
 		people[i] = api.Person{
@@ -117,7 +118,7 @@ func (m moderator) Limits() api.Limits { return apiLimits(m.rooms.Limits()) }
 // ChangeLimits implements api.Rooms.
 func (m moderator) ChangeLimits(change func(*api.Limits) error) (api.Limits, error) {
 	var refused error // by change, which knows why
-	l, err := m.rooms.ChangeLimits(func(l *muc.Limits) error {
+	l, err := m.rooms.ChangeLimits(func(l *room.Limits) error {
 		shown := apiLimits(*l)
 		if refused = change(&shown); refused != nil {
 			return refused
@@ -134,7 +135,7 @@ func (m moderator) ChangeLimits(change func(*api.Limits) error) (api.Limits, err
 	return apiLimits(l), nil
 }
 
-func apiLimits(l muc.Limits) api.Limits {
+func apiLimits(l room.Limits) api.Limits {
 	return api.Limits{
 		Rooms: l.MaxRooms, VisitorsPerRoom: l.MaxVisitors, Visitors: l.MaxVisitorsOnNode,
 		Joins: api.Rate(l.Joins), Leaves: api.Rate(l.Leaves), Presences: api.Rate(l.Presences),
@@ -146,10 +147,10 @@ func apiLimits(l muc.Limits) api.Limits {
 }
 
 // takeLimits changes what the API shows of the rooms' limits.
-func takeLimits(to *muc.Limits, l *api.Limits) {
+func takeLimits(to *room.Limits, l *api.Limits) {
 	to.MaxRooms, to.MaxVisitors, to.MaxVisitorsOnNode = l.Rooms, l.VisitorsPerRoom, l.Visitors
 	to.Joins, to.Leaves, to.Presences = rate.Limit(l.Joins), rate.Limit(l.Leaves), rate.Limit(l.Presences)
-	to.Chat.Audience, to.Chat.SlowMode = muc.Audience(l.Chat.Audience), time.Duration(l.Chat.SlowMode)
+	to.Chat.Audience, to.Chat.SlowMode = room.Audience(l.Chat.Audience), time.Duration(l.Chat.SlowMode)
 	to.Chat.Visitor, to.Chat.Room = rate.Limit(l.Chat.Visitor), rate.Limit(l.Chat.Room)
 }
 

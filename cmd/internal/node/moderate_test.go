@@ -47,10 +47,10 @@ func TestOperatorModeratesAConference(t *testing.T) {
 	conference := node.simulatedMain(ln).Room("demo", bench.NewLedger())
 	_, err = conference.Join(t.Context())
 	require.NoError(t, err)
-	_, err = node.focus().CreateRoom(t.Context(), room, nil)
+	_, err = node.focus().CreateRoom(t.Context(), demoRoom, nil)
 	require.NoError(t, err)
 	require.NoError(t, conference.ConnectVNode(t.Context()))
-	visitors := []*person{enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", room), enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", room)}
+	visitors := []*person{enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", demoRoom), enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", demoRoom)}
 
 	file := filepath.Join(cfg.StateDir, "admin-token")
 	info, err := os.Stat(file)
@@ -63,10 +63,10 @@ func TestOperatorModeratesAConference(t *testing.T) {
 	status, body := node.ask("GET", "rooms", "", "")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"visitors":2`)
-	status, body = node.ask("GET", "rooms/"+room, "", "")
+	status, body = node.ask("GET", "rooms/"+demoRoom, "", "")
 	require.Equal(t, 200, status)
 	require.NotContains(t, body, visitors[0].nick, "people are not for everybody on this machine")
-	status, body = node.ask("GET", "rooms/"+room, token, "")
+	status, body = node.ask("GET", "rooms/"+demoRoom, token, "")
 	require.Equal(t, 200, status)
 	var detail struct {
 		Participants []any                            `json:"participantList"`
@@ -78,20 +78,20 @@ func TestOperatorModeratesAConference(t *testing.T) {
 	require.Equal(t, visitors[0].nick, detail.Visitors[0].ID)
 	require.Equal(t, visitors[0].jid, detail.Visitors[0].JID)
 
-	status, body = node.ask("POST", "rooms/"+room+"/announcements", token, `{"text":"Five minutes"}`)
+	status, body = node.ask("POST", "rooms/"+demoRoom+"/announcements", token, `{"text":"Five minutes"}`)
 	require.Equal(t, 200, status, body)
 	require.JSONEq(t, `{"visitors":2}`, body)
 
-	status, _ = node.ask("DELETE", "rooms/"+room+"/visitors/"+visitors[0].nick, "wrong", "")
+	status, _ = node.ask("DELETE", "rooms/"+demoRoom+"/visitors/"+visitors[0].nick, "wrong", "")
 	require.Equal(t, 401, status)
 	visitors[0].stayed()
-	status, body = node.ask("DELETE", "rooms/"+room+"/visitors/"+visitors[0].nick, token, `{"reason":"Spam"}`)
+	status, body = node.ask("DELETE", "rooms/"+demoRoom+"/visitors/"+visitors[0].nick, token, `{"reason":"Spam"}`)
 	require.Equal(t, 204, status, body)
 	visitors[0].eventually("is kicked", func() bool {
 		return !visitors[0].inside && strings.Contains(visitors[0].out, "307") && strings.Contains(visitors[0].out, "Spam")
 	})
 	visitors[1].stayed()
-	status, body = node.ask("POST", "bans", token, `{"room":"`+room+`","visitor":"`+visitors[1].nick+`"}`)
+	status, body = node.ask("POST", "bans", token, `{"room":"`+demoRoom+`","visitor":"`+visitors[1].nick+`"}`)
 	require.Equal(t, 409, status, "nothing tells who it is: %s", body)
 
 	status, body = node.ask("PATCH", "limits", token, `{"visitorsPerRoom":1}`)
@@ -105,12 +105,12 @@ func TestOperatorModeratesAConference(t *testing.T) {
 	require.Equal(t, 400, status)
 	require.Contains(t, body, "cats")
 
-	status, _ = node.ask("DELETE", "rooms/"+room, token, `{"reason":"Maintenance"}`)
+	status, _ = node.ask("DELETE", "rooms/"+demoRoom, token, `{"reason":"Maintenance"}`)
 	require.Equal(t, 204, status)
 	visitors[1].eventually("is told", func() bool {
 		return !visitors[1].inside && strings.Contains(visitors[1].out, "<destroy><reason>Maintenance")
 	})
-	status, _ = node.ask("DELETE", "rooms/"+room, token, "")
+	status, _ = node.ask("DELETE", "rooms/"+demoRoom, token, "")
 	require.Equal(t, 404, status)
 }
 
@@ -127,7 +127,7 @@ func TestOperatorBansAnAddressBehindAProxy(t *testing.T) {
 	conference := node.simulatedMain(ln).Room("demo", ledger)
 	_, err = conference.Join(t.Context())
 	require.NoError(t, err)
-	_, err = node.focus().CreateRoom(t.Context(), room, nil)
+	_, err = node.focus().CreateRoom(t.Context(), demoRoom, nil)
 	require.NoError(t, err)
 	require.NoError(t, conference.ConnectVNode(t.Context()))
 
@@ -139,7 +139,7 @@ func TestOperatorBansAnAddressBehindAProxy(t *testing.T) {
 		t.Cleanup(proxy.Close)
 		s := bench.NewSwarm(bench.SwarmOptions{
 			URL:    "ws://" + proxy.Listener.Addr().String() + "/xmpp-websocket?room=demo&vnode=v3",
-			Domain: "v3.meet.jitsi", Room: room, Ledger: ledger,
+			Domain: "v3.meet.jitsi", Room: demoRoom, Ledger: ledger,
 		})
 		t.Cleanup(s.Close)
 		return s
@@ -147,16 +147,16 @@ func TestOperatorBansAnAddressBehindAProxy(t *testing.T) {
 	spammer, other := behind("198.51.100.7"), behind("198.51.100.8")
 	require.NoError(t, spammer.Join(t.Context(), 1, 0))
 	require.NoError(t, other.Join(t.Context(), 1, 0))
-	_, people, err := moderator{node.rooms}.Look(t.Context(), room)
+	_, people, err := moderator{node.rooms}.Look(t.Context(), demoRoom)
 	require.NoError(t, err)
 	require.Len(t, people.Visitors, 2)
 	require.Equal(t, "198.51.100.7", people.Visitors[0].Address)
 
-	status, body := node.ask("POST", "bans", node.Node.adminToken, `{"room":"`+room+`","visitor":"`+people.Visitors[0].ID+`","for":"24h","reason":"Spam"}`)
+	status, body := node.ask("POST", "bans", node.Node.adminToken, `{"room":"`+demoRoom+`","visitor":"`+people.Visitors[0].ID+`","for":"24h","reason":"Spam"}`)
 	require.Equal(t, 200, status, body)
 	require.Contains(t, body, `"address":"198.51.100.7"`)
 	t.Log(body)
-	_, people, err = moderator{node.rooms}.Look(t.Context(), room)
+	_, people, err = moderator{node.rooms}.Look(t.Context(), demoRoom)
 	require.NoError(t, err)
 	require.Len(t, people.Visitors, 1)
 	require.Equal(t, "198.51.100.8", people.Visitors[0].Address)

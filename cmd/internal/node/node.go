@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"vnode/fanout"
 	"vnode/muc"
 	"vnode/muc/rate"
+	"vnode/muc/room"
 	"vnode/s2s"
 	"vnode/visitor"
 	"vnode/visitor/token"
@@ -62,7 +64,7 @@ type Node struct {
 	tokens   *token.Verifier      // nil: none are asked for
 
 	// Owned by who calls Reload.
-	configured muc.Limits // as the configuration has them
+	configured room.Limits // as the configuration has them
 	keySource  keySource
 
 	// Replaced whole by Reload.
@@ -201,9 +203,13 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	rooms := muc.Config{
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),
-		MainGrace: time.Duration(c.MainGrace), MainWithoutConnect: c.MainWithoutConnect,
-		Comeback:        comeback(c),
-		HistoryMessages: historyLength(c), NoTokenPromotion: !c.TokenPromotion, Tokens: c.Tokens(),
+		Room: room.Config{
+			MainGrace: time.Duration(c.MainGrace), MainWithoutConnect: c.MainWithoutConnect, Comeback: comeback(c),
+			HistoryMessages: historyLength(c), NoTokenPromotion: !c.TokenPromotion, Tokens: c.Tokens(),
+		},
+	}
+	if c.JicofoURL != "" {
+		rooms.AskJicofo = jicofo{strings.TrimSuffix(c.JicofoURL, "/")}.ask
 	}
 	if err := rooms.Validate(); err != nil {
 		return err
@@ -260,14 +266,14 @@ func historyLength(c *config.Config) int {
 }
 
 // roomLimits are those of the rooms' limits that a reload changes.
-func roomLimits(c *config.Config) muc.Limits {
-	return muc.Limits{
+func roomLimits(c *config.Config) room.Limits {
+	return room.Limits{
 		MaxRooms: c.MaxRooms, MaxVisitors: c.MaxVisitorsPerRoom, MaxVisitorsOnNode: c.MaxVisitors,
 		Joins:     rate.Limit{PerSecond: c.JoinRate, Burst: burst(c.JoinRate)},
 		Leaves:    rate.Limit{PerSecond: c.LeaveRate, Burst: burst(c.LeaveRate)},
 		Presences: rate.Limit{PerSecond: c.PresenceRate, Burst: c.PresenceBurst},
-		Chat: muc.Chat{
-			Audience: muc.Audience(c.ChatAudience), SlowMode: time.Duration(c.ChatSlowMode),
+		Chat: room.Chat{
+			Audience: room.Audience(c.ChatAudience), SlowMode: time.Duration(c.ChatSlowMode),
 			Visitor: rate.Limit{PerSecond: c.ChatRate, Burst: c.ChatBurst},
 			Room:    rate.Limit{PerSecond: c.RoomChatRate, Burst: c.RoomChatBurst},
 		},

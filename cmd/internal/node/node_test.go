@@ -21,8 +21,8 @@ import (
 	"vnode/bench"
 	"vnode/cmd/internal/config"
 	"vnode/internal/xmpptest/prosody"
-	"vnode/muc"
 	"vnode/muc/rate"
+	"vnode/muc/room"
 	"vnode/visitor"
 )
 
@@ -132,12 +132,12 @@ func (r *running) simulatedMain(ln net.Listener) *bench.Main {
 	return m
 }
 
-const room = "demo@conference.v3.meet.jitsi"
+const demoRoom = "demo@conference.v3.meet.jitsi"
 
 func (r *running) swarm(l *bench.Ledger) *bench.Swarm {
 	o := bench.SwarmOptions{
 		URL:    "ws://" + r.Addresses().HTTP[0] + "/xmpp-websocket?room=demo&vnode=v3",
-		Domain: "v3.meet.jitsi", Room: room, Ledger: l,
+		Domain: "v3.meet.jitsi", Room: demoRoom, Ledger: l,
 	}
 	if network, addr := config.Network(r.cfg.Load().HTTP[0]); network == "unix" {
 		o.URL = "ws://node/xmpp-websocket?room=demo&vnode=v3"
@@ -212,7 +212,7 @@ func TestVisitorsByUnixSocket(t *testing.T) {
 func play(t *testing.T, node *running, conference bench.Conference, ledger *bench.Ledger) {
 	t.Helper()
 	scenario := bench.Scenario{
-		Name: t.Name(), Conference: conference, Focus: node.focus(), Room: room, Swarm: node.swarm(ledger), Ledger: ledger,
+		Name: t.Name(), Conference: conference, Focus: node.focus(), Room: demoRoom, Swarm: node.swarm(ledger), Ledger: ledger,
 		Participants: 3, Visitors: 50, JoinRate: 50, Talk: 3 * time.Second,
 		Updates: 10, Lines: 6, VisitorLines: 6, Changes: 1, Drain: 30 * time.Second,
 	}
@@ -237,7 +237,7 @@ func TestShutdownEndsConferencesFirst(t *testing.T) {
 	conference := node.simulatedMain(ln).Room("demo", ledger)
 	_, err = conference.Join(t.Context())
 	require.NoError(t, err)
-	created, err := node.focus().CreateRoom(t.Context(), room, ledger)
+	created, err := node.focus().CreateRoom(t.Context(), demoRoom, ledger)
 	require.NoError(t, err)
 	require.NoError(t, conference.ConnectVNode(t.Context()))
 	swarm := node.swarm(ledger)
@@ -460,8 +460,8 @@ func TestReload(t *testing.T) {
 	require.True(t, up())
 	limits := node.rooms.Limits()
 	require.Equal(t, 7, limits.MaxVisitors)
-	require.Equal(t, muc.Chat{
-		Audience: muc.HeardByVisitors, SlowMode: time.Minute,
+	require.Equal(t, room.Chat{
+		Audience: room.HeardByVisitors, SlowMode: time.Minute,
 		Visitor: rate.Limit{Burst: 1}, Room: rate.Limit{Burst: 1},
 	}, limits.Chat)
 
@@ -488,7 +488,7 @@ func TestReloadSaysThatItTakesLimitsBack(t *testing.T) {
 	node := startLogging(t, cfg, log)
 	require.NoError(t, node.Reload(cfg))
 	require.NotContains(t, log.String(), "operator")
-	_, err := node.rooms.ChangeLimits(func(l *muc.Limits) error { l.MaxVisitors = 5; return nil })
+	_, err := node.rooms.ChangeLimits(func(l *room.Limits) error { l.MaxVisitors = 5; return nil })
 	require.NoError(t, err)
 	require.NoError(t, node.Reload(cfg))
 	require.Equal(t, cfg.MaxVisitorsPerRoom, node.rooms.Limits().MaxVisitors)

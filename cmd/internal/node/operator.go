@@ -9,6 +9,7 @@ import (
 
 	"vnode/cmd/internal/admin"
 	"vnode/muc"
+	"vnode/muc/room"
 )
 
 // operator is the node as the operator's listener sees it.
@@ -46,7 +47,7 @@ func (o operator) Rooms(ctx context.Context) ([]admin.Room, error) {
 	return list, err
 }
 
-func shownRoom(r muc.RoomInfo) admin.Room {
+func shownRoom(r room.Info) admin.Room {
 	state := "connected"
 	switch {
 	case r.Held > 0:
@@ -77,7 +78,7 @@ func (o operator) Room(ctx context.Context, name string) (admin.RoomDetail, erro
 		return admin.RoomDetail{}, err
 	}
 	shown := admin.RoomDetail{
-		Room: shownRoom(d.RoomInfo), Participants: shownOccupants(d.ParticipantList), Visitors: shownOccupants(d.VisitorList),
+		Room: shownRoom(d.Info), Participants: shownOccupants(d.ParticipantList), Visitors: shownOccupants(d.VisitorList),
 	}
 	for _, e := range o.logs.Events(d.Address) {
 		shown.Events = append(shown.Events, admin.Event{Time: e.Time, Level: e.Level.String(), Text: e.Text})
@@ -85,7 +86,7 @@ func (o operator) Room(ctx context.Context, name string) (admin.RoomDetail, erro
 	return shown, nil
 }
 
-func shownOccupants(list []muc.OccupantInfo) []admin.Occupant {
+func shownOccupants(list []room.OccupantInfo) []admin.Occupant {
 	shown := make([]admin.Occupant, len(list))
 	for i, o := range list {
 		shown[i] = admin.Occupant{ID: o.ID, Name: o.Name, JID: o.JID, Role: o.Role, Joined: o.Joined, Hand: o.RaisedHand}

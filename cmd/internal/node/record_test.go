@@ -124,7 +124,7 @@ func TestKilledNodeTellsTheFocusOfItsRooms(t *testing.T) {
 	cfg := testConfig(t, "127.0.0.1:1")
 	node := start(t, cfg)
 	first := node.loginAsFocus()
-	first.write("<presence to='" + room + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
+	first.write("<presence to='" + demoRoom + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
 	require.Contains(t, first.expect("presence"), "code='201'")
 	path := filepath.Join(cfg.StateDir, "rooms")
 	var left []byte
@@ -143,8 +143,8 @@ func TestKilledNodeTellsTheFocusOfItsRooms(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, left, 0o600)) // as the kill would have
 	again := start(t, cfg).loginAsFocus()
 	told := again.expect("presence")
-	require.Contains(t, told, "from='"+room+"/focus'")
+	require.Contains(t, told, "from='"+demoRoom+"/focus'")
 	require.Contains(t, told, "<destroy><reason>Conference ended.</reason></destroy>")
-	again.write("<presence to='" + room + "/focus'><conference-properties xmlns='http://jitsi.org/protocol/focus'/></presence>")
+	again.write("<presence to='" + demoRoom + "/focus'><conference-properties xmlns='http://jitsi.org/protocol/focus'/></presence>")
 	require.Contains(t, again.expect("presence"), "<destroy>")
 }

@@ -30,7 +30,7 @@ func newConferenceToCut(t *testing.T) *conferenceToCut {
 	c.room = c.node.simulatedMain(ln).Room("demo", ledger)
 	c.speaker, err = c.room.Join(t.Context())
 	require.NoError(t, err)
-	c.focus, err = c.node.focus().CreateRoom(t.Context(), room, ledger)
+	c.focus, err = c.node.focus().CreateRoom(t.Context(), demoRoom, ledger)
 	require.NoError(t, err)
 	require.NoError(t, c.room.ConnectVNode(t.Context()))
 	c.swarm = c.node.swarm(ledger)
@@ -132,7 +132,7 @@ func TestAScenarioWithLostConnections(t *testing.T) {
 	ledger := bench.NewLedger()
 	conference := node.simulatedMain(ln).Room("demo", ledger)
 	scenario := bench.Scenario{
-		Name: t.Name(), Conference: conference, Focus: node.focus(), Room: room, Swarm: node.swarm(ledger), Ledger: ledger,
+		Name: t.Name(), Conference: conference, Focus: node.focus(), Room: demoRoom, Swarm: node.swarm(ledger), Ledger: ledger,
 		Participants: 3, Visitors: visitorsToCut, JoinRate: 50, Talk: 3 * time.Second,
 		Updates: 20, Lines: 20, VisitorLines: 40, Changes: 1, Cuts: 20, Drain: 30 * time.Second,
 	}

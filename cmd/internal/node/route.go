@@ -7,6 +7,7 @@ import (
 	"vnode/cmd/internal/logging"
 	"vnode/internal/wire"
 	"vnode/muc"
+	"vnode/muc/room"
 	"vnode/visitor"
 )
 
@@ -40,7 +41,7 @@ type client struct{ *visitor.Session }
 
 // Identity implements muc.Session. The two types are one, declared where each
 // is needed.
-func (c client) Identity() *muc.Identity { return (*muc.Identity)(c.Session.Identity()) }
+func (c client) Identity() *room.Identity { return (*room.Identity)(c.Session.Identity()) }
 
 // fromMain is the s2s streams' handler.
 type fromMain struct{ *router }

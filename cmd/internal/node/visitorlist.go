@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"vnode/muc"
+	"vnode/muc/room"
 	"vnode/visitor"
 	"vnode/visitor/token"
 	"vnode/visitor/visitorlist"
@@ -69,7 +70,7 @@ func listError(err error) error {
 type watcher struct{ visitorlist.Watcher }
 
 // Here implements muc.Watcher.
-func (w watcher) Here(v muc.VisitorName) { w.Watcher.Here(visitorlist.Visitor(v)) }
+func (w watcher) Here(v room.VisitorName) { w.Watcher.Here(visitorlist.Visitor(v)) }
 
 // listFeature is what jitsi-meet looks for in the token before it asks for the
 // list.
