@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"vnode/visitor/sasl"
@@ -21,7 +20,7 @@ the first line of its input.
 `
 
 func runAccount(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 1 && slices.Contains([]string{"-help", "--help", "-h"}, args[0]) {
+	if len(args) == 1 && isHelp(args[0]) {
 		fmt.Fprint(stdout, accountHelp)
 		return 0
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,7 +21,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	f, err := check.ParseFlags(flags, args)
 	var cfg *config.Config
 	if err == nil {
-		cfg, err = checkedConfig(f.ConfigFile)
+		cfg, err = nodeConfig(f.ConfigFile)
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -39,7 +40,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		tell = func(found check.Finding) { fmt.Fprintf(stderr, "%s: %s\n", found.Check, found.Level) }
 	}
 	report, err := check.Run(ctx, check.Options{
-		Config: cfg, ConfigFile: f.ConfigFile, URL: f.URL, Visitors: f.Visitors, Timeout: f.Timeout,
+		Config: cfg, ConfigFile: cmp.Or(f.ConfigFile, os.Getenv("VNODE_CONFIG")), URL: f.URL, Visitors: f.Visitors, Timeout: f.Timeout,
 	}, tell)
 	if err != nil {
 		fmt.Fprintf(stderr, "vnode check: %v\n", err)
@@ -56,10 +57,13 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// checkedConfig reads a node's configuration as the node does: the environment
-// counts there, too.
-func checkedConfig(path string) (*config.Config, error) {
-	flags := flag.NewFlagSet("vnode", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	return config.Load(flags, []string{"-config", path}, os.LookupEnv)
+// nodeConfig reads a node's configuration as the node does: the environment counts
+// there, too, and alone where there is no file.
+func nodeConfig(path string) (*config.Config, error) {
+	var args []string
+	if path != "" {
+		args = []string{"-config", path}
+	}
+	_, cfg, err := load(args)
+	return cfg, err
 }

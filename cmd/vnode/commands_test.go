@@ -59,8 +59,9 @@ var trials = []struct {
 	because string // for what is only parsed
 }{
 	{`^sudo vnode setup .*-start$|^tar |^make tarball && sudo tar`, false, "it changes the machine; TestTarballKeepsLinks and TestStart do it elsewhere"},
-	{`^(sudo )?vnode (setup|config|version|account)\b`, true, ""},
+	{`^(sudo )?vnode (setup|config|version|account|completion)\b`, true, ""},
 	{`^(sudo )?vnode check`, true, ""},
+	{`^(sudo )?vnode health`, false, "it asks a running node; TestHealth does"},
 	{`^(bin/)?vnode -(id|config)`, false, "it runs until it is stopped; TestService runs it"},
 	{`^make build && install`, false, "it installs; the two halves are tried apart"},
 	{`^make `, true, ""},

@@ -146,7 +146,7 @@ prosody. It needs no configuration beside the node's id.
 Commands (vnode COMMAND -help tells more):
 `)
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
 	}
 	fmt.Fprint(w, "\nFlags:\n")
 	flags.SetOutput(w)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,9 +15,9 @@ import (
 	"vnode/cmd/internal/config"
 )
 
-var update = flag.Bool("update", false, "write docs/vnode.1 anew")
+var update = flag.Bool("update", false, "write docs/man anew")
 
-const manPage = "../../docs/vnode.1"
+const manDirectory = "../../docs/man"
 
 // roff escapes text for the manual page.
 func roff(s string) string {
@@ -27,12 +28,12 @@ func roff(s string) string {
 	return s
 }
 
-// manual is docs/vnode.1, from the texts of -help and the default file.
+// manual is vnode(8), from the texts of -help and the default file.
 func manual(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString(`.\" Written by a test from the help texts: go test ./cmd/vnode -run TestManualPage -update
-.TH VNODE 1
+	b.WriteString(`.\" Written by a test from the help texts: go test ./cmd/vnode -run TestManualPages -update
+.TH VNODE 8
 .SH NAME
 vnode \- visitor node for Jitsi Meet
 .SH SYNOPSIS
@@ -50,7 +51,7 @@ variable; flags win over the environment, the environment over the file.
 .SH COMMANDS
 `)
 	for _, c := range commands {
-		fmt.Fprintf(&b, ".TP\n.B vnode %s\n%s\n", roff(c.name), roff(c.summary))
+		fmt.Fprintf(&b, ".TP\n.BR vnode\\-%s (8)\n%s\n", roff(c.name), roff(c.summary))
 	}
 	b.WriteString(".SH FLAGS\n")
 	flags, _, err := load([]string{"-id", "1"})
@@ -92,7 +93,47 @@ Certificates, the focus password, the admin token, and what was learned of main.
 	for _, example := range examples(t) {
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(example[0]), roff(example[1]))
 	}
-	b.WriteString(".SH SEE ALSO\n.BR prosody (8),\n.I /usr/share/doc/vnode\n")
+	b.WriteString(".SH SEE ALSO\n")
+	for _, c := range commands {
+		fmt.Fprintf(&b, ".BR vnode\\-%s (8),\n", roff(c.name))
+	}
+	b.WriteString(".BR prosody (8),\n.I /usr/share/doc/vnode\n")
+	return b.String()
+}
+
+// commandManual is the manual page of a command, from the text of its -help.
+func commandManual(t *testing.T, c command) string {
+	t.Helper()
+	var help bytes.Buffer
+	require.Zero(t, run([]string{c.name, "-help"}, &help, &help))
+	text, _, _ := strings.Cut(help.String(), "Flags:\n")
+	flags := flagsIn(help.String())
+	var b strings.Builder
+	fmt.Fprintf(&b, ".\\\" Written by a test from the help texts: go test ./cmd/vnode -run TestManualPages -update\n")
+	fmt.Fprintf(&b, ".TH VNODE\\-%s 8\n.SH NAME\nvnode\\-%s \\- %s\n", roff(strings.ToUpper(c.name)), roff(c.name), roff(c.summary))
+	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B vnode %s\n", roff(c.name))
+	if len(flags) > 0 {
+		b.WriteString(".RI [ flags ]\n")
+	}
+	b.WriteString(".SH DESCRIPTION\n")
+	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
+		var lines []string
+		for line := range strings.SplitSeq(paragraph, "\n") {
+			lines = append(lines, roff(line))
+		}
+		written := strings.Join(lines, "\n")
+		if strings.HasPrefix(paragraph, " ") {
+			written = ".nf\n" + written + "\n.fi"
+		}
+		fmt.Fprintf(&b, ".PP\n%s\n", written)
+	}
+	if len(flags) > 0 {
+		b.WriteString(".SH FLAGS\n")
+	}
+	for _, f := range flags {
+		fmt.Fprintf(&b, ".TP\n.BI \\-%s \" %s\"\n%s\n", roff(f.Name), roff(f.Value), roff(f.Usage))
+	}
+	b.WriteString(".SH SEE ALSO\n.BR vnode (8)\n")
 	return b.String()
 }
 
@@ -108,18 +149,31 @@ func examples(t *testing.T) (list [][2]string) {
 	return list
 }
 
-// The manual page has every flag and every command, as -help has them.
-func TestManualPage(t *testing.T) {
-	want := manual(t)
-	if *update {
-		require.NoError(t, os.WriteFile(manPage, []byte(want), 0o644))
+// The manual pages have every flag and every command, as -help has them.
+func TestManualPages(t *testing.T) {
+	pages := map[string]string{"vnode.8": manual(t)}
+	for _, c := range commands {
+		pages["vnode-"+c.name+".8"] = commandManual(t, c)
 	}
-	have, err := os.ReadFile(manPage)
+	if *update {
+		require.NoError(t, os.MkdirAll(manDirectory, 0o755))
+	}
+	for name, want := range pages {
+		path := filepath.Join(manDirectory, name)
+		if *update {
+			require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
+		}
+		have, err := os.ReadFile(path)
+		require.NoError(t, err, "run this test with -update")
+		require.Equal(t, want, string(have), "%s is stale: run this test with -update", path)
+	}
+	there, err := os.ReadDir(manDirectory)
 	require.NoError(t, err)
-	require.Equal(t, want, string(have), "docs/vnode.1 is stale: run this test with -update")
+	require.Len(t, there, len(pages), "a page of a command that is no more")
 	for key := range strings.SplitSeq(config.Default, "\n") {
 		if key, _, ok := strings.Cut(key, " = "); ok && !strings.HasPrefix(key, "#") {
-			require.Contains(t, want, `.BI \-`+roff(key)+` "`)
+			require.Contains(t, pages["vnode.8"], `.BI \-`+roff(key)+` "`)
 		}
 	}
+	require.Contains(t, pages["vnode-setup.8"], `.BI \-dry\-run "`)
 }

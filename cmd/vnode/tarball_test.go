@@ -49,7 +49,7 @@ func TestTarball(t *testing.T) {
 		modes[h.Name] = h.Mode
 	}
 	for name, mode := range map[string]int64{
-		"usr/bin/vnode": 0o755, "usr/lib/systemd/system/vnode@.service": 0o644, "usr/share/man/man1/vnode.1.gz": 0o644,
+		"usr/bin/vnode": 0o755, "usr/lib/systemd/system/vnode@.service": 0o644, "usr/share/man/man8/vnode.8.gz": 0o644, "usr/share/man/man8/vnode-setup.8.gz": 0o644,
 		"usr/share/doc/vnode/copyright": 0o644, "usr/share/doc/vnode/examples/vnode.toml": 0o644,
 		"usr/share/doc/vnode/OPERATING.md": 0o644, "usr/share/doc/vnode/monitoring/vnode-alerts.yml": 0o644,
 	} {

@@ -17,6 +17,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"regexp"
 	"sync"
 	"time"
 
@@ -51,7 +52,8 @@ type Finding struct {
 // Options say what to check.
 type Options struct {
 	Config *config.Config
-	// ConfigFile is the node's configuration file, to be named.
+	// ConfigFile is the node's configuration file, to be named; empty for a node
+	// whose configuration is its environment.
 	ConfigFile string
 	// URL is the public WebSocket URL, without ?vnode=. Empty:
 	// wss://MAIN-DOMAIN/xmpp-websocket.
@@ -141,6 +143,9 @@ func Run(ctx context.Context, o Options, tell func(Finding)) (*Report, error) {
 	report := &Report{Node: c.cfg.Host(), OK: true, Findings: []Finding{}}
 	for _, r := range results {
 		for _, f := range <-r {
+			if o.ConfigFile == "" && f.File == c.files.config {
+				f.Fix = asVariables(f.Fix)
+			}
 			report.OK = report.OK && f.Level != Fail
 			report.Findings = append(report.Findings, f)
 			tell(f)
@@ -148,6 +153,17 @@ func Run(ctx context.Context, o Options, tell func(Finding)) (*Report, error) {
 	}
 	wg.Wait()
 	return report, ctx.Err()
+}
+
+var configLine = regexp.MustCompile(`([a-z0-9]+(?:-[a-z0-9]+)*) = (?:\["?|")?([^\s"\],]*)(?:"?\]|")?`)
+
+// asVariables turns the lines of a configuration file in an advice into variables of
+// the environment.
+func asVariables(fix string) string {
+	return configLine.ReplaceAllStringFunc(fix, func(line string) string {
+		m := configLine.FindStringSubmatch(line)
+		return config.EnvName(m[1]) + "=" + m[2]
+	})
 }
 
 func newChecker(o Options) *checker {

@@ -239,10 +239,9 @@ func TestFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no configuration": {nil, "name the node's configuration, such as /etc/vnode/v3.toml"},
-		"argument":         {[]string{"v3"}, "name the configuration with -config"},
-		"visitors":         {[]string{"-config", "x", "-visitors", "0"}, "-visitors: 0 is not between"},
-		"timeout":          {[]string{"-config", "x", "-timeout", "1ms"}, "-timeout: 1ms is less than 1s"},
+		"argument": {[]string{"v3"}, "name the configuration with -config"},
+		"visitors": {[]string{"-config", "x", "-visitors", "0"}, "-visitors: 0 is not between"},
+		"timeout":  {[]string{"-config", "x", "-timeout", "1ms"}, "-timeout: 1ms is less than 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			flags := flag.NewFlagSet("check", flag.ContinueOnError)
@@ -316,4 +315,18 @@ func TestStateDirectoryOpenForTheUnit(t *testing.T) {
 	require.NoError(t, os.Chmod(filepath.Dir(state), 0o755))
 	require.NoError(t, os.Symlink("../private/vnode/v1", state))
 	require.Equal(t, "rm "+state, look(state).Fix)
+}
+
+// In a container there is no file to change, but variables to set.
+func TestAdviceForAContainer(t *testing.T) {
+	for fix, want := range map[string]string{
+		`main-s2s = "HOST:5269"`:                               "VNODE_MAIN_S2S=HOST:5269",
+		`choose another address: c2s = ["…"]`:                  "choose another address: VNODE_C2S=…",
+		`turn-services = ["turn:HOST:3478?transport=udp"]`:     "VNODE_TURN_SERVICES=turn:HOST:3478?transport=udp",
+		"max-connections = 20000":                              "VNODE_MAX_CONNECTIONS=20000",
+		`main-s2s = "ADDRESS:5269", or put x.org into the DNS`: "VNODE_MAIN_S2S=ADDRESS:5269, or put x.org into the DNS",
+		"systemctl restart vnode@v3":                           "systemctl restart vnode@v3",
+	} {
+		require.Equal(t, want, asVariables(fix))
+	}
 }

@@ -15,6 +15,8 @@ code is 0 when there is no error, 1 when there is one.
   vnode check -config /etc/vnode/v3.toml
   vnode check -config /etc/vnode/v3.toml -url wss://meet.example.com/xmpp-websocket -visitors 5000
   vnode check -config /etc/vnode/v3.toml -json | jq '.findings[] | select(.level == "error")'
+  docker exec vnode0 vnode check
+        in a container: its variables are the configuration
 
 Flags:
 `
@@ -31,7 +33,7 @@ type Flags struct {
 // otherwise says what to change.
 func ParseFlags(flags *flag.FlagSet, args []string) (*Flags, error) {
 	f := new(Flags)
-	flags.StringVar(&f.ConfigFile, "config", "", "the node's configuration `file`")
+	flags.StringVar(&f.ConfigFile, "config", "", "the node's configuration `file` (default: VNODE_CONFIG, if set; a container's variables do without)")
 	flags.StringVar(&f.URL, "url", "", "the public WebSocket `URL` (default wss://MAIN-DOMAIN/xmpp-websocket)")
 	flags.IntVar(&f.Visitors, "visitors", 2000, "`number` of visitors the node is to carry")
 	flags.DurationVar(&f.Timeout, "timeout", 10*time.Second, "`duration` of the longest single look")
@@ -41,9 +43,6 @@ func ParseFlags(flags *flag.FlagSet, args []string) (*Flags, error) {
 	}
 	if rest := flags.Args(); len(rest) > 0 {
 		return nil, fmt.Errorf("unexpected argument %q: name the configuration with -config", rest[0])
-	}
-	if f.ConfigFile == "" {
-		return nil, fmt.Errorf("-config is missing: name the node's configuration, such as /etc/vnode/v3.toml")
 	}
 	if f.Visitors < 1 || f.Visitors > 1_000_000 {
 		return nil, fmt.Errorf("-visitors: %d is not between 1 and 1000000", f.Visitors)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"vnode/bench"
+	"vnode/cmd/internal/config"
 )
 
 // lookFocus logs in as jicofo would, beside a jicofo that is logged in.
@@ -26,7 +27,7 @@ func (c *checker) lookFocus(ctx context.Context) []Finding {
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	o := bench.FocusOptions{Addr: dialable(c.cfg.C2S[0]), Password: password,
+	o := bench.FocusOptions{Addr: config.Dialable(c.cfg.C2S[0]), Password: password,
 		// Not jicofo's own resource: that would end its stream.
 		JID: "focus@" + c.cfg.AuthDomain + "/check-" + rand.Text()[:8]}
 	if host, _, err := net.SplitHostPort(o.Addr); err == nil {

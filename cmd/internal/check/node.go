@@ -40,12 +40,12 @@ func (c *checker) askNode(ctx context.Context) *runningNode {
 	if c.cfg.AdminOff() {
 		return nil
 	}
-	resp, err := httpGet(ctx, "http://"+dialable(c.cfg.Admin)+"/healthz")
+	resp, err := httpGet(ctx, "http://"+config.Dialable(c.cfg.Admin)+"/healthz")
 	if err != nil {
 		return nil
 	}
 	defer resp.Body.Close()
-	n := &runningNode{admin: dialable(c.cfg.Admin)}
+	n := &runningNode{admin: config.Dialable(c.cfg.Admin)}
 	if resp.StatusCode != http.StatusOK || json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(n) != nil || n.Links == nil {
 		return nil
 	}
@@ -80,18 +80,6 @@ func (n *runningNode) metrics(ctx context.Context) (map[string]float64, error) {
 	return all, lines.Err()
 }
 
-// dialable is an address to connect to for one to listen on.
-func dialable(address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	if a := net.ParseIP(host); host == "" || a != nil && a.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
-}
-
 // listener is an address of the configuration and its key.
 type listener struct{ key, address string }
 
@@ -117,7 +105,7 @@ func (c *checker) lookNode(ctx context.Context) []Finding {
 	var bad []Finding
 	for _, l := range c.listeners() {
 		network, address := config.Network(l.address)
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, dialable(address))
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, config.Dialable(address))
 		if err != nil {
 			bad = append(bad, Finding{Level: Fail, What: fmt.Sprintf("a node answers on %s, but nothing listens on its %s address %s", c.running.admin, l.key, l.address),
 				Why: "It runs with another configuration than this one.", File: c.files.config,

@@ -24,7 +24,7 @@ type places struct {
 func findPlaces(o Options) *places {
 	p := &places{config: o.ConfigFile, root: o.Root}
 	if p.config == "" {
-		p.config = "the node's configuration"
+		p.config = "the node's environment"
 	}
 	p.prosody, _ = prosodyconf.Load(filepath.Join(o.Root, "etc/prosody/prosody.cfg.lua"), prosodyconf.Source{ // it has no errors
 		Read: func(path string) (text, known string, skip bool, err error) {

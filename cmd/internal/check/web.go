@@ -125,7 +125,7 @@ func (c *checker) noUpstream(f *Finding, status int) {
 	if network, path := config.Network(address); network == "unix" {
 		address = "unix:" + path
 	} else {
-		address = dialable(address)
+		address = config.Dialable(address)
 	}
 	f.Fix = fmt.Sprintf("upstream %s { server %s; }, then systemctl reload nginx", id, address)
 	at := c.files.nginxUpstream(id)

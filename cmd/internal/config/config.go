@@ -130,6 +130,8 @@ type Config struct {
 
 	LogLevel  string `toml:"log-level"`
 	LogFormat string `toml:"log-format"`
+
+	from origins
 }
 
 // Duration is written as Go writes it: 90s, 5m.

@@ -54,6 +54,16 @@ func (e environment) get(name, otherwise string) string {
 	return otherwise
 }
 
+// setOf returns those of the names that are set, separated by commas; in their place
+// the word for the defaults of docker-jitsi-meet where none is.
+func (e environment) setOf(names []string) string {
+	set := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return e.get(name, "") == "" })
+	if len(set) == 0 {
+		return "docker-jitsi-meet's default"
+	}
+	return strings.Join(set, ", ")
+}
+
 // on reports whether a variable is one of docker-jitsi-meet's words for yes.
 func (e environment) on(name string) bool {
 	switch strings.ToLower(e.get(name, "")) {

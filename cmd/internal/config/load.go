@@ -107,7 +107,7 @@ var usages = []struct{ key, usage string }{
 // the flags and is parsed; its usage is the caller's. The error is
 // [flag.ErrHelp] after -help, and otherwise says what to change.
 func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool)) (*Config, error) {
-	c := new(Config)
+	c := &Config{from: origins{}}
 	if err := decode(c, Default); err != nil {
 		return nil, fmt.Errorf("built-in default: %w", err)
 	}
@@ -150,16 +150,19 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 			if err := s.set(v); err != nil {
 				return nil, fmt.Errorf("%s: %w", strings.Join(DockerNames(s.key), ", "), err)
 			}
+			c.from[s.key] = env.setOf(DockerNames(s.key))
 		}
 		if v, ok := environ(EnvName(s.key)); ok && !ofKubernetes(EnvName(s.key), v) {
 			if err := s.set(v); err != nil {
 				return nil, fmt.Errorf("%s: %w", EnvName(s.key), err)
 			}
+			c.from[s.key] = EnvName(s.key)
 		}
 		if v, ok := given[s.key]; ok {
 			if err := s.set(v); err != nil {
 				return nil, fmt.Errorf("-%s: %w", s.key, err)
 			}
+			c.from[s.key] = "-" + s.key
 		}
 	}
 	c.complete()
@@ -207,6 +210,9 @@ func (c *Config) readFile(path string) error {
 	}
 	if err := decode(c, string(b)); err != nil {
 		return fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if c.from != nil {
+		c.from.note(path, string(b))
 	}
 	return nil
 }
