@@ -20,8 +20,8 @@ func BenchmarkSilentVisitor(b *testing.B) {
 	caster := fanout.New(fanout.Config{Shards: 1}, prometheus.NewRegistry())
 	svc := New(testConfig(), nullRemote{}, caster, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	focus := &nullSession{jid: wire.JID{Local: "focus", Domain: "auth.meet.jitsi", Resource: "focus"}, admin: true}
-	svc.FromClient(focus, fmt.Appendf(nil, "<presence to='%s/focus'><x xmlns='%s'/></presence>", simRoom, wire.NSMUC))
-	svc.FromRemote(fmt.Appendf(nil, "<iq type='set' id='c' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><connect password=''/></visitors></iq>", wire.NSVisitors, simRoom))
+	svc.FromClient(focus, parsed(b, "<presence to='%s/focus'><x xmlns='%s'/></presence>", simRoom, wire.NSMUC))
+	svc.FromRemote(parsed(b, "<iq type='set' id='c' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><connect password=''/></visitors></iq>", wire.NSVisitors, simRoom))
 	visitors := make([]nullSession, n)
 	for i := range visitors {
 		nick := fmt.Sprintf("%08x", i)
@@ -30,7 +30,7 @@ func BenchmarkSilentVisitor(b *testing.B) {
 	before := liveHeap()
 	for i := range visitors {
 		nick := visitors[i].jid.Local[:8]
-		svc.FromClient(&visitors[i], fmt.Appendf(nil, usualJoin, nick))
+		svc.FromClient(&visitors[i], parsed(b, usualJoin, nick))
 	}
 	rooms, err := svc.Rooms(b.Context()) // behind the last join
 	require.NoError(b, err)

@@ -201,7 +201,7 @@ func (m *mainServer) answered(stanza []byte) bool {
 	}
 	condition := map[string]string{"exists": "forbidden", "gone": "item-not-found"}[m.answers]
 	reply := fmt.Appendf(nil, "<iq type='error' id='%s' from='%s' to='%s'><error type='auth'><%s xmlns='%s'/></error></iq>", h.ID, h.To, h.From, condition, wire.NSStanzas)
-	go m.svc.FromRemote(reply)
+	go m.svc.FromRemote(parsed(m.t, "%s", reply))
 	return true
 }
 
@@ -236,3 +236,11 @@ func (m *mainServer) take() [][]byte {
 
 // escaped returns s fit for text or an attribute value.
 func escaped(s string) string { return string(wire.AppendText(nil, s)) }
+
+// parsed reads a stanza as the streams do.
+func parsed(t testing.TB, format string, args ...any) *wire.Stanza {
+	t.Helper()
+	st, err := wire.ParseStanza(fmt.Appendf(nil, format, args...))
+	require.NoError(t, err)
+	return st
+}

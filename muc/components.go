@@ -32,19 +32,19 @@ func Components(cfg Config) []Component {
 
 // clientToShared handles a stanza to one of the components. It is about the
 // room that the session has joined last: clients name none.
-func (s *Service) clientToShared(from Session, h *wire.Header, to wire.JID, stanza []byte) {
-	switch string(h.Name) {
+func (s *Service) clientToShared(from Session, st *wire.Stanza) {
+	switch string(st.Name) {
 	case "iq":
-		s.answerIQ(from, h, func() ([]byte, error) { return s.sharedIQ(h, to.Domain, stanza) })
+		s.answerIQ(from, st, func() ([]byte, error) { return s.sharedIQ(st, st.To.Domain) })
 	case "message":
 		local, ok := s.latestRoom(from)
 		if !ok {
-			s.refuse(from, h, room.ErrNotJoined)
+			s.refuse(from, st, room.ErrNotJoined)
 			return
 		}
-		s.clientToRoom(from, local, fromClient(from, slices.Clone(stanza)), false)
+		s.clientToRoom(from, local, fromClient(from, st.Clone()), false)
 	default:
-		s.refuse(from, h, wire.ErrServiceUnavailable)
+		s.refuse(from, st, wire.ErrServiceUnavailable)
 	}
 }
 
@@ -59,12 +59,12 @@ func (s *Service) latestRoom(from Session) (local string, ok bool) {
 }
 
 // sharedIQ answers a request to a component (XEP-0030 §3, XEP-0199 §4.3).
-func (s *Service) sharedIQ(h *wire.Header, domain string, stanza []byte) ([]byte, error) {
-	c, ok := wire.FirstChild(stanza)
+func (s *Service) sharedIQ(st *wire.Stanza, domain string) ([]byte, error) {
+	c, ok := st.FirstChild()
 	switch {
 	case !ok:
 		return nil, wire.ErrBadRequest
-	case string(h.Type) != "get":
+	case string(st.Type) != "get":
 	case c.Space == wire.NSDisco && c.Local == "query":
 		i := slices.IndexFunc(Components(s.cfg), func(c Component) bool { return c.Domain == domain })
 		b := wire.NewBuilder(nil).Start("query", "xmlns", wire.NSDisco)
@@ -82,10 +82,10 @@ func (s *Service) sharedIQ(h *wire.Header, domain string, stanza []byte) ([]byte
 }
 
 // roomOfVote returns the localpart of the room whose vote came back.
-func roomOfVote(h *wire.Header) (local string, ok bool) {
-	if string(h.Type) != "error" {
+func roomOfVote(st *wire.Stanza) (local string, ok bool) {
+	if string(st.Type) != "error" {
 		return "", false
 	}
-	_, local, ok = strings.Cut(wire.Unescape(h.ID), "@")
+	_, local, ok = strings.Cut(wire.Unescape(st.ID), "@")
 	return local, ok && local != ""
 }

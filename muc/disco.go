@@ -7,12 +7,12 @@ import (
 
 // componentIQ answers a request to the service itself; an error when it
 // cannot. It lists no rooms (XEP-0045 §6.3 lets hidden ones out).
-func componentIQ(h *wire.Header, stanza []byte) (payload []byte, err error) {
-	c, ok := wire.FirstChild(stanza)
+func componentIQ(st *wire.Stanza) (payload []byte, err error) {
+	c, ok := st.FirstChild()
 	if !ok {
 		return nil, wire.ErrBadRequest
 	}
-	if string(h.Type) != "get" {
+	if string(st.Type) != "get" {
 		if c.Space == wire.NSVisitors {
 			return nil, room.ErrNotFromMain
 		}

@@ -14,22 +14,30 @@ type event struct {
 	source source
 	lane   *lane // whose turn it is, of a [room.FocusTurn]
 
-	client Session // who sent the stanza
-	stanza []byte  // the client's, or that in what; owned by the event
-	joins  bool    // the stanza is a join of the focus's, see box.joins
+	client Session      // who sent the stanza
+	stanza *wire.Stanza // the client's, or that in what; owned by the event
+	joins  bool         // the stanza is a join of the focus's, see box.joins
 
 	call *call
 }
 
 // fromClient is the event of a client's stanza. What is known of the client is
 // looked up when its turn comes.
-func fromClient(s Session, stanza []byte) event {
-	return event{client: s, stanza: stanza, source: sourceOf(s)}
+func fromClient(s Session, st *wire.Stanza) event {
+	return event{client: s, stanza: st, source: sourceOf(s)}
 }
 
 // fromRemote is the event of a stanza of the main server's.
-func fromRemote(from wire.JID, stanza []byte) event {
-	return event{what: room.FromMain{From: from, Stanza: stanza}, stanza: stanza, source: fromMain}
+func fromRemote(st *wire.Stanza) event {
+	return event{what: room.FromMain{Stanza: st}, stanza: st, source: fromMain}
+}
+
+// size is how many bytes the event holds.
+func (e *event) size() int {
+	if e.stanza == nil {
+		return 0
+	}
+	return len(e.stanza.Raw)
 }
 
 // closed is the event of the end of a client's session.
@@ -105,7 +113,7 @@ func (m *mailbox) add(e event) bool {
 	m.events = append(m.events, e)
 	held := &m.held[e.source]
 	held.events++
-	held.bytes += len(e.stanza)
+	held.bytes += e.size()
 	m.filled.Signal()
 	return true
 }

@@ -1,8 +1,6 @@
 package muc
 
 import (
-	"slices"
-
 	"vnode/internal/wire"
 	"vnode/muc/room"
 )
@@ -10,56 +8,51 @@ import (
 // FromRemote takes a stanza of another server whose from domain the stream it
 // came on has proved. It blocks only while the room's mailbox is full. The
 // stanza is the caller's again on return.
-func (s *Service) FromRemote(stanza []byte) {
-	h, err := wire.ParseHeader(stanza)
-	if err != nil {
+func (s *Service) FromRemote(st *wire.Stanza) {
+	if st.From.IsZero() || st.To.IsZero() {
+		s.log.Debug("stanza without addresses ignored") // there is nobody to answer, or nobody to do it
 		return
 	}
-	from, err1 := wire.ParseAddress(h.From)
-	to, err2 := wire.ParseAddress(h.To)
-	if err1 != nil || err2 != nil || from.IsZero() || to.IsZero() {
-		s.log.Debug("stanza with malformed addresses ignored") // there is nobody to answer, or nobody to do it
-		return
-	}
-	local, ok := s.concerned(from, to, &h, stanza)
+	local, ok := s.concerned(st)
 	switch {
 	case ok:
-		s.remoteToRoom(from, local, stanza)
-	case s.componentMessage(from, to, &h, stanza):
-	case string(h.Name) == "iq" && wire.Answerable(&h):
-		s.remoteToComponent(from, to, &h, stanza)
+		s.remoteToRoom(local, st)
+	case s.componentMessage(st):
+	case string(st.Name) == "iq" && st.Answerable():
+		s.remoteToComponent(st)
 	default:
-		room.SendError(s, from, &h, wire.ErrServiceUnavailable)
+		room.SendError(s, st, wire.ErrServiceUnavailable)
 	}
 }
 
 // concerned returns the localpart of the room that a stanza of another server
 // is about: the one it is sent to, or for those to the node's own domains the
 // one it names.
-func (s *Service) concerned(from, to wire.JID, h *wire.Header, stanza []byte) (local string, ok bool) {
+func (s *Service) concerned(st *wire.Stanza) (local string, ok bool) {
+	from, to := st.From, st.To
 	if to.Domain == s.domains.Rooms && to.Local != "" {
 		return to.Local, true
 	}
 	if to.Domain != s.domains.Rooms && to.Domain != s.domains.Host {
 		return "", false
 	}
-	switch string(h.Name) {
+	switch string(st.Name) {
 	case "message": // history, a system message to one visitor, or a vote that came back
 		if (from == wire.JID{Domain: s.domains.MainPolls}) {
-			return roomOfVote(h)
+			return roomOfVote(st)
 		}
 		if from.Domain != s.domains.MainRooms {
 			return "", false
 		}
 		if from.Local == "" && to.Domain == s.domains.Rooms {
-			from = room.SpeakerOf(from, h, stanza)
+			from = room.SpeakerOf(st)
 		}
 		return from.Local, from.Local != ""
 	case "iq":
-		if string(h.Type) != "set" {
+		if string(st.Type) != "set" {
 			return "", false
 		}
-		q, ok := room.ParseVisitorsIQ(stanza)
+		q, ok := room.ParseVisitorsIQ(st)
 		if !ok {
 			return "", false
 		}
@@ -73,32 +66,32 @@ func (s *Service) concerned(from, to wire.JID, h *wire.Header, stanza []byte) (l
 	return "", false
 }
 
-func (s *Service) remoteToRoom(from wire.JID, local string, stanza []byte) {
+func (s *Service) remoteToRoom(local string, st *wire.Stanza) {
 	s.mu.RLock()
 	b := s.rooms[local]
 	s.mu.RUnlock()
-	if b == nil || !b.mail.put(fromRemote(from, slices.Clone(stanza))) {
-		room.WithoutRoom(s, s.domains, from, stanza)
+	if b == nil || !b.mail.put(fromRemote(st.Clone())) {
+		room.WithoutRoom(s, s.domains, st)
 	}
 }
 
 // remoteToComponent answers another server's request to the node's own
 // domains.
-func (s *Service) remoteToComponent(from, to wire.JID, h *wire.Header, stanza []byte) {
-	if _, ok := wire.FindChild(stanza, wire.NSVisitors, "visitors"); ok {
-		room.SendError(s, from, h, wire.ErrBadRequest) // names no room of ours
+func (s *Service) remoteToComponent(st *wire.Stanza) {
+	if _, ok := st.Child(wire.NSVisitors, "visitors"); ok {
+		room.SendError(s, st, wire.ErrBadRequest) // names no room of ours
 		return
 	}
-	if to.Domain != s.domains.Rooms {
-		room.SendError(s, from, h, wire.ErrServiceUnavailable)
+	if st.To.Domain != s.domains.Rooms {
+		room.SendError(s, st, wire.ErrServiceUnavailable)
 		return
 	}
-	payload, err := componentIQ(h, stanza)
+	payload, err := componentIQ(st)
 	if err != nil {
-		room.SendError(s, from, h, room.AsStanzaError(err))
+		room.SendError(s, st, room.AsStanzaError(err))
 		return
 	}
-	room.SendResult(s, from, h, payload)
+	room.SendResult(s, st, payload)
 }
 
 // Send is what rooms and errors use to reach other servers.

@@ -78,26 +78,17 @@ func New(cfg Config, remote Remote, logs Logs, log *slog.Logger, reg prometheus.
 // FromClient takes a stanza of a local session, addressed to a room or to the
 // rooms' domain, that [wire.Check] has accepted. It blocks only while that
 // room's mailbox is full. The stanza is the caller's again on return.
-func (s *Service) FromClient(from Session, stanza []byte) {
-	h, err := wire.ParseHeader(stanza)
-	if err != nil {
-		return
-	}
-	to, err := wire.ParseAddress(h.To)
-	if err != nil {
-		s.refuse(from, &h, wire.ErrJIDMalformed)
-		return
-	}
-	local, ok := s.domains.Real(to.Local, to.Domain)
+func (s *Service) FromClient(from Session, st *wire.Stanza) {
+	local, ok := s.domains.Real(st.To.Local, st.To.Domain)
 	switch {
-	case to.Domain == s.domains.Polls || to.Domain == s.domains.Files:
-		s.clientToShared(from, &h, to, stanza)
+	case st.To.Domain == s.domains.Polls || st.To.Domain == s.domains.Files:
+		s.clientToShared(from, st)
 	case !ok:
-		s.refuse(from, &h, wire.ErrServiceUnavailable)
+		s.refuse(from, st, wire.ErrServiceUnavailable)
 	case local == "":
-		s.clientToComponent(from, &h, stanza)
+		s.clientToComponent(from, st)
 	default:
-		s.clientToRoom(from, local, fromClient(from, slices.Clone(stanza)), false)
+		s.clientToRoom(from, local, fromClient(from, st.Clone()), false)
 	}
 }
 
@@ -105,14 +96,10 @@ func (s *Service) FromClient(from Session, stanza []byte) {
 // orphan was meant for an earlier room of that name; its session may be closed
 // by now.
 func (s *Service) clientToRoom(from Session, local string, e event, orphan bool) {
-	h, err := wire.ParseHeader(e.stanza)
-	if err != nil {
-		return
-	}
 	for {
-		b, joins, err := s.enter(from, local, &h, e.stanza, orphan)
+		b, joins, err := s.enter(from, local, e.stanza, orphan)
 		if err != nil {
-			s.turnAway(from, local, &h, err)
+			s.turnAway(from, local, e.stanza, err)
 			return
 		}
 		e.joins = joins
@@ -136,7 +123,7 @@ func (s *Service) hasClosed(from Session) bool {
 }
 
 // turnAway answers a stanza to a room that is not there.
-func (s *Service) turnAway(from Session, local string, h *wire.Header, err error) {
+func (s *Service) turnAway(from Session, local string, st *wire.Stanza, err error) {
 	if nick, gone := err.(goneRoom); gone {
 		s.tellGone(from, local, string(nick))
 		return
@@ -146,14 +133,14 @@ func (s *Service) turnAway(from Session, local string, h *wire.Header, err error
 		from.HangUp()
 		return
 	}
-	s.refuse(from, h, room.AsStanzaError(err))
+	s.refuse(from, st, room.AsStanzaError(err))
 }
 
 // enter finds the box for a client's stanza, and makes one for a join; counted
 // says that it is a join of the focus's, to be taken back by joined. box and error
 // are nil when the stanza is an orphan of a closed session.
-func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byte, orphan bool) (b *box, counted bool, err error) {
-	if string(h.Name) != "presence" || len(h.Type) > 0 {
+func (s *Service) enter(from Session, local string, st *wire.Stanza, orphan bool) (b *box, counted bool, err error) {
+	if string(st.Name) != "presence" || len(st.Type) > 0 {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		if b := s.rooms[local]; b != nil {
@@ -161,7 +148,7 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 		}
 		return nil, false, wire.ErrItemNotFound.From(s.domains.Rooms)
 	}
-	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
+	_, joins := st.Child(wire.NSMUC, "x")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.guest(from)
@@ -169,13 +156,13 @@ func (s *Service) enter(from Session, local string, h *wire.Header, stanza []byt
 		return nil, false, nil
 	}
 	if b = s.rooms[local]; b == nil {
-		if err := s.mayCreate(from, local, h, joins); err != nil {
+		if err := s.mayCreate(from, local, st, joins); err != nil {
 			return nil, false, err
 		}
 		b = s.create(local)
 	}
 	if counted = joins && from.Admin(); counted {
-		s.noteFocus(b, from, h)
+		s.noteFocus(b, from, st)
 		b.joins++
 	}
 	if g == nil {
@@ -198,11 +185,9 @@ func (s *Service) joined(b *box) {
 // many as it likes. Jicofo takes a node for a conference's before it has joined
 // the room there, and goes on sending visitors when the join was refused. The
 // joins of visitors wait for a room, see [waitlist].
-func (s *Service) mayCreate(from Session, local string, h *wire.Header, joins bool) error {
-	to, err := wire.ParseAddress(h.To)
+func (s *Service) mayCreate(from Session, local string, st *wire.Stanza, joins bool) error {
+	to := st.To
 	switch {
-	case err != nil:
-		return wire.ErrJIDMalformed
 	case !joins && from.Admin() && to.Resource != "":
 		return goneRoom(to.Resource)
 	case !joins:
@@ -257,9 +242,9 @@ func (s *Service) noticeMany() {
 
 // noteFocus notes, with mu held, who makes a room: it is told when the room is
 // lost.
-func (s *Service) noteFocus(b *box, from Session, h *wire.Header) {
-	if to, err := wire.ParseAddress(h.To); err == nil && to.Resource != "" {
-		b.focus, b.nick = from.JID().Bare(), to.Resource
+func (s *Service) noteFocus(b *box, from Session, st *wire.Stanza) {
+	if st.To.Resource != "" {
+		b.focus, b.nick = from.JID().Bare(), st.To.Resource
 		s.recordsChange()
 	}
 }
@@ -345,7 +330,7 @@ func (s *Service) forget(b *box) {
 func (s *Service) orphan(local string, e *event) {
 	switch what := e.what.(type) {
 	case room.FromMain:
-		room.WithoutRoom(s, s.domains, what.From, what.Stanza)
+		room.WithoutRoom(s, s.domains, what.Stanza)
 	case room.FocusTurn:
 		e.lane.over()
 	}
@@ -358,25 +343,25 @@ func (s *Service) orphan(local string, e *event) {
 }
 
 // clientToComponent handles a stanza to the rooms' domain itself.
-func (s *Service) clientToComponent(from Session, h *wire.Header, stanza []byte) {
-	if string(h.Name) != "iq" {
-		s.refuse(from, h, wire.ErrServiceUnavailable)
+func (s *Service) clientToComponent(from Session, st *wire.Stanza) {
+	if string(st.Name) != "iq" {
+		s.refuse(from, st, wire.ErrServiceUnavailable)
 		return
 	}
-	s.answerIQ(from, h, func() ([]byte, error) { return componentIQ(h, stanza) })
+	s.answerIQ(from, st, func() ([]byte, error) { return componentIQ(st) })
 }
 
 // answerIQ answers a request, if it is one, with what answer says.
-func (s *Service) answerIQ(from Session, h *wire.Header, answer func() ([]byte, error)) {
-	if !wire.Answerable(h) {
+func (s *Service) answerIQ(from Session, st *wire.Stanza, answer func() ([]byte, error)) {
+	if !st.Answerable() {
 		return
 	}
 	payload, err := answer()
 	if err != nil {
-		s.refuse(from, h, room.AsStanzaError(err))
+		s.refuse(from, st, room.AsStanzaError(err))
 		return
 	}
-	reply(from, wire.AppendResult(nil, h, wire.NSClient, from.JID().String(), payload))
+	reply(from, wire.AppendResult(nil, &st.Header, wire.NSClient, from.JID().String(), payload))
 }
 
 // SessionClosed takes a session out of every room it is in. It must come after
@@ -438,9 +423,9 @@ func (s *Service) Close(ctx context.Context) error {
 	}
 }
 
-func (s *Service) refuse(from Session, h *wire.Header, e wire.StanzaError) {
-	if wire.Answerable(h) {
-		reply(from, wire.AppendErrorReply(nil, h, wire.NSClient, from.JID().String(), e))
+func (s *Service) refuse(from Session, st *wire.Stanza, e wire.StanzaError) {
+	if st.Answerable() {
+		reply(from, wire.AppendErrorReply(nil, &st.Header, wire.NSClient, from.JID().String(), e))
 	}
 }
 

@@ -206,7 +206,7 @@ func TestFullMailboxHoldsTheSender(t *testing.T) {
 		go func() {
 			defer close(done)
 			for range 4 {
-				p.svc.FromClient(p.client("vis1"), []byte(p.expand("<message type='groupchat' to='{pub}'><body>x</body></message>")))
+				p.svc.FromClient(p.client("vis1"), parsed(t, "%s", p.expand("<message type='groupchat' to='{pub}'><body>x</body></message>")))
 			}
 		}()
 		p.settle()
@@ -257,8 +257,8 @@ func TestManyAtOnce(t *testing.T) {
 		for i := range turns {
 			f := &nullSession{jid: wire.JID{Local: "focus", Domain: "auth.meet.jitsi", Resource: fmt.Sprint(i)}, admin: true}
 			for r := range rooms {
-				svc.FromClient(f, fmt.Appendf(nil, "<presence to='%s/focus'><x xmlns='%s'/></presence>", bare(r), wire.NSMUC))
-				svc.FromRemote(fmt.Appendf(nil, "<iq type='set' id='c' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><connect password=''/></visitors></iq>", wire.NSVisitors, bare(r)))
+				svc.FromClient(f, parsed(t, "<presence to='%s/focus'><x xmlns='%s'/></presence>", bare(r), wire.NSMUC))
+				svc.FromRemote(parsed(t, "<iq type='set' id='c' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='%s' room='%s'><connect password=''/></visitors></iq>", wire.NSVisitors, bare(r)))
 			}
 			if i%3 == 0 {
 				svc.SessionClosed(f)
@@ -268,10 +268,10 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Go(func() { // main mirrors participants
 		for i := range turns * 5 {
 			from := fmt.Sprintf("p%d@meet.jitsi/x", i%4)
-			svc.FromRemote(fmt.Appendf(nil, "<presence from='%s' to='%s/p%d'><x xmlns='%s'/></presence>", from, bare(i), i%4, wire.NSMUC))
-			svc.FromRemote(fmt.Appendf(nil, "<message type='groupchat' from='%s' to='%s'><body>x</body></message>", from, bare(i)))
+			svc.FromRemote(parsed(t, "<presence from='%s' to='%s/p%d'><x xmlns='%s'/></presence>", from, bare(i), i%4, wire.NSMUC))
+			svc.FromRemote(parsed(t, "<message type='groupchat' from='%s' to='%s'><body>x</body></message>", from, bare(i)))
 			if i%7 == 0 {
-				svc.FromRemote(fmt.Appendf(nil, "<presence type='unavailable' from='%s' to='%s/p%d'/>", from, bare(i), i%4))
+				svc.FromRemote(parsed(t, "<presence type='unavailable' from='%s' to='%s/p%d'/>", from, bare(i), i%4))
 			}
 		}
 	})
@@ -284,10 +284,10 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for i := range turns {
 				v := &nullSession{jid: wire.JID{Local: fmt.Sprint("v", n), Domain: "v3.meet.jitsi", Resource: fmt.Sprint(i)}}
-				svc.FromClient(v, fmt.Appendf(nil, "<presence to='%s/v%d'><x xmlns='%s'/></presence>", bare(i), n, wire.NSMUC))
-				svc.FromClient(v, fmt.Appendf(nil, "<message type='groupchat' to='%s'><body>x</body></message>", bare(i)))
+				svc.FromClient(v, parsed(t, "<presence to='%s/v%d'><x xmlns='%s'/></presence>", bare(i), n, wire.NSMUC))
+				svc.FromClient(v, parsed(t, "<message type='groupchat' to='%s'><body>x</body></message>", bare(i)))
 				if i%2 == 0 {
-					svc.FromClient(v, fmt.Appendf(nil, "<presence type='unavailable' to='%s/v%d'/>", bare(i), n))
+					svc.FromClient(v, parsed(t, "<presence type='unavailable' to='%s/v%d'/>", bare(i), n))
 				}
 				svc.SessionClosed(v)
 			}

@@ -10,8 +10,9 @@ import "vnode/internal/wire"
 
 // componentMessage passes on what main, or one of its components, sends to a
 // visitor in some room; ok is false when it is not that.
-func (s *Service) componentMessage(from, to wire.JID, h *wire.Header, stanza []byte) (ok bool) {
-	if string(h.Name) != "message" || string(h.Type) == "error" || from.Local != "" || to.Resource == "" {
+func (s *Service) componentMessage(st *wire.Stanza) (ok bool) {
+	from, to := st.From, st.To
+	if string(st.Name) != "message" || string(st.Type) == "error" || from.Local != "" || to.Resource == "" {
 		return false
 	}
 	domain, ok := s.domains.Component(from.Domain)
@@ -24,9 +25,9 @@ func (s *Service) componentMessage(from, to wire.JID, h *wire.Header, stanza []b
 	if g == nil || g.session.Admin() {
 		return false
 	}
-	reply(g.session, h.AppendStamped(nil, stanza, wire.Stamp{
+	reply(g.session, st.AppendStamped(nil, st.Raw, wire.Stamp{
 		Space: wire.NSClient, To: to.String(), From: domain,
-		ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang),
+		ID: wire.Unescape(st.ID), Type: wire.Unescape(st.Type), Lang: wire.Unescape(st.Lang),
 	}))
 	return true
 }

@@ -2,6 +2,7 @@ package muc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -272,10 +273,13 @@ func (p *player) setup(mains []string) {
 
 func (p *player) send(who, stanza string) {
 	require.NoError(p.t, wire.Check([]byte(stanza), wire.Limits{}), stanza)
-	if who == "s2s" {
-		p.svc.FromRemote([]byte(stanza))
-	} else {
-		p.svc.FromClient(p.client(who), []byte(stanza))
+	st, err := wire.ParseStanza([]byte(stanza))
+	switch {
+	case errors.Is(err, wire.ErrJID): // the streams answer it
+	case who == "s2s":
+		p.svc.FromRemote(st)
+	default:
+		p.svc.FromClient(p.client(who), st)
 	}
 	p.settle()
 }

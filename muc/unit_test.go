@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/internal/wire"
 )
 
 func TestConfigValidate(t *testing.T) {
@@ -54,8 +56,8 @@ func TestMailboxIsFullOfEventsOrBytes(t *testing.T) {
 	for name, m := range map[string]*mailbox{"events": newMailbox(2, 1000), "bytes": newMailbox(10, 100)} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				require.True(t, m.put(event{stanza: make([]byte, 50)}))
-				require.True(t, m.put(event{stanza: make([]byte, 70)}))
+				require.True(t, m.put(event{stanza: &wire.Stanza{Raw: make([]byte, 50)}}))
+				require.True(t, m.put(event{stanza: &wire.Stanza{Raw: make([]byte, 70)}}))
 				put := make(chan bool, 1)
 				go func() { put <- m.put(event{}) }()
 				synctest.Wait()

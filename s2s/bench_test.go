@@ -42,7 +42,7 @@ type counter struct {
 	done chan struct{}
 }
 
-func (c *counter) Stanza([]byte, *wire.Header, wire.JID, wire.JID) {
+func (c *counter) Stanza(*wire.Stanza) {
 	if c.left.Add(-1) == 0 {
 		close(c.done)
 	}

@@ -78,18 +78,13 @@ func (b *bouncer) takeAll() []bounced {
 }
 
 func (b *bouncer) answer(it bounced) {
-	h, err := wire.ParseHeader(it.stanza)
-	if err != nil || !wire.Answerable(&h) {
+	s, err := wire.ParseStanza(it.stanza)
+	if err != nil || !s.Answerable() || s.From.IsZero() {
 		return
 	}
-	from, errFrom := wire.ParseAddress(h.To)
-	to, errTo := wire.ParseAddress(h.From)
-	if errFrom != nil || errTo != nil || to.IsZero() {
-		return
-	}
-	reply := wire.AppendErrorReply(nil, &h, "", to.String(), it.err)
-	if h, err = wire.ParseHeader(reply); err == nil {
-		b.handler.Stanza(reply, &h, from, to)
+	reply, err := wire.ParseStanza(wire.AppendErrorReply(nil, &s.Header, "", s.From.String(), it.err))
+	if err == nil {
+		b.handler.Stanza(reply)
 	}
 }
 

@@ -60,12 +60,12 @@ type inbox struct {
 	hook  func(got) // may be nil; called without mu
 }
 
-func (b *inbox) Stanza(stanza []byte, h *wire.Header, from, to wire.JID) {
-	if b.answer != nil && strings.HasPrefix(string(stanza), isPing) {
-		b.answer(to.Domain, from.Domain, wire.AppendResult(nil, h, "", from.String(), nil))
+func (b *inbox) Stanza(s *wire.Stanza) {
+	if b.answer != nil && strings.HasPrefix(string(s.Raw), isPing) {
+		b.answer(s.To.Domain, s.From.Domain, wire.AppendResult(nil, &s.Header, "", s.From.String(), nil))
 		return
 	}
-	g := got{string(stanza), from, to}
+	g := got{string(s.Raw), s.From, s.To}
 	b.mu.Lock()
 	b.all = append(b.all, g)
 	hook := b.hook

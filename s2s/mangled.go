@@ -9,23 +9,22 @@ import (
 // misaddressed decides about a stanza whose domains are not those the stream
 // proved: it is put right when it is main's rewriting of what it meant, else
 // the stream ends (RFC 6120 §4.9.3.9, §4.9.3.6).
-func (st *stream) misaddressed(elem []byte, h *wire.Header, from, to wire.JID) error {
-	f, t, ok := st.unmangle(from, to)
+func (st *stream) misaddressed(s *wire.Stanza) error {
+	from, to, ok := st.unmangle(s.From, s.To)
 	if ok {
-		stamp := wire.Stamp{To: t.String(), From: f.String(), ID: wire.Unescape(h.ID), Type: wire.Unescape(h.Type), Lang: wire.Unescape(h.Lang)}
-		elem = h.AppendStamped(nil, elem, stamp)
-		fixed, err := wire.ParseHeader(elem)
+		stamp := wire.Stamp{To: to.String(), From: from.String(), ID: wire.Unescape(s.ID), Type: wire.Unescape(s.Type), Lang: wire.Unescape(s.Lang)}
+		fixed, err := wire.ParseStanza(s.AppendStamped(nil, s.Raw, stamp))
 		if err != nil {
 			return err
 		}
-		st.hand(elem, &fixed, f, t)
+		st.hand(fixed)
 		return nil
 	}
-	if !st.proves(from.Domain) {
-		st.log.Warn("a stanza came from a domain that the stream does not prove; the stream is closed", "domain", from.Domain)
+	if !st.proves(s.From.Domain) {
+		st.log.Warn("a stanza came from a domain that the stream does not prove; the stream is closed", "domain", s.From.Domain)
 		return refuse(ForeignFrom, wire.InvalidFrom, "")
 	}
-	return refuse(HostUnknown, wire.HostUnknown, unserved(to.Domain))
+	return refuse(HostUnknown, wire.HostUnknown, unserved(s.To.Domain))
 }
 
 func unserved(domain string) string { return "This host does not serve " + domain }

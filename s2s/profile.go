@@ -43,11 +43,12 @@ func (st *stream) outside(tok *wire.Token, h *wire.Header) error {
 // bareLeave handles the presence that h heads without all that it says.
 func (st *stream) bareLeave(h *wire.Header) error {
 	elem := wire.NewBuilder(nil).Start("presence", "from", wire.Unescape(h.From), "to", wire.Unescape(h.To), "type", "unavailable").Bytes()
-	bare, err := wire.ParseHeader(elem)
-	if err != nil {
+	bare := wire.Stanza{Raw: elem}
+	var err error
+	if bare.Header, err = wire.ParseHeader(elem); err != nil {
 		return err
 	}
-	return st.stanza(elem, &bare)
+	return st.stanza(&bare)
 }
 
 // dropped counts and, not too often, logs a stanza that nobody gets to see. Of

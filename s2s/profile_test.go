@@ -140,9 +140,9 @@ func TestUsersSayLessThanTheirServer(t *testing.T) {
 		proved := []domainPair{st.domainPair}
 		st.proved.Store(&proved)
 		said := func(elem string) {
-			h, err := wire.ParseHeader([]byte(elem))
+			s, err := wire.ParseStanza([]byte(elem))
 			require.NoError(t, err)
-			require.NoError(t, st.stanza([]byte(elem), &h))
+			require.NoError(t, st.stanza(s))
 		}
 		large := "<body>" + strings.Repeat("y", maxFromPerson) + "</body></message>"
 		own := "<message from='main.example' to='r@conference.v3.meet.example'>" + large

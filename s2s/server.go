@@ -24,11 +24,11 @@ import (
 // Handler gets what peers send, and the errors of what could not be delivered
 // to them. It is called from one goroutine per stream.
 type Handler interface {
-	// Stanza handles one stanza. stanza and h are valid during the call only;
-	// the stanza has no xmlns or jabber:server. from's domain was proved by
-	// the stream, to's is one of Config.Hosts. Stanza may block: the peer is
-	// slowed down by TCP.
-	Stanza(stanza []byte, h *wire.Header, from, to wire.JID)
+	// Stanza handles one stanza, which is valid during the call only. It has no
+	// xmlns or jabber:server. The domain of its From was proved by the stream,
+	// that of its To is one of Config.Hosts. Stanza may block: the peer is slowed
+	// down by TCP.
+	Stanza(s *wire.Stanza)
 	// Link tells that the first ready stream with a peer came up, in either
 	// direction, or that the last one ended. change counts these events for
 	// each peer, from 1: odd ones are ups. An up comes before anything the

@@ -67,7 +67,7 @@ type stream struct {
 	peerIdle   time.Duration       // silence the peer accepts, 0: unknown
 	offersSM   bool                // the peer of an outgoing stream does
 	home       *pair               // of domainPair, once ready; nil when it was configured away
-	head       wire.Header         // of the current stanza; here so that it is not allocated for each
+	got        wire.Stanza         // the current one; here so that it is not allocated for each
 	jids       map[string]wire.JID // addresses seen, by their bytes
 
 	proved atomic.Pointer[[]domainPair] // whose stanzas may come in; replaced whole under mu
@@ -312,53 +312,55 @@ func (st *stream) top(tok *wire.Token) (err error) {
 		st.dropped(tok, "")
 		return nil
 	}
-	if st.head, err = wire.ParseHeader(tok.Data); err != nil {
+	if st.got.Header, err = wire.ParseHeader(tok.Data); err != nil {
 		return err
 	}
 	if tok.Outside != 0 {
-		st.head.Unprefix()
+		st.got.Unprefix()
 	}
 	switch {
-	case !isStanza(&st.head) && tok.Outside == wire.TooLarge:
+	case !isStanza(&st.got.Header) && tok.Outside == wire.TooLarge:
 		return tok.Outside.StreamError()
-	case !isStanza(&st.head):
-		return st.element(tok.Data, &st.head)
+	case !isStanza(&st.got.Header):
+		return st.element(tok.Data, &st.got.Header)
 	case tok.Outside != 0:
-		err = st.outside(tok, &st.head)
+		err = st.outside(tok, &st.got.Header)
 	default:
-		err = st.stanza(tok.Data, &st.head)
+		st.got.Raw = tok.Data
+		err = st.stanza(&st.got)
 	}
 	st.in.Add(1)
 	return err
 }
 
 // stanza checks the addresses of one stanza and hands it to the Handler.
-func (st *stream) stanza(elem []byte, h *wire.Header) error {
-	if len(h.From) == 0 || len(h.To) == 0 {
+func (st *stream) stanza(s *wire.Stanza) (err error) {
+	if len(s.Header.From) == 0 || len(s.Header.To) == 0 {
 		return refuse(BadAddress, wire.ImproperAddressing, "a stanza between servers needs from and to")
 	}
-	from, errFrom := st.address(h.From)
-	to, errTo := st.address(h.To)
-	if errFrom != nil || errTo != nil {
-		return st.malformed(h)
+	if s.From, err = st.address(s.Header.From); err != nil {
+		return st.malformed(&s.Header)
 	}
-	if len(elem) > maxFromPerson && from.Resource != "" {
-		return st.outside(&wire.Token{Data: elem, Outside: wire.TooLarge}, h)
+	if s.To, err = st.address(s.Header.To); err != nil {
+		return st.malformed(&s.Header)
+	}
+	if len(s.Raw) > maxFromPerson && s.From.Resource != "" {
+		return st.outside(&wire.Token{Data: s.Raw, Outside: wire.TooLarge}, &s.Header)
 	}
 	m := st.srv.m
 	m.stanzas[inbound].Inc()
-	m.bytes[inbound].Add(float64(len(elem)))
-	if st.proves(from.Domain) && st.cfg.hosts[to.Domain] {
-		st.hand(elem, h, from, to)
+	m.bytes[inbound].Add(float64(len(s.Raw)))
+	if st.proves(s.From.Domain) && st.cfg.hosts[s.To.Domain] {
+		st.hand(s)
 		return nil
 	}
-	return st.misaddressed(elem, h, from, to)
+	return st.misaddressed(s)
 }
 
 // hand gives a stanza to whom it is for.
-func (st *stream) hand(elem []byte, h *wire.Header, from, to wire.JID) {
-	if !st.srv.isPong(h, from, to) {
-		st.srv.handler.Stanza(elem, h, from, to)
+func (st *stream) hand(s *wire.Stanza) {
+	if !st.srv.isPong(&s.Header, s.From, s.To) {
+		st.srv.handler.Stanza(s)
 	}
 }
 

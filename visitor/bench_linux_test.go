@@ -23,7 +23,7 @@ import (
 // quietHandler takes everything.
 type quietHandler struct{}
 
-func (quietHandler) Stanza(*Session, []byte, *wire.Header, wire.JID) {}
+func (quietHandler) Stanza(*Session, *wire.Stanza) {}
 func (quietHandler) Opened(*Session)                                 {}
 func (quietHandler) Closed(*Session)                                 {}
 

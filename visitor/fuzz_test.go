@@ -190,11 +190,12 @@ func (readOnly) SetWriteDeadline(time.Time) error { return nil }
 // noHandler checks what the rest of the node relies on.
 type noHandler struct{ t *testing.T }
 
-func (n noHandler) Stanza(s *Session, stanza []byte, h *wire.Header, to wire.JID) {
-	require.NoError(n.t, wire.Check(stanza, wire.Limits{}))
+func (n noHandler) Stanza(s *Session, st *wire.Stanza) {
+	require.NoError(n.t, wire.Check(st.Raw, wire.Limits{}))
 	require.False(n.t, s.Admin())
-	require.False(n.t, to.IsZero())
-	require.Contains(n.t, []string{"message", "presence", "iq"}, string(h.Name))
+	require.False(n.t, st.To.IsZero())
+	require.Equal(n.t, s.JID(), st.From)
+	require.Contains(n.t, []string{"message", "presence", "iq"}, string(st.Name))
 }
 
 func (n noHandler) Opened(*Session) {}

@@ -129,9 +129,9 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-func (h *house) Stanza(s *Session, stanza []byte, hd *wire.Header, to wire.JID) {
+func (h *house) Stanza(s *Session, st *wire.Stanza) {
 	h.mu.Lock()
-	h.stanzas = append(h.stanzas, fmt.Sprintf("%s -> %s: %s", s.JID(), to, stanza))
+	h.stanzas = append(h.stanzas, fmt.Sprintf("%s -> %s: %s", s.JID(), st.To, st.Raw))
 	block := h.block
 	h.mu.Unlock()
 	if block != nil {

@@ -25,16 +25,16 @@ type relay struct {
 	size atomic.Int64 // of the latest IQ, as the visitor gets it
 }
 
-func (r *relay) Stanza(s *Session, stanza []byte, h *wire.Header, _ wire.JID) {
+func (r *relay) Stanza(s *Session, st *wire.Stanza) {
 	if !s.Admin() {
 		return
 	}
 	r.mu.Lock()
 	to := r.to
 	r.mu.Unlock()
-	held := append([]byte(nil), stanza...) // in the room's mailbox
-	dst, body := h.AppendStart(make([]byte, 0, 256), held, wire.Stamp{
-		Space: wire.NSClient, To: to.address.text, From: "room@conference.v3.meet.jitsi/focus", ID: wire.Unescape(h.ID), Type: "set", Lang: "en",
+	held := st.Clone() // in the room's mailbox
+	dst, body := held.AppendStart(make([]byte, 0, 256), held.Raw, wire.Stamp{
+		Space: wire.NSClient, To: to.address.text, From: "room@conference.v3.meet.jitsi/focus", ID: wire.Unescape(held.ID), Type: "set", Lang: "en",
 	})
 	r.size.Store(int64(len(dst)+len(body)) + 4) // a frame of up to 64 KiB has a header of 4
 	to.Deliver(nil, fanout.NewSplit(dst, body))

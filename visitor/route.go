@@ -22,20 +22,20 @@ func isStanza(h *wire.Header) bool {
 	return false
 }
 
-// headers are reused: the Handler, to which they go, could keep one as far as the
-// compiler knows, and each has 200 bytes.
-var headers = sync.Pool{New: func() any { return new(wire.Header) }}
+// stanzas are reused: the Handler, to which they go, could keep one as far as the
+// compiler knows, and each has 330 bytes.
+var stanzas = sync.Pool{New: func() any { return new(wire.Stanza) }}
 
 // element handles a top-level element. The error ends the stream.
 func (s *Session) element(ev event) error {
-	data := ev.data
-	h := headers.Get().(*wire.Header)
+	st := stanzas.Get().(*wire.Stanza)
 	defer func() {
-		*h = wire.Header{}
-		headers.Put(h)
+		*st = wire.Stanza{}
+		stanzas.Put(st)
 	}()
+	h := &st.Header
 	var err error
-	if *h, err = wire.ParseHeader(data); err != nil {
+	if *h, err = wire.ParseHeader(ev.data); err != nil {
 		return err
 	}
 	if ev.outside != 0 {
@@ -51,42 +51,45 @@ func (s *Session) element(ev event) error {
 		return errUnsupported
 	}
 	s.srv.metrics.stanzas.Inc()
-	s.srv.metrics.bytes.Add(float64(len(data)))
+	s.srv.metrics.bytes.Add(float64(len(ev.data)))
 	if s.acks.Load() {
 		s.counted.Add(1)
 	}
 	if ev.outside != 0 {
 		return s.outside(h, ev)
 	}
-	s.route(h, data)
+	st.Raw = ev.data
+	s.route(st)
 	return nil
 }
 
 // route answers a stanza or passes it on. What the client wrote as 'from' plays
 // no part: the stanza is this session's.
-func (s *Session) route(h *wire.Header, data []byte) {
-	to, err := wire.ParseAddress(h.To)
-	if err != nil {
+func (s *Session) route(st *wire.Stanza) {
+	h := &st.Header
+	var err error
+	if st.To, err = wire.ParseAddress(h.To); err != nil {
 		s.refuse(h, wire.ErrJIDMalformed)
 		return
 	}
-	q, ok := examine(h, data)
+	q, ok := examine(st)
 	if !ok {
 		s.refuse(h, wire.ErrBadRequest)
 		return
 	}
-	host := s.srv.hosts[to.Domain]
+	st.From = s.JID()
+	host := s.srv.hosts[st.To.Domain]
 	switch {
-	case to.IsZero() || to == s.JID().Bare():
+	case st.To.IsZero() || st.To == st.From.Bare():
 		s.toAccount(h, q)
-	case host == nil && !s.mayEnter(h, to):
+	case host == nil && !s.mayEnter(h, st.To):
 		s.refuse(h, errOtherRoom)
 	case host == nil:
 		began := time.Now()
-		s.srv.handler.Stanza(s, data, h, to)
+		s.srv.handler.Stanza(s, st)
 		s.srv.gate.Observe(time.Since(began)) // it waits for rooms that are busy
-	case to.Local == "":
-		s.toHost(host, h, q, data)
+	case st.To.Local == "":
+		s.toHost(host, h, q, st.Raw)
 	default:
 		// Other clients are reached through rooms only.
 		s.unavailable(h)
@@ -95,10 +98,10 @@ func (s *Session) route(h *wire.Header, data []byte) {
 
 // examine checks what RFC 6120 §8.2.3 and RFC 6121 §4.7.1 demand of a stanza's
 // type and content. For an IQ request it returns what is asked.
-func examine(h *wire.Header, data []byte) (query, bool) {
-	switch string(h.Name) {
+func examine(st *wire.Stanza) (query, bool) {
+	switch string(st.Name) {
 	case "presence":
-		switch string(h.Type) {
+		switch string(st.Type) {
 		case "", "unavailable", "error", "probe", "subscribe", "subscribed", "unsubscribe", "unsubscribed":
 			return query{}, true
 		}
@@ -106,25 +109,25 @@ func examine(h *wire.Header, data []byte) (query, bool) {
 	case "message":
 		return query{}, true // an unknown type means normal, RFC 6121 §5.2.2
 	}
-	if len(h.ID) == 0 {
+	if len(st.ID) == 0 {
 		return query{}, false
 	}
-	switch string(h.Type) {
+	switch string(st.Type) {
 	case "result", "error":
 		return query{}, true
 	case "get", "set":
-		return examineRequest(h, data)
+		return examineRequest(st)
 	}
 	return query{}, false
 }
 
 // examineRequest wants exactly one payload.
-func examineRequest(h *wire.Header, data []byte) (q query, ok bool) {
-	for c := range wire.Children(data) {
+func examineRequest(st *wire.Stanza) (q query, ok bool) {
+	for c := range st.Children() {
 		if ok {
 			return query{}, false
 		}
-		q, ok = query{string(h.Type) == "set", c.Space, c.Local}, true
+		q, ok = query{string(st.Type) == "set", c.Space, c.Local}, true
 	}
 	return q, ok
 }

@@ -26,16 +26,14 @@ import (
 // Handler is the rest of the node, as sessions see it.
 type Handler interface {
 	// Stanza takes a stanza that is not for the client's own account nor
-	// for one of the server's domains; to is its address, parsed. It was
-	// checked completely and counted, is an IQ, message or presence that
-	// RFC 6120 allows, and has not been changed: its namespace may be
-	// undeclared (then it is jabber:client) and its 'from' is whatever the
-	// client wrote. The sender is s.JID(), never the 'from'.
+	// for one of the server's domains. It was checked completely and counted,
+	// is an IQ, message or presence that RFC 6120 allows, and has not been
+	// changed: its namespace may be undeclared (then it is jabber:client) and
+	// its 'from' is whatever the client wrote. Its From is s.JID().
 	//
-	// stanza and h are valid during the call only. It runs on the goroutine
-	// that reads the client, and may block: the client waits then, and
-	// nobody else.
-	Stanza(s *Session, stanza []byte, h *wire.Header, to wire.JID)
+	// st is valid during the call only. It runs on the goroutine that reads the
+	// client, and may block: the client waits then, and nobody else.
+	Stanza(s *Session, st *wire.Stanza)
 	// Opened tells that a client has bound its session: once for each, after
 	// the answer to its bind and before its first Stanza, on the same
 	// goroutine.

@@ -37,6 +37,13 @@ func Children(elem []byte) iter.Seq[Child] {
 		if err != nil {
 			return
 		}
+		childrenOf(&parent, elem)(yield)
+	}
+}
+
+// childrenOf is Children of an element whose start tag has been parsed.
+func childrenOf(parent *Header, elem []byte) iter.Seq[Child] {
+	return func(yield func(Child) bool) {
 		inner := parent.Inner(elem)
 		var s scanner
 		for {
@@ -50,7 +57,7 @@ func Children(elem []byte) iter.Seq[Child] {
 			if err != nil || n == 0 {
 				return
 			}
-			c, ok := newChild(&parent, inner[:n])
+			c, ok := newChild(parent, inner[:n])
 			if !ok || !yield(c) {
 				return
 			}

@@ -1,92 +1,83 @@
 package wire
 
-import "mellium.im/xmpp/stanza"
-
-// StanzaError answers a stanza that could not be handled (RFC 6120 §8.3).
-type StanzaError struct {
-	Type      stanza.ErrorType
-	Condition stanza.Condition
-	Text      string // for people; may be empty
-	By        string // the entity that found the error, §8.3.1; may be empty
-	// Extra is an application-specific condition (§8.3.4), an encoded
-	// element such as <no-visitors-lobby xmlns='jitsi:visitors'/>.
-	Extra string
-}
-
-// From returns e with the entity that found the error, RFC 6120 §8.3.1.
-func (e StanzaError) From(who string) StanzaError {
-	e.By = who
-	return e
-}
-
-// Error implements error.
-func (e StanzaError) Error() string {
-	s := "stanza error: " + string(e.Type) + "/" + string(e.Condition)
-	if e.Text != "" {
-		s += ": " + e.Text
-	}
-	return s
-}
-
-// Append appends the <error/> element to dst.
-func (e StanzaError) Append(dst []byte) []byte {
-	b := NewBuilder(dst).Start("error", "type", string(e.Type)).Attr("by", e.By)
-	b.Elem(string(e.Condition), "", "xmlns", NSStanzas)
-	if e.Text != "" {
-		b.Elem("text", e.Text, "xmlns", NSStanzas)
-	}
-	return b.Raw([]byte(e.Extra)).Bytes()
-}
-
-// The errors most often answered.
-var (
-	ErrBadRequest         = StanzaError{Type: stanza.Modify, Condition: stanza.BadRequest}
-	ErrForbidden          = StanzaError{Type: stanza.Auth, Condition: stanza.Forbidden}
-	ErrItemNotFound       = StanzaError{Type: stanza.Cancel, Condition: stanza.ItemNotFound}
-	ErrJIDMalformed       = StanzaError{Type: stanza.Modify, Condition: stanza.JIDMalformed}
-	ErrNotAcceptable      = StanzaError{Type: stanza.Modify, Condition: stanza.NotAcceptable}
-	ErrNotAllowed         = StanzaError{Type: stanza.Cancel, Condition: stanza.NotAllowed}
-	ErrServiceUnavailable = StanzaError{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable}
-	ErrRemoteNotFound     = StanzaError{Type: stanza.Cancel, Condition: stanza.RemoteServerNotFound}
-	ErrRemoteTimeout      = StanzaError{Type: stanza.Wait, Condition: stanza.RemoteServerTimeout}
+import (
+	"bytes"
+	"iter"
 )
 
-// Answerable reports whether the stanza h heads may be answered with an error:
-// an error or a result must not be (RFC 6120 §8.2.3, §8.3.1).
-func Answerable(h *Header) bool {
-	switch string(h.Type) {
-	case "error":
-		return false
-	case "result":
-		return string(h.Name) != "iq"
-	}
-	return true
+// Stanza is a message, presence or IQ as it was read: its bytes, its start tag and
+// whom it is from and for. It is parsed once, where it arrives, and carried on.
+type Stanza struct {
+	Header
+	// From and To are the addresses as they were proved or parsed; they may differ
+	// from the attributes of the same name, which are Header.From and Header.To.
+	// The zero JID is none.
+	From, To JID
+	Raw      []byte
 }
 
-// AppendErrorReply appends the answer e to the stanza h heads: addressed to
-// to, from the address the stanza was sent to, with its id. space is the
-// content namespace to declare, "" for none. The caller checks [Answerable].
-func AppendErrorReply(dst []byte, h *Header, space, to string, e StanzaError) []byte {
-	b := NewBuilder(dst).Start(string(h.Name)).Attr("xmlns", space).Attr("to", to).
-		Attr("from", Unescape(h.To)).Attr("id", Unescape(h.ID)).Attr("type", "error")
-	return b.Raw(e.Append(nil)).Bytes()
+// ParseStanza parses the start tag of raw, which must be an element a [Reader]
+// framed or [Check] accepted, and the addresses in it. The stanza shares raw's
+// memory.
+func ParseStanza(raw []byte) (*Stanza, error) {
+	h, err := ParseHeader(raw)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stanza{Header: h, Raw: raw}
+	if s.From, err = ParseAddress(h.From); err != nil {
+		return nil, err
+	}
+	if s.To, err = ParseAddress(h.To); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-// AppendResult appends the result of the IQ h heads, addressed to to, holding
-// the encoded payload (nil for none). space as in [AppendErrorReply].
-func AppendResult(dst []byte, h *Header, space, to string, payload []byte) []byte {
-	b := NewBuilder(dst).Start("iq").Attr("xmlns", space).Attr("to", to).
-		Attr("from", Unescape(h.To)).Attr("id", Unescape(h.ID)).Attr("type", "result")
-	return b.Raw(payload).Bytes()
+// Clone returns a copy that shares no memory with s.
+func (s *Stanza) Clone() *Stanza {
+	c := *s
+	c.Raw = bytes.Clone(s.Raw)
+	for _, part := range []*[]byte{&c.Name, &c.Space, &c.Header.To, &c.Header.From, &c.ID, &c.Type, &c.Lang, &c.attrs} {
+		*part = moved(*part, s.Raw, c.Raw)
+	}
+	return &c
 }
 
-// Clip cuts s to n bytes, or fewer, without splitting a character.
-func Clip(s string, n int) string {
-	if len(s) <= n {
-		return s
+// moved returns the copy of part, a part of old, in fresh, a copy of old. Parts of
+// other memory are copied by themselves.
+func moved(part, old, fresh []byte) []byte {
+	if part == nil {
+		return nil
 	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
+	// Slices of one array end at the same place if nothing has cut their capacity.
+	at := cap(old) - cap(part)
+	if len(part) == 0 || at < 0 || at+len(part) > len(old) || &old[at] != &part[0] {
+		return append([]byte{}, part...)
 	}
-	return s[:n]
+	return fresh[at : at+len(part)]
 }
+
+// Children is [Children] of the stanza, whose start tag has been parsed.
+func (s *Stanza) Children() iter.Seq[Child] { return childrenOf(&s.Header, s.Raw) }
+
+// Child returns the first direct child with that name.
+func (s *Stanza) Child(space, local string) (Child, bool) {
+	for c := range s.Children() {
+		if c.Local == local && c.Space == space {
+			return c, true
+		}
+	}
+	return Child{}, false
+}
+
+// FirstChild returns the first direct child.
+func (s *Stanza) FirstChild() (Child, bool) {
+	for c := range s.Children() {
+		return c, true
+	}
+	return Child{}, false
+}
+
+// Answerable is [Answerable] of the stanza.
+func (s *Stanza) Answerable() bool { return Answerable(&s.Header) }

@@ -50,22 +50,18 @@ func usualPresence() []byte {
 type load struct {
 	s          *sim
 	vis, focus *simSession
-	from       wire.JID
 }
 
 func newLoad(t testing.TB) *load {
 	s, focus, vis, _ := settled(t)
 	l := &load{s: s, vis: vis, focus: focus}
 	s.room.out = &discard{}
-	var err error
-	l.from, err = wire.ParseJID(cast.Address("main1"))
-	require.NoError(t, err)
 	return l
 }
 
-func (l *load) presence(p []byte) { l.s.room.fromRemote(l.s.now, l.from, p) }
-func (l *load) chat(m []byte)     { l.s.room.fromClient(l.s.now, l.vis, Who{}, m) }
-func (l *load) iq(q []byte)       { l.s.room.fromClient(l.s.now, l.focus, Who{}, q) }
+func (l *load) presence(p *wire.Stanza) { l.s.room.fromRemote(l.s.now, p) }
+func (l *load) chat(m *wire.Stanza)     { l.s.room.fromClient(l.s.now, l.vis, Who{}, m) }
+func (l *load) iq(q *wire.Stanza)       { l.s.room.fromClient(l.s.now, l.focus, Who{}, q) }
 
 var (
 	usualChat   = []byte("<message xmlns='jabber:client' type='groupchat' id='12345678' to='" + simRoom + "'><body>Hello everybody, can you hear me?</body></message>")
@@ -75,8 +71,8 @@ var (
 // BenchmarkMainPresence: a participant's update, from the stanza to the log
 // message.
 func BenchmarkMainPresence(b *testing.B) {
-	l, p := newLoad(b), usualPresence()
-	b.SetBytes(int64(len(p)))
+	l, p := newLoad(b), parse(b, usualPresence())
+	b.SetBytes(int64(len(p.Raw)))
 	b.ReportAllocs()
 	for b.Loop() {
 		l.presence(p)
@@ -85,20 +81,20 @@ func BenchmarkMainPresence(b *testing.B) {
 
 // BenchmarkVisitorChat: a visitor's line, to the log, the history and main.
 func BenchmarkVisitorChat(b *testing.B) {
-	l := newLoad(b)
+	l, m := newLoad(b), parse(b, usualChat)
 	b.ReportAllocs()
 	for b.Loop() {
-		l.chat(usualChat)
+		l.chat(m)
 	}
 }
 
 // BenchmarkJingle: a 20 KB IQ from the focus to one visitor.
 func BenchmarkJingle(b *testing.B) {
-	l := newLoad(b)
+	l, q := newLoad(b), parse(b, usualJingle)
 	b.SetBytes(int64(len(usualJingle)))
 	b.ReportAllocs()
 	for b.Loop() {
-		l.iq(usualJingle)
+		l.iq(q)
 	}
 }
 
@@ -110,27 +106,29 @@ func BenchmarkVisitorJoin(b *testing.B) {
 		l.s.remote(fmt.Sprintf("p%d@meet.jitsi/x", i), "<presence from='p%d@meet.jitsi/x' to='%s/p%d'><x xmlns='%s'/></presence>", i, simRoom, i, wire.NSMUC)
 	}
 	v := l.s.session("vis9")
-	join := fmt.Appendf(nil, "<presence to='%s/aaaaaaa9'><x xmlns='%s'/><nick xmlns='%s'>name</nick></presence>", simRoom, wire.NSMUC, wire.NSNick)
-	leave := fmt.Appendf(nil, "<presence type='unavailable' to='%s/aaaaaaa9'/>", simRoom)
+	join := parse(b, fmt.Appendf(nil, "<presence to='%s/aaaaaaa9'><x xmlns='%s'/><nick xmlns='%s'>name</nick></presence>", simRoom, wire.NSMUC, wire.NSNick))
+	leave := parse(b, fmt.Appendf(nil, "<presence type='unavailable' to='%s/aaaaaaa9'/>", simRoom))
 	b.ReportAllocs()
 	for b.Loop() {
 		l.s.room.fromClient(l.s.now, v, Who{}, join)
 		l.s.room.fromClient(l.s.now, v, Who{}, leave)
+		l.s.room.out.(*discard).taken(l.s.room)
 	}
 }
 
 // The hot paths allocate what the encoded stanza needs and a little, whatever
 // the number of children.
 func TestAllocations(t *testing.T) {
-	l, p := newLoad(t), usualPresence()
+	l, p := newLoad(t), parse(t, usualPresence())
+	chat, jingle := parse(t, usualChat), parse(t, usualJingle)
 	for _, c := range []struct {
 		name string
 		max  float64
 		run  func()
 	}{
-		{"main presence", 15, func() { l.presence(p) }},
-		{"visitor chat", 18, func() { l.chat(usualChat) }},
-		{"jingle", 8, func() { l.iq(usualJingle) }},
+		{"main presence", 12, func() { l.presence(p) }},
+		{"visitor chat", 17, func() { l.chat(chat) }},
+		{"jingle", 7, func() { l.iq(jingle) }},
 	} {
 		require.LessOrEqual(t, testing.AllocsPerRun(100, c.run), c.max, c.name)
 	}

@@ -25,9 +25,9 @@ type said struct {
 // historic reports whether those who join later are told of it.
 func (m *said) historic() bool { return !m.noStore && (m.body || m.store) }
 
-func readMessage(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) said {
+func readMessage(st *wire.Stanza, keep func(*wire.Child) bool) said {
 	var m said
-	m.payload = readPayload(h, stanza, func(c *wire.Child) bool {
+	m.payload = readPayload(st, func(c *wire.Child) bool {
 		switch {
 		case saysJSON(c):
 			m.forged = m.forged || !harmlessJSON(c.Text())
@@ -51,26 +51,26 @@ func readMessage(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) sai
 }
 
 // clientMessage handles a local session's message.
-func (r *conference) clientMessage(from Session, h *wire.Header, nick string, stanza []byte) {
-	typ := string(h.Type)
+func (r *conference) clientMessage(from Session, st *wire.Stanza) {
+	typ := string(st.Type)
 	if typ == "error" {
 		return // nobody waits for it
 	}
 	o := r.occupantOf(from)
 	switch {
 	case o == nil:
-		r.refuse(from, h, ErrNotJoined.From(r.pub.String()))
-	case o.kind == visitor && len(stanza) > r.cfg.MaxMessage:
+		r.refuse(from, st, ErrNotJoined.From(r.pub.String()))
+	case o.kind == visitor && len(st.Raw) > r.cfg.MaxMessage:
 		// It would be multiplied by the room.
-		r.refuse(from, h, errBigMessage)
-	case nick == "" && typ == groupchat:
-		r.clientChat(o, h, stanza)
-	case nick != "" && isPrivate(typ):
-		r.privateMessage(o, h, nick, stanza)
-	case isPrivate(typ) && invites(stanza):
-		r.refuse(from, h, wire.ErrForbidden)
+		r.refuse(from, st, errBigMessage)
+	case st.To.Resource == "" && typ == groupchat:
+		r.clientChat(o, st)
+	case st.To.Resource != "" && isPrivate(typ):
+		r.privateMessage(o, st)
+	case isPrivate(typ) && invites(st):
+		r.refuse(from, st, wire.ErrForbidden)
 	default:
-		r.refuse(from, h, wire.ErrBadRequest)
+		r.refuse(from, st, wire.ErrBadRequest)
 	}
 }
 
@@ -80,8 +80,8 @@ func isPrivate(typ string) bool { return typ == "chat" || typ == "normal" || typ
 
 // invites reports whether a message to a room is a mediated invitation, XEP-0045
 // §7.8.2. Jicofo alone decides who comes to a visitor node.
-func invites(stanza []byte) bool {
-	x, ok := wire.FindChild(stanza, wire.NSMUCUser, "x")
+func invites(st *wire.Stanza) bool {
+	x, ok := st.Child(wire.NSMUCUser, "x")
 	if !ok {
 		return false
 	}
@@ -92,8 +92,8 @@ func invites(stanza []byte) bool {
 // clientChat lets a local occupant speak: to all visitors here, itself among
 // them, and to the main room, which knows the others. Visitors may speak
 // although their role is visitor.
-func (r *conference) clientChat(o *occupant, h *wire.Header, stanza []byte) {
-	m := readMessage(h, stanza, keepInChat)
+func (r *conference) clientChat(o *occupant, st *wire.Stanza) {
+	m := readMessage(st, keepInChat)
 	if m.id == "" {
 		m.id = r.newID()
 	}
@@ -103,19 +103,19 @@ func (r *conference) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 	}
 	// A body does not make a subject harmless: clients take it either way.
 	if m.subject {
-		r.refuse(o.session, h, errSubject)
+		r.refuse(o.session, st, errSubject)
 		return
 	}
 	if m.forged {
-		r.refuse(o.session, h, errService)
+		r.refuse(o.session, st, errService)
 		return
 	}
 	if e, ok := r.mayEdit(o, &m.about); !ok {
-		r.refuse(o.session, h, e)
+		r.refuse(o.session, st, e)
 		return
 	}
-	if e, ok := r.mayWrite(o, len(stanza)); !ok {
-		r.refuseChat(o, h, e)
+	if e, ok := r.mayWrite(o, len(st.Raw)); !ok {
+		r.refuseChat(o, st, e)
 		return
 	}
 	content := appendName(m.children, o.shownName())
@@ -127,7 +127,7 @@ func (r *conference) clientChat(o *occupant, h *wire.Header, stanza []byte) {
 		return
 	}
 	r.out.Send(r.addr.Domain, r.main.Domain,
-		remoteMessage(r.addr.WithResource(o.nick).String(), r.main.String(), groupchat, &m.payload, content))
+		messageToServer(r.addr.WithResource(o.nick).String(), r.main.String(), groupchat, &m.payload, content))
 }
 
 // shownName is the display name a visitor speaks under: its own, if that is not a
@@ -139,9 +139,9 @@ func (o *occupant) shownName() string {
 	return anonymousName
 }
 
-func (r *conference) refuseChat(o *occupant, h *wire.Header, e wire.StanzaError) {
+func (r *conference) refuseChat(o *occupant, st *wire.Stanza, e wire.StanzaError) {
 	r.metrics.chatRefused.Inc()
-	r.refuse(o.session, h, e)
+	r.refuse(o.session, st, e)
 }
 
 // voice is who speaks when o does.
@@ -169,57 +169,57 @@ func (r *conference) say(by speaking, m *said, content []byte) {
 }
 
 // remoteMessage handles another server's message.
-func (r *conference) remoteMessage(from, to wire.JID, h *wire.Header, stanza []byte) {
-	typ := string(h.Type)
+func (r *conference) remoteMessage(st *wire.Stanza) {
+	typ := string(st.Type)
 	switch {
-	case from.Domain == r.domains.MainPolls:
-		r.voteReturned(h)
-	case to.Domain == r.domains.Host:
-		r.systemMessage(from, to, h, stanza)
-	case to.Local == "":
-		r.historyMessage(from, h, stanza)
-	case to.Resource == "" && typ == groupchat:
-		r.remoteChat(from, h, stanza)
-	case to.Resource != "" && typ == "error":
-		r.returnError(from, h, to.Resource, stanza)
-	case to.Resource != "" && isPrivate(typ):
-		r.remotePrivate(from, h, to.Resource, stanza)
+	case st.From.Domain == r.domains.MainPolls:
+		r.voteReturned(st)
+	case st.To.Domain == r.domains.Host:
+		r.systemMessage(st)
+	case st.To.Local == "":
+		r.historyMessage(st)
+	case st.To.Resource == "" && typ == groupchat:
+		r.remoteChat(st)
+	case st.To.Resource != "" && typ == "error":
+		r.returnError(st)
+	case st.To.Resource != "" && isPrivate(typ):
+		r.remotePrivate(st)
 	default:
-		r.refuseRemote(from, h, wire.ErrBadRequest)
+		r.refuseRemote(st, wire.ErrBadRequest)
 	}
 }
 
 // remoteChat handles what is said in the main room: by a participant from its
 // real address, by visitors of other nodes (and the room itself) from the main
 // room's.
-func (r *conference) remoteChat(from wire.JID, h *wire.Header, stanza []byte) {
-	m := readMessage(h, stanza, keepFromMain)
+func (r *conference) remoteChat(st *wire.Stanza) {
+	m := readMessage(st, keepFromMain)
 	switch {
-	case from == r.main:
+	case st.From == r.main:
 		if m.subject {
 			// The main room's own subject comes from a participant; this
 			// one is a visitor's of a node that let it through.
-			r.refuseRemote(from, h, errSubject)
+			r.refuseRemote(st, errSubject)
 			return
 		}
 		r.sayAsRoom(&m)
-	case r.participantAt(from) != nil:
-		r.participantSays(r.participantAt(from), h, &m, stanza)
+	case r.participantAt(st.From) != nil:
+		r.participantSays(r.participantAt(st.From), st, &m)
 	default:
-		r.refuseRemote(from, h, ErrNotJoined)
+		r.refuseRemote(st, ErrNotJoined)
 	}
 }
 
 // participantSays passes on what a participant said. The main server is trusted, its
 // participants are not: the main server does not look at who said an earlier line.
-func (r *conference) participantSays(o *occupant, h *wire.Header, m *said, stanza []byte) {
+func (r *conference) participantSays(o *occupant, st *wire.Stanza, m *said) {
 	by := r.voice(o)
 	if !r.mayChange(&m.about, by) {
-		r.refuseRemote(o.jid(), h, errAuthors)
+		r.refuseRemote(st, errAuthors)
 		return
 	}
 	if m.subject && m.body {
-		*m = readMessage(h, stanza, withoutSubject(keepFromMain))
+		*m = readMessage(st, withoutSubject(keepFromMain))
 		m.subject = false
 	}
 	r.say(by, m, m.children)

@@ -15,21 +15,21 @@ import (
 const nsJitmeet = "http://jitsi.org/jitmeet"
 
 // toComponent handles what a local session sends to one of the components.
-func (r *conference) toComponent(from Session, h *wire.Header, to wire.JID, stanza []byte) {
-	if string(h.Type) == "error" {
+func (r *conference) toComponent(from Session, st *wire.Stanza) {
+	if string(st.Type) == "error" {
 		return // nobody waits for it
 	}
 	o := r.occupantOf(from)
 	if o == nil {
-		r.refuse(from, h, ErrNotJoined)
+		r.refuse(from, st, ErrNotJoined)
 		return
 	}
-	if to.Domain == r.domains.Files {
-		r.refuse(from, h, errFilesVisitor)
+	if st.To.Domain == r.domains.Files {
+		r.refuse(from, st, errFilesVisitor)
 		return
 	}
-	if err := r.vote(o, stanza); err != nil {
-		r.refuse(from, h, voteError(err))
+	if err := r.vote(o, st); err != nil {
+		r.refuse(from, st, voteError(err))
 	}
 }
 
@@ -37,8 +37,8 @@ func (r *conference) toComponent(from Session, h *wire.Header, to wire.JID, stan
 var voteLimit = rate.Limit{PerSecond: 0.5, Burst: 10}
 
 // vote takes a visitor's vote. Only visitors may: the focus has no name.
-func (r *conference) vote(o *occupant, stanza []byte) error {
-	c, ok := wire.FindChild(stanza, nsJitmeet, "json-message")
+func (r *conference) vote(o *occupant, st *wire.Stanza) error {
+	c, ok := st.Child(nsJitmeet, "json-message")
 	if !ok || o.kind != visitor {
 		return wire.ErrBadRequest
 	}
@@ -117,8 +117,8 @@ func (r *conference) sendVote(n polls.News) {
 	r.out.Send(r.domains.Rooms, r.domains.MainPolls, b.Bytes())
 }
 
-func (r *conference) voteReturned(h *wire.Header) {
-	id, _, _ := strings.Cut(wire.Unescape(h.ID), "@")
+func (r *conference) voteReturned(st *wire.Stanza) {
+	id, _, _ := strings.Cut(wire.Unescape(st.ID), "@")
 	r.polls.Returned(id)
 }
 

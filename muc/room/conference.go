@@ -174,71 +174,56 @@ func (r *conference) toAll(p *Packet) {
 // fromClient handles a stanza that a local session sent to the room. It
 // reports false when the room ended without having taken the stanza: it is for
 // a new room then.
-func (r *conference) fromClient(now time.Time, from Session, who Who, stanza []byte) (taken bool) {
-	h, to, ok := parse(stanza)
-	if !ok {
-		return true
-	}
+func (r *conference) fromClient(now time.Time, from Session, who Who, st *wire.Stanza) (taken bool) {
 	if r.ended != "" {
 		return false
 	}
 	r.now, r.who = now, who
-	if to.Domain == r.domains.Polls || to.Domain == r.domains.Files {
-		r.toComponent(from, &h, to, stanza)
+	if st.To.Domain == r.domains.Polls || st.To.Domain == r.domains.Files {
+		r.toComponent(from, st)
 		return true
 	}
-	switch string(h.Name) {
+	switch string(st.Name) {
 	case "presence":
-		return r.clientPresence(from, &h, to.Resource, stanza)
+		return r.clientPresence(from, st)
 	case "message":
-		r.clientMessage(from, &h, to.Resource, stanza)
+		r.clientMessage(from, st)
 	case "iq":
-		r.clientIQ(from, &h, to.Resource, stanza)
+		r.clientIQ(from, st)
 	}
 	return true
 }
 
 // fromRemote handles a stanza of another server that concerns the room: sent
 // to the room, or to the node's own addresses in the room's matter.
-func (r *conference) fromRemote(now time.Time, from wire.JID, stanza []byte) {
-	h, to, ok := parse(stanza)
-	if !ok || r.ended != "" {
+func (r *conference) fromRemote(now time.Time, st *wire.Stanza) {
+	if r.ended != "" {
 		return
 	}
 	r.now = now
-	if r.early.holds(r, from, &h, stanza) {
+	if r.early.holds(r, st) {
 		return
 	}
-	switch string(h.Name) {
+	switch string(st.Name) {
 	case "presence":
-		r.remotePresence(from, &h, to.Resource, stanza)
+		r.remotePresence(st)
 	case "message":
-		r.remoteMessage(from, to, &h, stanza)
+		r.remoteMessage(st)
 	case "iq":
-		r.remoteIQ(from, to, &h, stanza)
+		r.remoteIQ(st)
 	}
-}
-
-// parse reads the header of a stanza the Service has parsed once before.
-func parse(stanza []byte) (h wire.Header, to wire.JID, ok bool) {
-	h, err := wire.ParseHeader(stanza)
-	if err != nil {
-		return h, to, false
-	}
-	to, err = wire.ParseAddress(h.To)
-	return h, to, err == nil
 }
 
 // refuse answers a client's stanza with an error.
-func (r *conference) refuse(s Session, h *wire.Header, e wire.StanzaError) {
-	if wire.Answerable(h) {
-		r.reply(s, wire.AppendErrorReply(nil, h, wire.NSClient, s.JID().String(), e))
+func (r *conference) refuse(s Session, st *wire.Stanza, e wire.StanzaError) {
+	if st.Answerable() {
+		r.reply(s, wire.AppendErrorReply(nil, &st.Header, wire.NSClient, s.JID().String(), e))
 	}
 }
 
 // answer answers a client's IQ; payload is encoded, nil for none.
-func (r *conference) answer(s Session, h *wire.Header, payload []byte) {
-	r.reply(s, wire.AppendResult(nil, h, wire.NSClient, s.JID().String(), payload))
+func (r *conference) answer(s Session, st *wire.Stanza, payload []byte) {
+	r.reply(s, wire.AppendResult(nil, &st.Header, wire.NSClient, s.JID().String(), payload))
 }
 
 // reply sends a complete stanza to a session that need not be an occupant.
@@ -247,11 +232,11 @@ func (r *conference) reply(s Session, stanza []byte) {
 }
 
 // refuseRemote answers another server's stanza with an error.
-func (r *conference) refuseRemote(from wire.JID, h *wire.Header, e wire.StanzaError) {
-	SendError(r.out, from, h, e)
+func (r *conference) refuseRemote(st *wire.Stanza, e wire.StanzaError) {
+	SendError(r.out, st, e)
 }
 
 // answerRemote answers another server's IQ with an empty result.
-func (r *conference) answerRemote(from wire.JID, h *wire.Header) {
-	SendResult(r.out, from, h, nil)
+func (r *conference) answerRemote(st *wire.Stanza) {
+	SendResult(r.out, st, nil)
 }

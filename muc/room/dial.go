@@ -35,16 +35,16 @@ const (
 // it when the first does.
 var oneDial = rate.Limit{PerSecond: 0.1}
 
-func isDial(stanza []byte) bool {
-	c, ok := wire.FirstChild(stanza)
+func isDial(st *wire.Stanza) bool {
+	c, ok := st.FirstChild()
 	return ok && c.Space == nsRayo && c.Local == "dial"
 }
 
 // dial passes a visitor's dial on to the focus, if its token allows it and it
 // is for this room. Headers other than the room's name and password are the
 // server's to set, and go.
-func (r *conference) dial(o, to *occupant, h *wire.Header, stanza []byte) {
-	d, _ := wire.FirstChild(stanza)
+func (r *conference) dial(o, to *occupant, st *wire.Stanza) {
+	d, _ := st.FirstChild()
 	feature := featureCall
 	if strings.EqualFold(d.Attr("to"), transcriber) {
 		feature = featureTranscribe
@@ -53,13 +53,15 @@ func (r *conference) dial(o, to *occupant, h *wire.Header, stanza []byte) {
 	room, password := dialHeaders(d.Raw)
 	switch {
 	case to.kind != focus || id == nil || !id.Features[feature] || room != r.pub.String():
-		r.refuse(o.session, h, wire.ErrForbidden)
+		r.refuse(o.session, st, wire.ErrForbidden)
 		return
 	case feature == featureTranscribe && !r.dials.Take(oneDial, r.now):
-		r.refuse(o.session, h, errDials)
+		r.refuse(o.session, st, errDials)
 		return
 	}
-	r.pass(o, to, h, r.rewriteDial(h, stanza, &d, password, id))
+	rewritten := *st
+	rewritten.Raw = r.rewriteDial(st, &d, password, id)
+	r.pass(o, to, &rewritten)
 }
 
 // dialHeaders returns what the client says in the headers that count.
@@ -80,7 +82,7 @@ func dialHeaders(dial []byte) (room, password string) {
 
 // rewriteDial returns the stanza with the server's headers in place of the
 // client's.
-func (r *conference) rewriteDial(h *wire.Header, stanza []byte, d *wire.Child, password string, id *Identity) []byte {
+func (r *conference) rewriteDial(st *wire.Stanza, d *wire.Child, password string, id *Identity) []byte {
 	var content []byte
 	for c := range wire.Children(d.Raw) {
 		if c.Local != "header" {
@@ -99,7 +101,7 @@ func (r *conference) rewriteDial(h *wire.Header, stanza []byte, d *wire.Child, p
 	}
 	header(headerRoom, r.domains.OnMain(r.addr.Local).String())
 	header(headerPassword, password)
-	return withContent(h, stanza, withContent(&d.Header, d.Raw, b.Bytes()))
+	return withContent(&st.Header, st.Raw, withContent(&d.Header, d.Raw, b.Bytes()))
 }
 
 // withContent returns the element, which h heads and which is not empty, with

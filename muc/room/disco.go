@@ -8,9 +8,9 @@ import (
 
 // info tells occupants about the room, XEP-0045 §6.4. Others learn nothing:
 // rooms are hidden.
-func (r *conference) info(from Session, o *occupant, h *wire.Header) {
+func (r *conference) info(from Session, o *occupant, st *wire.Stanza) {
 	if o == nil {
-		r.refuse(from, h, wire.ErrForbidden)
+		r.refuse(from, st, wire.ErrForbidden)
 		return
 	}
 	b := wire.NewBuilder(nil).Start("query", "xmlns", wire.NSDisco)
@@ -35,14 +35,14 @@ func (r *conference) info(from Session, o *occupant, h *wire.Header) {
 	field(b, "muc#roominfo_visitorsEnabled", "boolean", "Whether visitors are enabled.", "1")
 	field(b, "muc#roominfo_messageModerationEnabled", "boolean", "Whether message moderation and editing are handled by the server.", "1")
 	field(b, "muc#roominfo_lang", "text-single", "", defaultLang)
-	r.answer(from, h, b.Bytes())
+	r.answer(from, st, b.Bytes())
 }
 
 // items lists no occupants, as XEP-0045 §6.5 leaves to the room.
-func (r *conference) items(from Session, o *occupant, h *wire.Header) {
+func (r *conference) items(from Session, o *occupant, st *wire.Stanza) {
 	if o == nil {
-		r.refuse(from, h, wire.ErrForbidden)
+		r.refuse(from, st, wire.ErrForbidden)
 		return
 	}
-	r.answer(from, h, []byte("<query xmlns='"+wire.NSItems+"'/>"))
+	r.answer(from, st, []byte("<query xmlns='"+wire.NSItems+"'/>"))
 }

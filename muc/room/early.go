@@ -9,13 +9,8 @@ import "vnode/internal/wire"
 // queue. Until main has sent connect, whose place is behind the joins, a
 // stranger's stanza is therefore kept. Afterwards it is a stranger's.
 type early struct {
-	stanzas []earlyStanza
+	stanzas []*wire.Stanza
 	bytes   int
-}
-
-type earlyStanza struct {
-	from   wire.JID
-	stanza []byte
 }
 
 // Bounds of early: a stream comes up within milliseconds.
@@ -26,27 +21,27 @@ const (
 
 // holds keeps the stanza if its sender has yet to join and reports whether it
 // did.
-func (e *early) holds(r *conference, from wire.JID, h *wire.Header, stanza []byte) bool {
-	if r.connected || from.Resource == "" || !r.domains.OfParticipants(from.Domain) || r.jids.Get(from) != nil {
+func (e *early) holds(r *conference, st *wire.Stanza) bool {
+	if r.connected || st.From.Resource == "" || !r.domains.OfParticipants(st.From.Domain) || r.jids.Get(st.From) != nil {
 		return false
 	}
-	switch string(h.Name) {
+	switch string(st.Name) {
 	case "presence":
-		if _, joins := wire.FindChild(stanza, wire.NSMUC, "x"); joins {
+		if _, joins := st.Child(wire.NSMUC, "x"); joins {
 			return false
 		}
 	case "message":
-		if string(h.Type) != groupchat {
+		if string(st.Type) != groupchat {
 			return false
 		}
 	default:
 		return false
 	}
-	if len(e.stanzas) >= maxEarly || e.bytes+len(stanza) > maxEarlyBytes {
+	if len(e.stanzas) >= maxEarly || e.bytes+len(st.Raw) > maxEarlyBytes {
 		return false
 	}
-	e.stanzas = append(e.stanzas, earlyStanza{from, clone(stanza)})
-	e.bytes += len(stanza)
+	e.stanzas = append(e.stanzas, st)
+	e.bytes += len(st.Raw)
 	return true
 }
 
@@ -56,6 +51,6 @@ func (r *conference) replayEarly() {
 	held := r.early.stanzas
 	r.early = early{}
 	for _, s := range held {
-		r.fromRemote(r.now, s.from, s.stanza)
+		r.fromRemote(r.now, s)
 	}
 }

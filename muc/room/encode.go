@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
-	"slices"
 
 	"vnode/fanout"
 	"vnode/internal/wire"
@@ -71,17 +70,17 @@ type payload struct {
 }
 
 // readPayload copies the children of stanza that keep accepts.
-func readPayload(h *wire.Header, stanza []byte, keep func(*wire.Child) bool) payload {
-	p := payload{id: wire.Unescape(h.ID), lang: wire.Unescape(h.Lang), attrs: h.OtherAttrs()}
+func readPayload(st *wire.Stanza, keep func(*wire.Child) bool) payload {
+	p := payload{id: wire.Unescape(st.ID), lang: wire.Unescape(st.Lang), attrs: st.OtherAttrs()}
 	if p.lang == "" {
 		p.lang = defaultLang
 	}
-	for c := range wire.Children(stanza) {
+	for c := range st.Children() {
 		if !keep(&c) {
 			continue
 		}
 		if p.children == nil {
-			p.children = make([]byte, 0, len(stanza))
+			p.children = make([]byte, 0, len(st.Raw))
 		}
 		p.children = append(p.children, c.Raw...)
 	}
@@ -236,8 +235,8 @@ func messagePacket(from, typ string, p *payload, content []byte) *Packet {
 	return &Packet{head: head, tail: tail}
 }
 
-// remoteMessage encodes a message to another server.
-func remoteMessage(from, to, typ string, p *payload, content []byte) []byte {
+// messageToServer encodes a message to another server.
+func messageToServer(from, to, typ string, p *payload, content []byte) []byte {
 	b := append(make([]byte, 0, 160+len(from)+len(to)+len(p.attrs)+len(content)), "<message"...)
 	b = wire.AppendAttr(b, "from", from)
 	b = wire.AppendAttr(b, "to", to)
@@ -277,5 +276,3 @@ func (i *occupantIDs) append(dst []byte, bare wire.JID) []byte {
 	return append(dst, i.id...)
 }
 
-// clone copies b, which lives only as long as the event under way.
-func clone(b []byte) []byte { return slices.Clone(b) }

@@ -70,18 +70,14 @@ type Sender interface {
 // says gets none: main would hand it on to the participant's browser, which
 // knows nothing of the node. Of the answers to participants' addresses a main
 // server expects only IQs.
-func SendError(out Sender, from wire.JID, h *wire.Header, e wire.StanzaError) {
-	if !wire.Answerable(h) || string(h.Name) == "presence" || string(h.Name) == "message" && from.Local != "" && from.Resource != "" {
+func SendError(out Sender, st *wire.Stanza, e wire.StanzaError) {
+	if !st.Answerable() || string(st.Name) == "presence" || string(st.Name) == "message" && st.From.Local != "" && st.From.Resource != "" {
 		return
 	}
-	if to, err := wire.ParseAddress(h.To); err == nil {
-		out.Send(to.Domain, from.Domain, wire.AppendErrorReply(nil, h, "", from.String(), e))
-	}
+	out.Send(st.To.Domain, st.From.Domain, wire.AppendErrorReply(nil, &st.Header, "", st.From.String(), e))
 }
 
 // SendResult answers another server's IQ.
-func SendResult(out Sender, from wire.JID, h *wire.Header, payload []byte) {
-	if to, err := wire.ParseAddress(h.To); err == nil {
-		out.Send(to.Domain, from.Domain, wire.AppendResult(nil, h, "", from.String(), payload))
-	}
+func SendResult(out Sender, st *wire.Stanza, payload []byte) {
+	out.Send(st.To.Domain, st.From.Domain, wire.AppendResult(nil, &st.Header, "", st.From.String(), payload))
 }

@@ -41,18 +41,15 @@ func (r *Room) Handle(n Node, e Event) {
 type FromClient struct {
 	From   Session
 	Who    Who
-	Stanza []byte
+	Stanza *wire.Stanza
 }
 
 func (e FromClient) happen(r *Room) { r.fromClient(e.From, e.Who, e.Stanza) }
 
 // FromMain is a stanza of another server that concerns the room. It is the room's.
-type FromMain struct {
-	From   wire.JID
-	Stanza []byte
-}
+type FromMain struct{ Stanza *wire.Stanza }
 
-func (e FromMain) happen(r *Room) { r.fromRemote(e.From, e.Stanza) }
+func (e FromMain) happen(r *Room) { r.fromRemote(e.Stanza) }
 
 // Closed is the end of a local session.
 type Closed struct{ Session Session }

@@ -28,8 +28,8 @@ const unrecoverable = "unrecoverable_error"
 // its page reloads after 29 s at the latest. So long main's return is fresh, too.
 const stillOut = 40 * time.Second
 
-func (t *thrownOut) left(now time.Time, stanza []byte) {
-	if c, ok := wire.FindChild(stanza, "", "status"); ok && c.Text() == unrecoverable {
+func (t *thrownOut) left(now time.Time, st *wire.Stanza) {
+	if c, ok := st.Child("", "status"); ok && c.Text() == unrecoverable {
 		t.missing, t.at = t.missing+1, now
 	}
 }
@@ -108,12 +108,12 @@ func (r *conference) part() {
 
 // forParted answers a visitor's IQ to a focus that has left: an error would make
 // the page reload.
-func (r *conference) forParted(from Session, h *wire.Header, nick string) bool {
+func (r *conference) forParted(from Session, st *wire.Stanza, nick string) bool {
 	if !r.hasParted() || r.lastFocus == nil || nick != r.lastFocus.nick {
 		return false
 	}
-	if wire.Answerable(h) {
-		r.answer(from, h, nil)
+	if st.Answerable() {
+		r.answer(from, st, nil)
 	}
 	return true
 }

@@ -14,9 +14,9 @@ type flow struct {
 	wrote     time.Time // when it did last
 	presences rate.Bucket
 	votes     rate.Bucket
-	held      []byte // its latest presence, which waits
-	who       Who    // at its latest presence that waited, or asked for something
-	language  string // it wants transcribed, "" for none
+	held      *wire.Stanza // its latest presence, which waits
+	who       Who          // at its latest presence that waited, or asked for something
+	language  string       // it wants transcribed, "" for none
 
 	// What waits for the focus, see [outlet].
 	showing      showing
@@ -89,12 +89,12 @@ func (r *conference) mayShow(o *occupant) bool {
 
 // hold keeps a visitor's presence until it may be shown, in place of an earlier
 // one: what counts of presences is the latest.
-func (r *conference) hold(o *occupant, stanza []byte) {
+func (r *conference) hold(o *occupant, st *wire.Stanza) {
 	f := o.flowing()
 	if f.held == nil {
 		r.held = append(r.held, o)
 	}
-	f.held, f.who = clone(stanza), r.who
+	f.held, f.who = st, r.who
 	if !r.armed[alarmHeld] {
 		r.arm(alarmHeld, min(f.presences.Wait(r.node.Limits.Presences, r.now), time.Second))
 	}
@@ -117,10 +117,8 @@ func (r *conference) showHeld() {
 		switch {
 		case stanza == nil || r.jids.Get(o.jid()) != o: // shown by now, or gone
 		case r.mayShow(o):
-			if h, _, ok := parse(stanza); ok {
-				r.who = o.flow.who
-				r.showVisitor(o, &h, stanza)
-			}
+			r.who = o.flow.who
+			r.showVisitor(o, stanza)
 		default:
 			kept = append(kept, o)
 			wait = min(wait, o.flow.presences.Wait(limit, r.now))

@@ -68,7 +68,7 @@ func FuzzClient(f *testing.F) {
 		from.identity = &Identity{UserID: "<&'", Features: map[string]bool{featureCall: true}}
 		from.region = "<&'"
 		s.line("1", vis1)
-		s.room.fromClient(s.now, from, from.who(), bytes.Clone(stanza))
+		s.room.fromClient(s.now, from, from.who(), parse(t, bytes.Clone(stanza)))
 		s.join(s.session("vis4"), "aaaaaaa4")
 		for _, c := range []*simSession{focus, vis1, vis2, outsider} {
 			for _, b := range c.got {
@@ -114,7 +114,11 @@ func FuzzRemote(f *testing.F) {
 		s, focus, vis1, vis2 := settled(t)
 		s.line("1", vis1)
 		s.remote(cast.Address("main1"), "<message type='groupchat' id='1' from='%s' to='%s'><body>x</body></message>", cast.Address("main1"), simRoom)
-		s.room.fromRemote(s.now, from, bytes.Clone(stanza))
+		st, err := wire.ParseStanza(bytes.Clone(stanza))
+		if err != nil {
+			return
+		}
+		s.room.fromRemote(s.now, st)
 		s.join(s.session("vis4"), "aaaaaaa4")
 		if len(h.Space) > 0 && string(h.Space) != wire.NSServer && string(h.Space) != wire.NSClient {
 			return

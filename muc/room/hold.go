@@ -213,17 +213,16 @@ func (d *hold) ask(h *Room) {
 }
 
 // answered takes main's answer to ask; false: the stanza is another.
-func (d *hold) answered(h *Room, from wire.JID, stanza []byte) bool {
-	if d.probe == "" || from != h.main {
+func (d *hold) answered(h *Room, st *wire.Stanza) bool {
+	if d.probe == "" || st.From != h.main {
 		return false
 	}
-	hd, _, ok := parse(stanza)
-	if !ok || string(hd.Name) != "iq" || wire.Unescape(hd.ID) != d.probe {
+	if string(st.Name) != "iq" || wire.Unescape(st.ID) != d.probe {
 		return false
 	}
 	d.probe = ""
-	exists := string(hd.Type) == "result"
-	if e, ok := wire.FindChild(stanza, "", "error"); ok {
+	exists := string(st.Type) == "result"
+	if e, ok := st.Child("", "error"); ok {
 		for c := range wire.Children(e.Raw) {
 			exists = exists || c.Space == wire.NSStanzas && c.Local == "forbidden"
 		}
@@ -444,23 +443,19 @@ func (d *hold) close(h *Room) {
 
 // fromAudience handles a stanza of a visitor that is held; false: it is for the
 // room that lives now, or waits for one.
-func (h *Room) fromAudience(from Session, stanza []byte) bool {
-	hd, to, ok := parse(stanza)
-	if !ok {
-		return true
-	}
-	switch string(hd.Name) {
+func (h *Room) fromAudience(from Session, st *wire.Stanza) bool {
+	switch string(st.Name) {
 	case "presence":
-		return h.presenceOfAudience(from, &hd, stanza)
+		return h.presenceOfAudience(from, st)
 	case "message":
-		if to.Domain == h.domains.Polls || to.Domain == h.domains.Files {
-			h.refuse(from, &hd, errHeldVote)
+		if st.To.Domain == h.domains.Polls || st.To.Domain == h.domains.Files {
+			h.refuse(from, st, errHeldVote)
 			return true
 		}
-		h.refuse(from, &hd, errHeldChat.From(h.pub.String()))
+		h.refuse(from, st, errHeldChat.From(h.pub.String()))
 	case "iq":
-		if wire.Answerable(&hd) { // an error would make the page reload
-			h.reply(from, wire.AppendResult(nil, &hd, wire.NSClient, from.JID().String(), nil))
+		if st.Answerable() { // an error would make the page reload
+			h.reply(from, wire.AppendResult(nil, &st.Header, wire.NSClient, from.JID().String(), nil))
 		}
 	}
 	return true
@@ -468,14 +463,14 @@ func (h *Room) fromAudience(from Session, stanza []byte) bool {
 
 // presenceOfAudience takes a held visitor's leave, and lets one that joins anew
 // go on as one that was not here. Whatever else it shows is lost with its page.
-func (h *Room) presenceOfAudience(from Session, hd *wire.Header, stanza []byte) bool {
-	switch string(hd.Type) {
+func (h *Room) presenceOfAudience(from Session, st *wire.Stanza) bool {
+	switch string(st.Type) {
 	case "unavailable":
 		nick := h.held.visitors[from].o.nick
 		h.held.gone(h, from)
 		h.out.Deliver(from, h.selfGone(from, nick))
 	case "":
-		if _, joins := wire.FindChild(stanza, wire.NSMUC, "x"); joins {
+		if _, joins := st.Child(wire.NSMUC, "x"); joins {
 			h.held.gone(h, from)
 			return false
 		}

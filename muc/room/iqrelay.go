@@ -3,20 +3,20 @@ package room
 import "vnode/internal/wire"
 
 // clientIQ handles a local session's IQ.
-func (r *conference) clientIQ(from Session, h *wire.Header, nick string, stanza []byte) {
-	switch string(h.Type) {
+func (r *conference) clientIQ(from Session, st *wire.Stanza) {
+	switch string(st.Type) {
 	case "get", "set", "result", "error":
 	default:
-		r.refuse(from, h, wire.ErrBadRequest)
+		r.refuse(from, st, wire.ErrBadRequest)
 		return
 	}
 	o := r.occupantOf(from)
-	if nick != "" {
-		r.relay(from, o, h, nick, stanza)
+	if st.To.Resource != "" {
+		r.relay(from, o, st)
 		return
 	}
-	if wire.Answerable(h) {
-		r.ownIQ(from, o, h, stanza)
+	if st.Answerable() {
+		r.ownIQ(from, o, st)
 	}
 }
 
@@ -24,28 +24,28 @@ func (r *conference) clientIQ(from Session, h *wire.Header, nick string, stanza 
 // and visitors, XEP-0045 §7.5 and §17.4. The bodies are 10 to 30 KB; those of the
 // focus are never looked into. The id stays as it is: both sides tell answers apart by the
 // pair of address and id, and each sees the other under one address only.
-func (r *conference) relay(from Session, o *occupant, h *wire.Header, nick string, stanza []byte) {
-	to := r.nicks.Get(nick)
+func (r *conference) relay(from Session, o *occupant, st *wire.Stanza) {
+	to := r.nicks.Get(st.To.Resource)
 	switch {
 	case o == nil:
-		r.refuse(from, h, ErrNotJoined.From(r.pub.String()))
-	case to == nil && r.forParted(from, h, nick):
+		r.refuse(from, st, ErrNotJoined.From(r.pub.String()))
+	case to == nil && r.forParted(from, st, st.To.Resource):
 	case to == nil:
-		r.refuse(from, h, errNoRecipient.From(r.pub.String()))
-	case to == o && string(h.Type) == "get" && isPing(stanza): // XEP-0410 §3.1
-		r.answer(from, h, nil)
+		r.refuse(from, st, errNoRecipient.From(r.pub.String()))
+	case to == o && string(st.Type) == "get" && isPing(st): // XEP-0410 §3.1
+		r.answer(from, st, nil)
 	case to.kind == participant:
 		// Main's occupants have no use for them; what reaches main by way
 		// of the node is chat only.
-		r.refuse(from, h, wire.ErrServiceUnavailable)
+		r.refuse(from, st, wire.ErrServiceUnavailable)
 	case o.kind == visitor && to.kind == visitor:
-		r.refuse(from, h, wire.ErrForbidden)
-	case o.kind == visitor && string(h.Type) == "set" && isDial(stanza):
-		r.dial(o, to, h, stanza)
-	case o.kind == visitor && wire.Answerable(h) && !readable(stanza):
-		r.refuse(from, h, wire.ErrServiceUnavailable)
+		r.refuse(from, st, wire.ErrForbidden)
+	case o.kind == visitor && string(st.Type) == "set" && isDial(st):
+		r.dial(o, to, st)
+	case o.kind == visitor && st.Answerable() && !readable(st):
+		r.refuse(from, st, wire.ErrServiceUnavailable)
 	default:
-		r.pass(o, to, h, stanza)
+		r.pass(o, to, st)
 	}
 }
 
@@ -54,9 +54,9 @@ func (r *conference) relay(from Session, o *occupant, h *wire.Header, nick strin
 // well-formed: that would end jicofo's stream, and with it every room of the node.
 // A request has one payload (RFC 6120 §8.2.3); of several the library reads the
 // last.
-func readable(stanza []byte) bool {
+func readable(st *wire.Stanza) bool {
 	n := 0
-	for c := range wire.Children(stanza) {
+	for c := range st.Children() {
 		if n++; n > 1 || requests[c.Space] != c.Local {
 			return false
 		}
@@ -77,53 +77,53 @@ const (
 
 // pass gives an IQ to an occupant. The body stays where it is: copying 20 KB and
 // the garbage of it cost a tenth of the relaying.
-func (r *conference) pass(o, to *occupant, h *wire.Header, stanza []byte) {
-	lang := wire.Unescape(h.Lang)
+func (r *conference) pass(o, to *occupant, st *wire.Stanza) {
+	lang := wire.Unescape(st.Lang)
 	if lang == "" {
 		lang = defaultLang
 	}
-	start, body := h.AppendStart(make([]byte, 0, 256), stanza, wire.Stamp{
+	start, body := st.AppendStart(make([]byte, 0, 256), st.Raw, wire.Stamp{
 		Space: wire.NSClient, To: to.jid().String(), From: r.pub.WithResource(o.nick).String(),
-		ID: wire.Unescape(h.ID), Type: string(h.Type), Lang: lang,
+		ID: wire.Unescape(st.ID), Type: string(st.Type), Lang: lang,
 	})
 	p := &Packet{head: start, tail: body, whole: true}
 	if to.kind == focus && o.kind == visitor {
-		r.request(o, h, p)
+		r.request(o, st, p)
 		return
 	}
 	r.out.Deliver(to.session, p)
 }
 
-func isPing(stanza []byte) bool {
-	c, ok := wire.FirstChild(stanza)
+func isPing(st *wire.Stanza) bool {
+	c, ok := st.FirstChild()
 	return ok && c.Space == wire.NSPing && c.Local == "ping"
 }
 
 // ownIQ handles a request to the room itself; o is nil for one who is not in
 // it.
-func (r *conference) ownIQ(from Session, o *occupant, h *wire.Header, stanza []byte) {
-	c, ok := wire.FirstChild(stanza)
+func (r *conference) ownIQ(from Session, o *occupant, st *wire.Stanza) {
+	c, ok := st.FirstChild()
 	if !ok {
-		r.refuse(from, h, wire.ErrBadRequest)
+		r.refuse(from, st, wire.ErrBadRequest)
 		return
 	}
-	set := string(h.Type) == "set"
+	set := string(st.Type) == "set"
 	switch {
 	case c.Space == wire.NSMUCOwner && c.Local == "query":
-		r.ownerIQ(from, o, h, &c)
+		r.ownerIQ(from, o, st, &c)
 	case c.Space == wire.NSMUCAdmin && c.Local == "query":
-		r.adminIQ(from, o, h, &c)
+		r.adminIQ(from, o, st, &c)
 	case c.Space == wire.NSVisitors:
-		r.refuse(from, h, ErrNotFromMain)
+		r.refuse(from, st, ErrNotFromMain)
 	case set:
-		r.refuse(from, h, wire.ErrServiceUnavailable)
+		r.refuse(from, st, wire.ErrServiceUnavailable)
 	case c.Space == wire.NSDisco && c.Local == "query":
-		r.info(from, o, h)
+		r.info(from, o, st)
 	case c.Space == wire.NSItems && c.Local == "query":
-		r.items(from, o, h)
+		r.items(from, o, st)
 	case c.Space == wire.NSPing:
-		r.answer(from, h, nil)
+		r.answer(from, st, nil)
 	default:
-		r.refuse(from, h, wire.ErrServiceUnavailable)
+		r.refuse(from, st, wire.ErrServiceUnavailable)
 	}
 }

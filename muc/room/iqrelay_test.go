@@ -19,7 +19,7 @@ func TestRequestsThatJicofoKnows(t *testing.T) {
 		"<ping xmlns='urn:xmpp:ping'/>",
 		"<conference xmlns='http://jitsi.org/protocol/focus' room='r@x'/>",
 	} {
-		require.True(t, readable(iq(payload)), payload)
+		require.True(t, readable(parse(t, iq(payload))), payload)
 	}
 	for _, payload := range []string{
 		"",
@@ -35,6 +35,6 @@ func TestRequestsThatJicofoKnows(t *testing.T) {
 		"<dial xmlns='urn:xmpp:rayo:1'/>",
 		"<mute xmlns='http://jitsi.org/jitmeet/audio'>true</mute>",
 	} {
-		require.False(t, readable(iq(payload)), payload)
+		require.False(t, readable(parse(t, iq(payload))), payload)
 	}
 }

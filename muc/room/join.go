@@ -13,37 +13,37 @@ func IsHealthCheck(local string) bool { return strings.HasPrefix(local, "__jicof
 
 // clientPresence handles a local session's presence; false as in
 // [conference.fromClient].
-func (r *conference) clientPresence(from Session, h *wire.Header, nick string, stanza []byte) (taken bool) {
+func (r *conference) clientPresence(from Session, st *wire.Stanza) (taken bool) {
 	o := r.occupantOf(from)
-	switch string(h.Type) {
+	switch string(st.Type) {
 	case "":
 	case "unavailable":
-		r.clientLeave(from, o, h, stanza)
+		r.clientLeave(from, o, st)
 		return true
 	default: // subscriptions and probes mean nothing to a room
-		r.refuse(from, h, wire.ErrServiceUnavailable)
+		r.refuse(from, st, wire.ErrServiceUnavailable)
 		return true
 	}
-	x, joining := wire.FindChild(stanza, wire.NSMUC, "x")
+	x, joining := st.Child(wire.NSMUC, "x")
 	switch {
-	case o != nil && o.nick != nick:
-		r.refuse(from, h, errNickChange.From(r.pub.String()))
+	case o != nil && o.nick != st.To.Resource:
+		r.refuse(from, st, errNickChange.From(r.pub.String()))
 	case o != nil && joining:
-		r.resync(o, h, &x, stanza)
+		r.resync(o, st, &x)
 	case o != nil:
-		r.update(o, h, stanza)
+		r.update(o, st)
 	case !joining:
-		r.refuse(from, h, errNotConnected.From(r.pub.String()))
-	case nick == "":
-		r.refuse(from, h, ErrNoNick)
-	case len(nick) > r.cfg.MaxNick:
-		r.refuse(from, h, ErrLongNick)
-	case !from.Admin() && ofService(nick):
-		r.refuse(from, h, errConflict.From(r.pub.String()))
+		r.refuse(from, st, errNotConnected.From(r.pub.String()))
+	case st.To.Resource == "":
+		r.refuse(from, st, ErrNoNick)
+	case len(st.To.Resource) > r.cfg.MaxNick:
+		r.refuse(from, st, ErrLongNick)
+	case !from.Admin() && ofService(st.To.Resource):
+		r.refuse(from, st, errConflict.From(r.pub.String()))
 	case from.Admin():
-		return r.focusJoin(from, h, nick, stanza)
+		return r.focusJoin(from, st)
 	default:
-		r.visitorJoin(from, h, nick, &x, stanza)
+		r.visitorJoin(from, st, &x)
 	}
 	return true
 }
@@ -52,10 +52,10 @@ func (r *conference) clientPresence(from Session, h *wire.Header, nick string, s
 // already that one is lost, and its visitors are about to be given up: jicofo
 // invites nobody from before a new session. The room ends, and the join is for
 // a new one.
-func (r *conference) focusJoin(from Session, h *wire.Header, nick string, stanza []byte) (taken bool) {
+func (r *conference) focusJoin(from Session, st *wire.Stanza) (taken bool) {
 	if last := r.lastFocus; last != nil {
 		if last.jid().Bare() != from.JID().Bare() {
-			r.refuse(from, h, errConflict.From(r.pub.String()))
+			r.refuse(from, st, errConflict.From(r.pub.String()))
 			return true
 		}
 		reason := endFocusLost
@@ -65,9 +65,9 @@ func (r *conference) focusJoin(from Session, h *wire.Header, nick string, stanza
 		r.end(reason, "")
 		return false
 	}
-	o := r.newLocal(focus, nick, from)
+	o := r.newLocal(focus, st.To.Resource, from)
 	r.add(o)
-	r.showFocus(o, h, stanza)
+	r.showFocus(o, st)
 	r.out.Deliver(from, r.presencePacket(fanout.Plain, o, &o.seen.last, status{codes: []string{"201", "100"}, self: true}), r.subjectPacket())
 	r.log.Info("room created", "session", o.jid().String())
 	return true
@@ -75,21 +75,21 @@ func (r *conference) focusJoin(from Session, h *wire.Header, nick string, stanza
 
 // visitorJoin admits a visitor, or lets it wait until main has connected the
 // room.
-func (r *conference) visitorJoin(from Session, h *wire.Header, nick string, x *wire.Child, stanza []byte) {
-	if len(stanza) > r.cfg.MaxPresence {
-		r.refuseJoin(from, h, refusedSize, errBigPresence)
+func (r *conference) visitorJoin(from Session, st *wire.Stanza, x *wire.Child) {
+	if len(st.Raw) > r.cfg.MaxPresence {
+		r.refuseJoin(from, st, refusedSize, errBigPresence)
 		return
 	}
 	if IsHealthCheck(r.addr.Local) {
-		r.refuseJoin(from, h, RefusedHealth, wire.ErrServiceUnavailable)
+		r.refuseJoin(from, st, RefusedHealth, wire.ErrServiceUnavailable)
 		return
 	}
 	if r.connected && !r.hasParted() && r.queue.head() == nil && r.joins.Take(r.node.Limits.Joins, r.now) {
-		r.admit(from, h, nick, x, stanza)
+		r.admit(from, st, x)
 		return
 	}
-	if !r.enqueue(from, nick, stanza) {
-		r.refuseJoin(from, h, refusedQueue, errQueueFull)
+	if !r.enqueue(from, st.To.Resource, st) {
+		r.refuseJoin(from, st, refusedQueue, errQueueFull)
 		return
 	}
 	r.advance()
@@ -97,47 +97,45 @@ func (r *conference) visitorJoin(from Session, h *wire.Header, nick string, x *w
 
 // admitWaiting lets in a visitor that has waited.
 func (r *conference) admitWaiting(w *waiting) {
-	if h, _, ok := parse(w.stanza); ok {
-		x, _ := wire.FindChild(w.stanza, wire.NSMUC, "x")
-		r.who = w.who
-		r.admit(w.session, &h, w.nick, &x, w.stanza)
-	}
+	x, _ := w.stanza.Child(wire.NSMUC, "x")
+	r.who = w.who
+	r.admit(w.session, w.stanza, &x)
 }
 
 // admit lets a visitor in if the room's rules allow it.
-func (r *conference) admit(from Session, h *wire.Header, nick string, x *wire.Child, stanza []byte) {
+func (r *conference) admit(from Session, st *wire.Stanza, x *wire.Child) {
 	switch {
 	case r.who.Banned:
-		r.refuseJoin(from, h, refusedBanned, errBanned(r.pub))
+		r.refuseJoin(from, st, refusedBanned, errBanned(r.pub))
 		return
 	case r.lobby:
-		r.refuseJoin(from, h, refusedLobby, errLobby)
+		r.refuseJoin(from, st, refusedLobby, errLobby)
 		return
 	case r.password != "" && passwordOf(x) != r.password:
-		r.refuseJoin(from, h, refusedPassword, errPassword.From(r.pub.String()))
+		r.refuseJoin(from, st, refusedPassword, errPassword.From(r.pub.String()))
 		return
 	case r.authOnly && r.anonymous(from):
-		r.refuseJoin(from, h, refusedNoToken, errNoToken)
+		r.refuseJoin(from, st, refusedNoToken, errNoToken)
 		return
 	case r.visitors >= r.node.Limits.MaxVisitors:
-		r.refuseJoin(from, h, refusedFull, wire.ErrServiceUnavailable)
+		r.refuseJoin(from, st, refusedFull, wire.ErrServiceUnavailable)
 		return
-	case r.nicks.Get(nick) != nil || r.jids.Get(from.JID()) != nil:
-		r.refuseJoin(from, h, refusedConflict, errConflict.From(r.pub.String()))
+	case r.nicks.Get(st.To.Resource) != nil || r.jids.Get(from.JID()) != nil:
+		r.refuseJoin(from, st, refusedConflict, errConflict.From(r.pub.String()))
 		return
 	}
 	if !r.seat() {
-		r.refuseJoin(from, h, refusedNodeFull, wire.ErrServiceUnavailable)
+		r.refuseJoin(from, st, refusedNodeFull, wire.ErrServiceUnavailable)
 		return
 	}
-	o := r.newLocal(visitor, nick, from)
+	o := r.newLocal(visitor, st.To.Resource, from)
 	r.add(o)
 	r.disarm(alarmEmpty)
-	said := r.read(o, h, stanza)
+	said := r.read(o, st)
 	snapshot := r.snapshot(o, &said, x)
 	r.out.Follow(from, snapshot...)
 	r.introduce(o, &said)
-	r.noticeRequests(o, stanza)
+	r.noticeRequests(o, st)
 }
 
 // anonymous reports whether nothing is known of who a visitor is although the
@@ -163,9 +161,9 @@ func (r *conference) unseat(n int) {
 	r.out.Seats(-n)
 }
 
-func (r *conference) refuseJoin(from Session, h *wire.Header, why Refusal, e wire.StanzaError) {
+func (r *conference) refuseJoin(from Session, st *wire.Stanza, why Refusal, e wire.StanzaError) {
 	r.metrics.Refused(why).Inc()
-	r.refuse(from, h, e)
+	r.refuse(from, st, e)
 }
 
 func passwordOf(x *wire.Child) string {
@@ -195,29 +193,29 @@ func (r *conference) snapshot(o *occupant, said *payload, x *wire.Child) []*Pack
 
 // resync answers a join of a session that is in the room already: it has lost
 // track and is told everything again.
-func (r *conference) resync(o *occupant, h *wire.Header, x *wire.Child, stanza []byte) {
+func (r *conference) resync(o *occupant, st *wire.Stanza, x *wire.Child) {
 	if o.kind == focus {
-		r.resyncFocus(o, h, stanza)
+		r.resyncFocus(o, st)
 		return
 	}
-	if len(stanza) > r.cfg.MaxPresence {
-		r.refuse(o.session, h, errBigPresence)
+	if len(st.Raw) > r.cfg.MaxPresence {
+		r.refuse(o.session, st, errBigPresence)
 		return
 	}
 	if !r.mayShow(o) { // the answer is many times as large
-		r.refuse(o.session, h, errFlood)
+		r.refuse(o.session, st, errFlood)
 		return
 	}
 	o.unhold()
-	said := r.read(o, h, stanza)
+	said := r.read(o, st)
 	r.out.Deliver(o.session, r.snapshot(o, &said, x)...)
 	r.tellFocus(o, &said)
-	r.noticeRequests(o, stanza)
+	r.noticeRequests(o, st)
 }
 
-func (r *conference) resyncFocus(o *occupant, h *wire.Header, stanza []byte) {
+func (r *conference) resyncFocus(o *occupant, st *wire.Stanza) {
 	r.tellLeaves("")
-	r.showFocus(o, h, stanza)
+	r.showFocus(o, st)
 	r.toVisitors(o.seen.shown)
 	for _, p := range r.participants {
 		r.handFocus(p.seen.shown)

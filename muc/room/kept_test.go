@@ -22,10 +22,8 @@ func visitorPresence(nick, name, codecs string) []byte {
 // keepOf keeps a presence as a room does.
 func keepOf(t testing.TB, shapes *shapes, stanza []byte) (kept, payload) {
 	t.Helper()
-	h, err := wire.ParseHeader(stanza)
-	require.NoError(t, err)
 	var parts [][]byte
-	said := readPayload(&h, stanza, func(c *wire.Child) bool {
+	said := readPayload(parse(t, stanza), func(c *wire.Child) bool {
 		parts = append(parts, c.Raw)
 		return true
 	})

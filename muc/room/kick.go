@@ -18,28 +18,28 @@ type adminQuery struct {
 
 // adminIQ lets the focus, and nobody else, kick a visitor or itself, XEP-0045
 // §8.2. Participants are main's to kick, and nobody is promoted here.
-func (r *conference) adminIQ(from Session, o *occupant, h *wire.Header, query *wire.Child) {
-	if o == nil || o.kind != focus || string(h.Type) != "set" {
-		r.refuse(from, h, wire.ErrNotAllowed)
+func (r *conference) adminIQ(from Session, o *occupant, st *wire.Stanza, query *wire.Child) {
+	if o == nil || o.kind != focus || string(st.Type) != "set" {
+		r.refuse(from, st, wire.ErrNotAllowed)
 		return
 	}
 	var q adminQuery
 	if err := xml.Unmarshal(query.Raw, &q); err != nil || q.Item.Nick == "" || q.Item.Role != roleNone.String() {
-		r.refuse(from, h, wire.ErrBadRequest)
+		r.refuse(from, st, wire.ErrBadRequest)
 		return
 	}
 	target := r.nicks.Get(q.Item.Nick)
 	s := status{gone: true, codes: []string{"307"}, actor: o.nick, reason: wire.Clip(q.Item.Reason, MaxReason)}
 	switch {
 	case target == nil:
-		r.refuse(from, h, errNoSuchNick)
+		r.refuse(from, st, errNoSuchNick)
 	case target.kind == participant:
-		r.refuse(from, h, wire.ErrNotAllowed)
+		r.refuse(from, st, wire.ErrNotAllowed)
 	case target.kind == visitor:
-		r.answer(from, h, nil)
+		r.answer(from, st, nil)
 		r.visitorGone(target, nil, s)
 	default:
-		r.answer(from, h, nil)
+		r.answer(from, st, nil)
 		r.remove(target)
 		r.part()
 		s.self = true

@@ -71,22 +71,22 @@ func (r *conference) askMain() {
 }
 
 // mainAnswered handles main's answer to askMain.
-func (r *conference) mainAnswered(from wire.JID, h *wire.Header, stanza []byte) {
-	if r.link.probe == "" || from != r.main || wire.Unescape(h.ID) != r.link.probe {
+func (r *conference) mainAnswered(st *wire.Stanza) {
+	if r.link.probe == "" || st.From != r.main || wire.Unescape(st.ID) != r.link.probe {
 		return
 	}
 	r.link.probe = ""
-	r.noticeGone(h, stanza)
+	r.noticeGone(st)
 }
 
 // noticeGone looks into an error of the main room's. One that says there is no
 // such room gives main as long to make it again, and to connect it, as to come
 // back itself.
-func (r *conference) noticeGone(h *wire.Header, stanza []byte) {
-	if string(h.Type) != "error" || !r.connected || r.armed[alarmMain] {
+func (r *conference) noticeGone(st *wire.Stanza) {
+	if string(st.Type) != "error" || !r.connected || r.armed[alarmMain] {
 		return
 	}
-	e, _ := wire.FindChild(stanza, "", "error")
+	e, _ := st.Child("", "error")
 	for c := range wire.Children(e.Raw) {
 		if c.Space == wire.NSStanzas && (c.Local == "item-not-found" || c.Local == "gone") {
 			r.log.Info("main has lost the room, visitors wait for it", "grace", r.cfg.MainGrace)

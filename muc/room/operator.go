@@ -3,6 +3,8 @@ package room
 import (
 	"slices"
 	"time"
+
+	"vnode/internal/wire"
 )
 
 // What the operator wants of a room.
@@ -53,11 +55,9 @@ func (h *Room) expel(who []Session, reason string) {
 }
 
 // refuseWaiting refuses a join that has waited: its sender has been banned.
-func (h *Room) refuseWaiting(s Session, stanza []byte) {
-	if hd, _, ok := parse(stanza); ok {
-		h.metrics.Refused(refusedBanned).Inc()
-		h.refuse(s, &hd, errBanned(h.pub))
-	}
+func (h *Room) refuseWaiting(s Session, st *wire.Stanza) {
+	h.metrics.Refused(refusedBanned).Inc()
+	h.refuse(s, st, errBanned(h.pub))
 }
 
 // announce tells all visitors what a component says.
@@ -100,9 +100,7 @@ func (r *conference) expel(now time.Time, who []Session, reason string) {
 			continue
 		}
 		gone := *r.unqueue(w.session)
-		if hd, _, ok := parse(gone.stanza); ok {
-			r.refuseJoin(gone.session, &hd, refusedBanned, errBanned(r.pub))
-		}
+		r.refuseJoin(gone.session, gone.stanza, refusedBanned, errBanned(r.pub))
 	}
 	var out []*occupant
 	for _, s := range who {

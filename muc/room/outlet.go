@@ -353,7 +353,7 @@ func (r *conference) sayComings(nick string) {
 }
 
 // request passes a visitor's IQ to the focus, in its turn.
-func (r *conference) request(o *occupant, h *wire.Header, p *Packet) {
+func (r *conference) request(o *occupant, st *wire.Stanza, p *Packet) {
 	if r.outlet.open() {
 		r.sayOutOfTurn(p)
 		return
@@ -362,7 +362,7 @@ func (r *conference) request(o *occupant, h *wire.Header, p *Packet) {
 		r.metrics.requestsRefused.Inc()
 		r.warn(&r.warnings.focus, "visitors' requests to jicofo refused: jicofo reads more slowly than visitors ask; look at jicofo's load, or let fewer visitors in with max-visitors-per-room",
 			"waiting_bytes", r.outlet.waiting, "room_limit", maxRoomRequestBytes, "node_limit", MaxRequestBytes)
-		r.refuse(o.session, h, errFocusBusy)
+		r.refuse(o.session, st, errFocusBusy)
 		return
 	}
 	f := o.flowing()

@@ -34,18 +34,18 @@ type ownerQuery struct {
 
 // ownerIQ lets the focus read and submit the room's configuration, XEP-0045
 // §10.2, and destroy the room, §10.9.
-func (r *conference) ownerIQ(from Session, o *occupant, h *wire.Header, query *wire.Child) {
+func (r *conference) ownerIQ(from Session, o *occupant, st *wire.Stanza, query *wire.Child) {
 	if o == nil || o.kind != focus {
-		r.refuse(from, h, errOwnersOnly)
+		r.refuse(from, st, errOwnersOnly)
 		return
 	}
-	if string(h.Type) == "get" {
-		r.answer(from, h, r.configForm())
+	if string(st.Type) == "get" {
+		r.answer(from, st, r.configForm())
 		return
 	}
 	var q ownerQuery
 	if err := xml.Unmarshal(query.Raw, &q); err != nil {
-		r.refuse(from, h, wire.ErrBadRequest)
+		r.refuse(from, st, wire.ErrBadRequest)
 		return
 	}
 	switch {
@@ -55,10 +55,10 @@ func (r *conference) ownerIQ(from Session, o *occupant, h *wire.Header, query *w
 		r.configure(&q)
 	case q.Form != nil && q.Form.Type == "cancel":
 	default:
-		r.refuse(from, h, wire.ErrBadRequest)
+		r.refuse(from, st, wire.ErrBadRequest)
 		return
 	}
-	r.answer(from, h, nil)
+	r.answer(from, st, nil)
 }
 
 // configForm is the part of the configuration a visitor room has. Jicofo

@@ -8,9 +8,9 @@ import (
 )
 
 // read takes a visitor's presence as its latest, and returns what it says.
-func (r *conference) read(o *occupant, h *wire.Header, stanza []byte) payload {
+func (r *conference) read(o *occupant, st *wire.Stanza) payload {
 	parts := r.shapes.parts[:0]
-	said := readPayload(h, stanza, func(c *wire.Child) bool {
+	said := readPayload(st, func(c *wire.Child) bool {
 		if !keepInPresence(c) {
 			return false
 		}
@@ -21,7 +21,7 @@ func (r *conference) read(o *occupant, h *wire.Header, stanza []byte) payload {
 		said.children, parts = append(said.children, region...), append(parts, region)
 	}
 	was, name := o.name(), ""
-	if c, ok := wire.FindChild(stanza, wire.NSNick, "nick"); ok {
+	if c, ok := st.Child(wire.NSNick, "nick"); ok {
 		name = wire.Clip(c.Text(), r.cfg.MaxDisplayName)
 	}
 	o.said = r.shapes.keep(&said, parts, name)
@@ -54,31 +54,31 @@ func (r *conference) missingRegion(o *occupant, said *payload) []byte {
 }
 
 // update handles a local occupant's presence after its join.
-func (r *conference) update(o *occupant, h *wire.Header, stanza []byte) {
+func (r *conference) update(o *occupant, st *wire.Stanza) {
 	if o.kind == focus {
-		r.showFocus(o, h, stanza)
+		r.showFocus(o, st)
 		r.toVisitors(o.seen.shown)
 		r.out.Deliver(o.session, r.self(o, &o.seen.last))
 		return
 	}
-	if len(stanza) > r.cfg.MaxPresence {
-		r.refuse(o.session, h, errBigPresence)
+	if len(st.Raw) > r.cfg.MaxPresence {
+		r.refuse(o.session, st, errBigPresence)
 		return
 	}
 	if !r.mayShow(o) {
-		r.hold(o, stanza)
+		r.hold(o, st)
 		return
 	}
-	r.showVisitor(o, h, stanza)
+	r.showVisitor(o, st)
 }
 
 // showVisitor takes a visitor's presence as its latest, and acts on it.
-func (r *conference) showVisitor(o *occupant, h *wire.Header, stanza []byte) {
+func (r *conference) showVisitor(o *occupant, st *wire.Stanza) {
 	o.unhold()
-	said := r.read(o, h, stanza)
+	said := r.read(o, st)
 	r.out.Deliver(o.session, r.self(o, &said))
 	r.tellFocus(o, &said)
-	r.noticeRequests(o, stanza)
+	r.noticeRequests(o, st)
 }
 
 // self is an occupant's own presence as it gets it back.
@@ -87,14 +87,14 @@ func (r *conference) self(o *occupant, p *payload) *Packet {
 }
 
 // showFocus takes the focus' presence as its latest.
-func (r *conference) showFocus(o *occupant, h *wire.Header, stanza []byte) {
-	o.seen.last = readPayload(h, stanza, keepInPresence)
+func (r *conference) showFocus(o *occupant, st *wire.Stanza) {
+	o.seen.last = readPayload(st, keepInPresence)
 	o.seen.shown = share(r.presencePacket(fanout.Update, o, &o.seen.last, status{}))
 }
 
 // clientLeave handles unavailable presence of a local session; o is nil when
 // it is no occupant.
-func (r *conference) clientLeave(from Session, o *occupant, h *wire.Header, stanza []byte) {
+func (r *conference) clientLeave(from Session, o *occupant, st *wire.Stanza) {
 	if o == nil {
 		if w := r.unqueue(from); w != nil {
 			// The client waits for this one before it goes on.
@@ -102,11 +102,11 @@ func (r *conference) clientLeave(from Session, o *occupant, h *wire.Header, stan
 			r.out.Deliver(from, r.presencePacket(fanout.Plain, gone, nil, status{gone: true, self: true}))
 			return
 		}
-		r.refuse(from, h, errNotConnected.From(r.pub.String()))
+		r.refuse(from, st, errNotConnected.From(r.pub.String()))
 		return
 	}
-	p := readPayload(h, stanza, keepInPresence)
-	if o.kind == visitor && len(stanza) > maxLeaveBytes {
+	p := readPayload(st, keepInPresence)
+	if o.kind == visitor && len(st.Raw) > maxLeaveBytes {
 		p = payload{id: p.id, lang: p.lang} // it would wait for the focus, and nobody looks at it
 	}
 	if o.kind == focus {
@@ -164,36 +164,36 @@ func (r *conference) bid(o *occupant, p *Packet) {
 }
 
 // remotePresence handles presence that main forwards for a participant.
-func (r *conference) remotePresence(from wire.JID, h *wire.Header, nick string, stanza []byte) {
-	if from.Resource == "" || !r.domains.OfParticipants(from.Domain) {
-		r.log.Debug("presence of a stranger ignored", "peer", from.Domain)
+func (r *conference) remotePresence(st *wire.Stanza) {
+	if st.From.Resource == "" || !r.domains.OfParticipants(st.From.Domain) {
+		r.log.Debug("presence of a stranger ignored", "peer", st.From.Domain)
 		return
 	}
-	o := r.jids.Get(from)
+	o := r.jids.Get(st.From)
 	if o != nil && o.kind != participant {
 		return
 	}
-	switch string(h.Type) {
+	switch string(st.Type) {
 	case "":
-		r.participantPresence(o, from, h, nick, stanza)
+		r.participantPresence(o, st)
 	case "unavailable":
 		if o != nil {
-			p := readPayload(h, stanza, keepInPresence)
-			r.thrown.left(r.now, stanza)
+			p := readPayload(st, keepInPresence)
+			r.thrown.left(r.now, st)
 			r.participantGone(o, &p)
 			r.endWithoutParticipants()
 		}
 	}
 }
 
-func (r *conference) participantPresence(o *occupant, from wire.JID, h *wire.Header, nick string, stanza []byte) {
+func (r *conference) participantPresence(o *occupant, st *wire.Stanza) {
 	r.disarm(alarmMain)
 	joining := false
-	last := readPayload(h, stanza, func(c *wire.Child) bool {
+	last := readPayload(st, func(c *wire.Child) bool {
 		joining = joining || c.Space == wire.NSMUC && c.Local == "x"
 		return keepInPresence(c)
 	})
-	if o != nil && o.nick == nick {
+	if o != nil && o.nick == st.To.Resource {
 		if joining {
 			r.confirm(o)
 		}
@@ -203,25 +203,25 @@ func (r *conference) participantPresence(o *occupant, from wire.JID, h *wire.Hea
 		return
 	}
 	if !joining && !r.link.unsure { // the join may be among what was lost
-		r.log.Debug("update of a participant that has not joined ignored", "peer", from.Domain)
+		r.log.Debug("update of a participant that has not joined ignored", "peer", st.From.Domain)
 		return
 	}
-	if nick == "" || len(nick) > r.cfg.MaxNick {
-		r.log.Warn("participant with a bad nick ignored", "peer", from.Domain)
+	if st.To.Resource == "" || len(st.To.Resource) > r.cfg.MaxNick {
+		r.log.Warn("participant with a bad nick ignored", "peer", st.From.Domain)
 		return
 	}
 	if o != nil {
 		r.participantGone(o, nil)
 	}
-	if !r.vacate(nick) {
-		r.log.Warn("participant with the nick of the focus ignored", "peer", from.Domain)
+	if !r.vacate(st.To.Resource) {
+		r.log.Warn("participant with the nick of the focus ignored", "peer", st.From.Domain)
 		return
 	}
 	if len(r.participants) >= r.cfg.MaxParticipants {
-		r.log.Warn("too many participants", "peer", from.Domain, "limit", r.cfg.MaxParticipants)
+		r.log.Warn("too many participants", "peer", st.From.Domain, "limit", r.cfg.MaxParticipants)
 		return
 	}
-	o = r.newParticipant(nick, from)
+	o = r.newParticipant(st.To.Resource, st.From)
 	o.seen.last = last
 	r.add(o)
 	r.thrown.joined()

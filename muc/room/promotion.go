@@ -18,10 +18,10 @@ const (
 // noticeRequests tells main what a visitor's presence asks for: promotion, on
 // every presence that says anything of the hand, and transcription, when it
 // changed.
-func (r *conference) noticeRequests(o *occupant, stanza []byte) {
+func (r *conference) noticeRequests(o *occupant, st *wire.Stanza) {
 	var hand, transcript, language string
 	spoke := false
-	for c := range wire.Children(stanza) {
+	for c := range st.Children() {
 		if c.Space != "" {
 			continue
 		}
@@ -114,21 +114,21 @@ func (r *conference) toVisitorsComponent(content func(*wire.Builder)) {
 
 // promotion forwards main's answer to a raised hand, from the room. The
 // client sends no result: the node has answered for it.
-func (r *conference) promotion(from wire.JID, h *wire.Header, q *visitorsIQ, stanza []byte) {
-	if (from != wire.JID{Domain: r.domains.Visitors}) {
-		r.log.Warn("promotion refused", "peer", from.String())
-		r.refuseRemote(from, h, ErrNotFromMain)
+func (r *conference) promotion(st *wire.Stanza, q *visitorsIQ) {
+	if (st.From != wire.JID{Domain: r.domains.Visitors}) {
+		r.log.Warn("promotion refused", "peer", st.From.String())
+		r.refuseRemote(st, ErrNotFromMain)
 		return
 	}
-	r.answerRemote(from, h)
+	r.answerRemote(st)
 	to, err := wire.ParseJID(q.Promotion.JID)
 	if err != nil {
 		return
 	}
 	if o := r.jids.Get(to); o != nil && o.kind == visitor {
-		r.reply(o.session, h.AppendStamped(nil, stanza, wire.Stamp{
+		r.reply(o.session, st.AppendStamped(nil, st.Raw, wire.Stamp{
 			Space: wire.NSClient, To: o.jid().String(), From: r.pub.String(),
-			ID: wire.Unescape(h.ID), Type: "set", Lang: wire.Unescape(h.Lang),
+			ID: wire.Unescape(st.ID), Type: "set", Lang: wire.Unescape(st.Lang),
 		}))
 	}
 }

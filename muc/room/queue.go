@@ -1,6 +1,10 @@
 package room
 
-import "time"
+import (
+	"time"
+
+	"vnode/internal/wire"
+)
 
 // queue holds, in order, the visitors that wait to be let in: for main's
 // connect, or because others came too fast before them. Among them are the
@@ -17,7 +21,7 @@ type waiting struct {
 	session Session
 	who     Who
 	nick    string
-	stanza  []byte
+	stanza  *wire.Stanza
 	notice  *Packet // to the focus
 }
 
@@ -27,12 +31,12 @@ func (w *waiting) void() bool { return w.session == nil && w.notice == nil }
 func (q *queue) joins() int { return len(q.index) }
 
 // put queues a join, in place of an earlier one of the same session.
-func (q *queue) put(s Session, who Who, nick string, stanza []byte) {
+func (q *queue) put(s Session, who Who, nick string, st *wire.Stanza) {
 	if w := q.index[s]; w != nil {
-		w.who, w.nick, w.stanza = who, nick, stanza
+		w.who, w.nick, w.stanza = who, nick, st
 		return
 	}
-	w := &waiting{session: s, who: who, nick: nick, stanza: stanza}
+	w := &waiting{session: s, who: who, nick: nick, stanza: st}
 	q.index[s] = w
 	q.order = append(q.order, w)
 }
@@ -113,14 +117,14 @@ func (q *queue) take() []*waiting {
 }
 
 // enqueue lets a visitor wait, unless too many do.
-func (r *conference) enqueue(from Session, nick string, stanza []byte) bool {
+func (r *conference) enqueue(from Session, nick string, st *wire.Stanza) bool {
 	if r.queue.index[from] == nil {
 		if r.queue.joins() >= r.cfg.MaxQueued {
 			return false
 		}
 		r.metrics.queued.Inc()
 	}
-	r.queue.put(from, r.who, nick, clone(stanza))
+	r.queue.put(from, r.who, nick, st)
 	return true
 }
 

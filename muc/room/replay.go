@@ -44,18 +44,18 @@ func speakerOf(from wire.JID, m *said) wire.JID {
 
 // SpeakerOf returns the occupant of the main room that said a message of its history,
 // as far as the main server's mapping of addresses lets it be known.
-func SpeakerOf(from wire.JID, h *wire.Header, stanza []byte) wire.JID {
-	m := readMessage(h, stanza, func(*wire.Child) bool { return false })
-	return speakerOf(from, &m)
+func SpeakerOf(st *wire.Stanza) wire.JID {
+	m := readMessage(st, func(*wire.Child) bool { return false })
+	return speakerOf(st.From, &m)
 }
 
 // historyMessage handles what was said in the main room before it was
 // connected. Visitors that were quicker than main's history are told as well.
-func (r *conference) historyMessage(from wire.JID, h *wire.Header, stanza []byte) {
-	m := readMessage(h, stanza, keepFromMain)
-	speaker := speakerOf(from, &m)
-	if speaker.Bare() != r.main || string(h.Type) != groupchat || m.stamp == "" {
-		r.refuseRemote(from, h, wire.ErrBadRequest)
+func (r *conference) historyMessage(st *wire.Stanza) {
+	m := readMessage(st, keepFromMain)
+	speaker := speakerOf(st.From, &m)
+	if speaker.Bare() != r.main || string(st.Type) != groupchat || m.stamp == "" {
+		r.refuseRemote(st, wire.ErrBadRequest)
 		return
 	}
 	stamp, err := time.Parse(time.RFC3339, m.stamp)

@@ -78,59 +78,57 @@ func (h *Room) Over() bool {
 }
 
 // fromClient handles a stanza that a local session sent to the room's name.
-func (h *Room) fromClient(from Session, who Who, stanza []byte) {
-	if h.held != nil && h.held.has(from) && h.fromAudience(from, stanza) {
+func (h *Room) fromClient(from Session, who Who, st *wire.Stanza) {
+	if h.held != nil && h.held.has(from) && h.fromAudience(from, st) {
 		h.afterwards()
 		return
 	}
 	if h.life != nil {
-		taken := h.life.fromClient(h.now, from, who, stanza)
+		taken := h.life.fromClient(h.now, from, who, st)
 		h.afterwards()
 		if taken {
 			return
 		}
 	}
-	if hd, to, ok := parse(stanza); ok {
-		h.withoutRoom(from, who, &hd, to, stanza)
-	}
+	h.withoutRoom(from, who, st)
 	h.afterwards()
 }
 
 // withoutRoom handles a client's stanza while no room lives: a join of the focus
 // makes one, a visitor's waits for that.
-func (h *Room) withoutRoom(from Session, who Who, hd *wire.Header, to wire.JID, stanza []byte) {
-	presence := string(hd.Name) == "presence"
-	_, joins := wire.FindChild(stanza, wire.NSMUC, "x")
+func (h *Room) withoutRoom(from Session, who Who, st *wire.Stanza) {
+	presence := string(st.Name) == "presence"
+	_, joins := st.Child(wire.NSMUC, "x")
 	switch {
-	case to.Domain == h.domains.Polls || to.Domain == h.domains.Files:
-		h.refuse(from, hd, ErrNotJoined)
+	case st.To.Domain == h.domains.Polls || st.To.Domain == h.domains.Files:
+		h.refuse(from, st, ErrNotJoined)
 	case !presence:
-		h.refuse(from, hd, wire.ErrItemNotFound.From(h.domains.Rooms))
-	case string(hd.Type) == "unavailable" && h.waiting.index[from] != nil:
+		h.refuse(from, st, wire.ErrItemNotFound.From(h.domains.Rooms))
+	case string(st.Type) == "unavailable" && h.waiting.index[from] != nil:
 		w := h.waiting.drop(from)
 		h.out.Deliver(from, h.selfGone(from, w.nick))
-	case len(hd.Type) > 0:
-		h.refuse(from, hd, wire.ErrItemNotFound.From(h.domains.Rooms))
-	case to.Resource == "":
-		h.refuse(from, hd, ErrNoNick)
-	case len(to.Resource) > h.cfg.MaxNick:
-		h.refuse(from, hd, ErrLongNick)
+	case len(st.Type) > 0:
+		h.refuse(from, st, wire.ErrItemNotFound.From(h.domains.Rooms))
+	case st.To.Resource == "":
+		h.refuse(from, st, ErrNoNick)
+	case len(st.To.Resource) > h.cfg.MaxNick:
+		h.refuse(from, st, ErrLongNick)
 	case !joins && from.Admin(): // see [Service.tellGone]
-		h.reply(from, Destroyed(h.pub, to.Resource, Lost(), from.JID()))
+		h.reply(from, Destroyed(h.pub, st.To.Resource, Lost(), from.JID()))
 	case !joins:
-		h.refuse(from, hd, wire.ErrItemNotFound.From(h.domains.Rooms))
+		h.refuse(from, st, wire.ErrItemNotFound.From(h.domains.Rooms))
 	case from.Admin():
-		h.begin(from, who, stanza)
+		h.begin(from, who, st)
 	default:
-		h.wait(from, who, hd, to.Resource, stanza)
+		h.wait(from, who, st)
 	}
 }
 
 // begin makes a room for the focus that joins, and lets those in who wait for it.
-func (h *Room) begin(focus Session, who Who, stanza []byte) {
+func (h *Room) begin(focus Session, who Who, st *wire.Stanza) {
 	h.life = h.newConference(h.ids.uuid())
 	h.out.Began(h.life.meetingID)
-	h.life.fromClient(h.now, focus, who, stanza)
+	h.life.fromClient(h.now, focus, who, st)
 	for _, w := range h.waiting.take() {
 		h.metrics.joinsWaited(waitedForRoom).Inc()
 		h.life.fromClient(h.now, w.session, w.who, w.stanza)
@@ -138,13 +136,13 @@ func (h *Room) begin(focus Session, who Who, stanza []byte) {
 }
 
 // fromRemote handles a stanza of another server that concerns the room.
-func (h *Room) fromRemote(from wire.JID, stanza []byte) {
+func (h *Room) fromRemote(st *wire.Stanza) {
 	switch {
-	case h.held != nil && h.held.answered(h, from, stanza):
+	case h.held != nil && h.held.answered(h, st):
 	case h.life != nil:
-		h.life.fromRemote(h.now, from, stanza)
+		h.life.fromRemote(h.now, st)
 	default:
-		WithoutRoom(h.out, h.domains, from, stanza)
+		WithoutRoom(h.out, h.domains, st)
 	}
 }
 
@@ -268,9 +266,9 @@ func (h *Room) bury() {
 }
 
 // refuse answers a client's stanza with an error.
-func (h *Room) refuse(s Session, hd *wire.Header, e wire.StanzaError) {
-	if wire.Answerable(hd) {
-		h.reply(s, wire.AppendErrorReply(nil, hd, wire.NSClient, s.JID().String(), e))
+func (h *Room) refuse(s Session, st *wire.Stanza, e wire.StanzaError) {
+	if st.Answerable() {
+		h.reply(s, wire.AppendErrorReply(nil, &st.Header, wire.NSClient, s.JID().String(), e))
 	}
 }
 

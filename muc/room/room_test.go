@@ -146,7 +146,7 @@ func (s *roomSim) step() {
 			break
 		}
 		s.did("%s joins", v.nick)
-		s.machine.Handle(s.at(), FromClient{v.simSession, Who{}, fmt.Appendf(nil, "<presence to='%s/%s'><x xmlns='%s'/></presence>", simRoom, v.nick, wire.NSMUC)})
+		s.machine.Handle(s.at(), FromClient{v.simSession, Who{}, parse(s.t, fmt.Appendf(nil, "<presence to='%s/%s'><x xmlns='%s'/></presence>", simRoom, v.nick, wire.NSMUC))})
 		v.state = "in"
 	case 3:
 		s.did("%s goes", v.nick)
@@ -154,7 +154,7 @@ func (s *roomSim) step() {
 		*v = simVisitor{simSession: s.session(fmt.Sprint("vis", slices.Index(s.people, v))), nick: v.nick, state: "out"}
 	case 4, 5, 6:
 		s.did("focus joins")
-		s.machine.Handle(s.at(), FromClient{s.focusSession(focus), Who{}, fmt.Appendf(nil, "<presence to='%s/focus'><x xmlns='%s'/></presence>", simRoom, wire.NSMUC)})
+		s.machine.Handle(s.at(), FromClient{s.focusSession(focus), Who{}, parse(s.t, fmt.Appendf(nil, "<presence to='%s/focus'><x xmlns='%s'/></presence>", simRoom, wire.NSMUC))})
 	case 7:
 		s.did("focus goes")
 		s.focuses++
@@ -171,9 +171,7 @@ func (s *roomSim) step() {
 			"<presence from='" + cast.Address("main1") + "' to='" + simRoom + "/" + cast.Address("main1")[:8] + "'><x xmlns='" + wire.NSMUC + "'/></presence>",
 			"<iq type='set' id='c' from='meet.jitsi' to='conference.v3.meet.jitsi'><visitors xmlns='" + wire.NSVisitors + "' room='" + simRoom + "'><connect password=''/></visitors></iq>",
 		} {
-			h, _ := wire.ParseHeader([]byte(stanza))
-			from, _ := wire.ParseAddress(h.From)
-			s.machine.Handle(s.at(), FromMain{from, []byte(stanza)})
+			s.machine.Handle(s.at(), FromMain{parse(s.t, []byte(stanza))})
 		}
 	case 11:
 		s.links++
@@ -216,8 +214,8 @@ func (s *roomSim) answer() {
 		if s.exists {
 			condition = "forbidden"
 		}
-		s.machine.Handle(s.at(), FromMain{wire.JID{Local: "room", Domain: "conference.meet.jitsi"},
-			fmt.Appendf(nil, "<iq type='error' id='%s' from='%s' to='%s'><error type='auth'><%s xmlns='%s'/></error></iq>", id, simMain, simRoom, condition, wire.NSStanzas)})
+		s.machine.Handle(s.at(), FromMain{parse(s.t,
+			fmt.Appendf(nil, "<iq type='error' id='%s' from='%s' to='%s'><error type='auth'><%s xmlns='%s'/></error></iq>", id, simMain, simRoom, condition, wire.NSStanzas))})
 	}
 }
 

@@ -107,11 +107,11 @@ var harmless = []string{
 }
 
 func keptOf(stanza string, keep func(*wire.Child) bool) string {
-	h, err := wire.ParseHeader([]byte(stanza))
+	st, err := wire.ParseStanza([]byte(stanza))
 	if err != nil {
 		panic(err)
 	}
-	p := readPayload(&h, []byte(stanza), keep)
+	p := readPayload(st, keep)
 	return "<m>" + string(p.children) + "</m>"
 }
 

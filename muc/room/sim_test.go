@@ -194,14 +194,16 @@ func (s *sim) pass(d time.Duration) {
 }
 
 func (s *sim) client(from *simSession, format string, args ...any) {
-	s.room.fromClient(s.now, from, from.who(), fmt.Appendf(nil, format, args...))
+	s.room.fromClient(s.now, from, from.who(), parse(s.t, fmt.Appendf(nil, format, args...)))
 	s.focusReads()
 }
 
 func (s *sim) remote(from, format string, args ...any) {
 	j, err := wire.ParseJID(from)
 	require.NoError(s.t, err)
-	s.room.fromRemote(s.now, j, fmt.Appendf(nil, format, args...))
+	st := parse(s.t, fmt.Appendf(nil, format, args...))
+	st.From = j
+	s.room.fromRemote(s.now, st)
 	s.focusReads()
 }
 
@@ -221,4 +223,12 @@ func (s *sim) control(what, attrs string) {
 
 func (s *sim) mainJoin(name, content string) {
 	s.remote(cast.Address(name), "<presence from='%s' to='%s/%s'><x xmlns='%s'/>%s</presence>", cast.Address(name), simRoom, cast.Address(name)[:8], wire.NSMUC, content)
+}
+
+// parse reads a stanza as the streams do. It is the room's from then on.
+func parse(t testing.TB, stanza []byte) *wire.Stanza {
+	t.Helper()
+	st, err := wire.ParseStanza(stanza)
+	require.NoError(t, err, string(stanza))
+	return st
 }

@@ -47,8 +47,8 @@ const maxModerators = 10000
 
 // ParseVisitorsIQ reads an IQ that has a <visitors/> payload; ok is false when
 // it has none or it cannot be read.
-func ParseVisitorsIQ(stanza []byte) (q visitorsIQ, ok bool) {
-	c, ok := wire.FindChild(stanza, wire.NSVisitors, "visitors")
+func ParseVisitorsIQ(st *wire.Stanza) (q visitorsIQ, ok bool) {
+	c, ok := st.Child(wire.NSVisitors, "visitors")
 	if ok {
 		ok = xml.Unmarshal(c.Raw, &q) == nil
 	}
@@ -56,46 +56,46 @@ func ParseVisitorsIQ(stanza []byte) (q visitorsIQ, ok bool) {
 }
 
 // remoteIQ handles another server's IQ in the room's matter.
-func (r *conference) remoteIQ(from, to wire.JID, h *wire.Header, stanza []byte) {
-	if !wire.Answerable(h) {
-		r.mainAnswered(from, h, stanza)
+func (r *conference) remoteIQ(st *wire.Stanza) {
+	if !st.Answerable() {
+		r.mainAnswered(st)
 		return
 	}
-	q, ok := ParseVisitorsIQ(stanza)
+	q, ok := ParseVisitorsIQ(st)
 	switch {
-	case !ok || string(h.Type) != "set" || to.Local != "":
+	case !ok || string(st.Type) != "set" || st.To.Local != "":
 		// Participants have nothing to ask of a node.
-		r.refuseRemote(from, h, wire.ErrServiceUnavailable)
+		r.refuseRemote(st, wire.ErrServiceUnavailable)
 	case q.Promotion != nil:
-		r.promotion(from, h, &q, stanza)
+		r.promotion(st, &q)
 	default:
-		r.govern(from, h, &q)
+		r.govern(st, &q)
 	}
 }
 
 // govern carries out what main tells about its room.
-func (r *conference) govern(from wire.JID, h *wire.Header, q *visitorsIQ) {
-	if (from != wire.JID{Domain: r.domains.Main}) {
-		r.log.Warn("visitors iq refused", "peer", from.String())
-		r.refuseRemote(from, h, ErrNotFromMain)
+func (r *conference) govern(st *wire.Stanza, q *visitorsIQ) {
+	if (st.From != wire.JID{Domain: r.domains.Main}) {
+		r.log.Warn("visitors iq refused", "peer", st.From.String())
+		r.refuseRemote(st, ErrNotFromMain)
 		return
 	}
 	switch {
 	case q.Disconnect != nil:
-		r.answerRemote(from, h)
+		r.answerRemote(st)
 		r.end(endMain, "")
 	case q.Connect != nil:
-		r.answerRemote(from, h)
+		r.answerRemote(st)
 		r.apply(q.Connect)
 		r.log.Info("main connected the room", "waiting", r.queue.joins())
 		r.open()
 	case q.Update != nil:
-		r.answerRemote(from, h)
+		r.answerRemote(st)
 		r.apply(q.Update)
 		r.share(q.Update)
 		r.link.updated = r.now
 	default:
-		r.refuseRemote(from, h, wire.ErrBadRequest)
+		r.refuseRemote(st, wire.ErrBadRequest)
 	}
 }
 

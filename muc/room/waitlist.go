@@ -20,7 +20,7 @@ type joiner struct {
 	session Session
 	who     Who
 	nick    string
-	stanza  []byte
+	stanza  *wire.Stanza
 	since   time.Time
 }
 
@@ -32,11 +32,11 @@ func (l *waitlist) len() int { return len(l.index) }
 // put adds a visitor, in place of an earlier join of the same session.
 func (l *waitlist) put(w *joiner) {
 	if old := l.index[w.session]; old != nil {
-		l.bytes += len(w.stanza) - len(old.stanza)
+		l.bytes += len(w.stanza.Raw) - len(old.stanza.Raw)
 		old.who, old.nick, old.stanza = w.who, w.nick, w.stanza
 		return
 	}
-	l.bytes += len(w.stanza)
+	l.bytes += len(w.stanza.Raw)
 	l.index[w.session] = w
 	l.order = append(l.order, w)
 }
@@ -48,7 +48,7 @@ func (l *waitlist) drop(s Session) *joiner {
 		return nil
 	}
 	delete(l.index, s)
-	l.bytes -= len(w.stanza)
+	l.bytes -= len(w.stanza.Raw)
 	kept := l.order[:0]
 	for _, x := range l.order {
 		if x != w {
@@ -80,17 +80,17 @@ const (
 var allWaits = []waited{waitedForRoom, waitedInVain, waitedAndLeft}
 
 // wait lets a visitor's join wait for a room, unless too many do.
-func (h *Room) wait(from Session, who Who, hd *wire.Header, nick string, stanza []byte) {
+func (h *Room) wait(from Session, who Who, st *wire.Stanza) {
 	switch {
-	case len(stanza) > h.cfg.MaxPresence:
+	case len(st.Raw) > h.cfg.MaxPresence:
 		h.metrics.Refused(refusedSize).Inc()
-		h.refuse(from, hd, errBigPresence)
+		h.refuse(from, st, errBigPresence)
 		return
-	case h.waiting.index[from] == nil && (h.waiting.len() >= h.cfg.MaxQueued || h.waiting.bytes+len(stanza) > maxWaitBytes):
+	case h.waiting.index[from] == nil && (h.waiting.len() >= h.cfg.MaxQueued || h.waiting.bytes+len(st.Raw) > maxWaitBytes):
 		h.hangUp(from)
 		return
 	}
-	h.waiting.put(&joiner{session: from, who: who, nick: nick, stanza: clone(stanza), since: h.now})
+	h.waiting.put(&joiner{session: from, who: who, nick: st.To.Resource, stanza: st, since: h.now})
 }
 
 // hangUp lets a visitor whose room has not come reload its page.

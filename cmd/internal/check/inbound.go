@@ -89,8 +89,8 @@ func (c *checker) trust() (s2s.Trust, error) {
 type answered struct{ done chan struct{} }
 
 // Stanza implements s2s.Handler.
-func (a *answered) Stanza(_ []byte, h *wire.Header, _, _ wire.JID) {
-	if string(h.Name) == "iq" && strings.HasPrefix(string(h.ID), "check-") {
+func (a *answered) Stanza(s *wire.Stanza) {
+	if string(s.Name) == "iq" && strings.HasPrefix(string(s.ID), "check-") {
 		select {
 		case a.done <- struct{}{}:
 		default:

@@ -23,11 +23,11 @@ type router struct {
 type fromClients struct{ *router }
 
 // Stanza implements visitor.Handler. The rooms answer what is not for them.
-func (r fromClients) Stanza(s *visitor.Session, stanza []byte, h *wire.Header, to wire.JID) {
+func (r fromClients) Stanza(s *visitor.Session, st *wire.Stanza) {
 	if r.log.Enabled(context.Background(), logging.Trace) {
-		trace(r.log, "from a client", s.JID().String(), to, h, len(stanza))
+		trace(r.log, "from a client", st)
 	}
-	r.rooms.FromClient(client{s}, stanza)
+	r.rooms.FromClient(client{s}, st)
 }
 
 // Opened implements visitor.Handler.
@@ -47,11 +47,11 @@ func (c client) Identity() *room.Identity { return (*room.Identity)(c.Session.Id
 type fromMain struct{ *router }
 
 // Stanza implements s2s.Handler.
-func (r fromMain) Stanza(stanza []byte, h *wire.Header, from, to wire.JID) {
+func (r fromMain) Stanza(st *wire.Stanza) {
 	if r.log.Enabled(context.Background(), logging.Trace) {
-		trace(r.log, "from main", from.String(), to, h, len(stanza))
+		trace(r.log, "from main", st)
 	}
-	r.rooms.FromRemote(stanza)
+	r.rooms.FromRemote(st)
 }
 
 // Link implements s2s.Handler. Participants' presences come from main's own

@@ -11,7 +11,7 @@ import (
 // trace tells of a stanza that goes to a room, without its content: only for
 // rooms and sessions that are logged in every detail. Callers look first whether
 // there are any, which costs two loads.
-func trace(log *slog.Logger, what, session string, to wire.JID, h *wire.Header, size int) {
-	log.Log(context.Background(), logging.Trace, what, "session", session, "room", to.Bare().String(),
-		"stanza", string(h.Name), "type", string(h.Type), "id", string(h.ID), "bytes", size)
+func trace(log *slog.Logger, what string, st *wire.Stanza) {
+	log.Log(context.Background(), logging.Trace, what, "session", st.From.String(), "room", st.To.Bare().String(),
+		"stanza", string(st.Name), "type", string(st.Type), "id", string(st.ID), "bytes", len(st.Raw))
 }
