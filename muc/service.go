@@ -39,7 +39,7 @@ type Service struct {
 
 	limits   atomic.Pointer[room.Limits]
 	visitors atomic.Int64    // in all rooms
-	held     atomic.Int64    // visitors that wait to come back, in all halls
+	held     atomic.Int64    // visitors that wait to come back, of earlier conferences
 	changed  chan struct{}   // of capacity 1, see RecordsChanged
 	lifetime context.Context // ends when Close begins
 	end      context.CancelFunc
@@ -173,7 +173,7 @@ func (s *Service) enter(from Session, local string, st *wire.Stanza, orphan bool
 	return b, counted, nil
 }
 
-// joined notes that the hall has taken a join of the focus's.
+// joined notes that the room has taken a join of the focus's.
 func (s *Service) joined(b *box) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,7 +209,7 @@ func (s *Service) mayCreate(from Session, local string, st *wire.Stanza, joins b
 	return nil
 }
 
-// maxUnmade bounds the halls in which no room lives: those in which visitors are
+// maxUnmade bounds the rooms in which no conference lives: those in which visitors are
 // held, and those in which joins wait.
 const maxUnmade = 256
 
@@ -300,7 +300,7 @@ func (s *Service) endedLocked(b *box, e room.End) (gone lostRoom, again []Sessio
 	return s.noteLost(b, e)
 }
 
-// holds takes notice of how many visitors a hall holds.
+// holds takes notice of how many visitors a room holds.
 func (s *Service) holds(b *box, visitors int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -315,7 +315,7 @@ func (s *Service) holds(b *box, visitors int) {
 	b.holding = visitors
 }
 
-// forget takes a hall out in which there is nothing left to do.
+// forget takes a room out in which there is nothing left to do.
 func (s *Service) forget(b *box) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

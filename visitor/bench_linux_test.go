@@ -24,8 +24,8 @@ import (
 type quietHandler struct{}
 
 func (quietHandler) Stanza(*Session, *wire.Stanza) {}
-func (quietHandler) Opened(*Session)                                 {}
-func (quietHandler) Closed(*Session)                                 {}
+func (quietHandler) Opened(*Session)               {}
+func (quietHandler) Closed(*Session)               {}
 
 func benchServer(b testing.TB) *Server {
 	fan := fanout.New(fanout.Config{Shards: 1}, prometheus.NewRegistry())

@@ -13,7 +13,7 @@ const (
 	alarmConnect                // main has sent participants and no connect
 	alarmVotes                  // more votes may be told
 	alarmParted                 // main has said nothing since the focus left
-	alarmHall                   // the hall looks at what it waits for; not the room's
+	alarmRoom                   // the room looks at what it waits for, whether or not a conference lives
 	alarmHands                  // main may be told of more hands
 	alarmLanguages              // main may be told of the languages again
 	Alarms

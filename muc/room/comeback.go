@@ -88,7 +88,7 @@ func (c Comeback) validate() error {
 // on reports whether audiences are held at all.
 func (c *Comeback) on() bool { return c.Mode != ComebackOff }
 
-// tick is how often a hall looks at what it waits for.
+// tick is how often a room looks at what it waits for.
 func (c *Comeback) tick() time.Duration {
 	return min(time.Second, max(5*time.Millisecond, min(c.Settle, c.JoinWait, c.GiveUp)/10))
 }

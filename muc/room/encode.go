@@ -275,4 +275,3 @@ func (i *occupantIDs) append(dst []byte, bare wire.JID) []byte {
 	}
 	return append(dst, i.id...)
 }
-

@@ -36,7 +36,7 @@ type Room struct {
 	focusIn FocusLink
 	change  uint64         // of the streams to main, the latest
 	turns   [Alarms]uint64 // of the latest conference's timers
-	turn    uint64         // of alarmHall
+	turn    uint64         // of alarmRoom
 	ticking bool           // it is set
 	closing bool
 }
@@ -162,7 +162,7 @@ func (h *Room) sessionClosed(s Session) {
 // timeout handles an alarm.
 func (h *Room) timeout(a Alarm, turn uint64) {
 	switch {
-	case a != alarmHall:
+	case a != alarmRoom:
 		if h.life != nil {
 			h.life.timeout(h.now, a, turn)
 		}
@@ -225,7 +225,7 @@ func (h *Room) shutdown(forGood bool) {
 }
 
 // afterwards does what an event may have made due: it buries a room that has
-// ended, and sets the hall's alarm.
+// ended, and sets the room's alarm.
 func (h *Room) afterwards() {
 	if h.life != nil && h.life.ended != "" {
 		h.bury()
@@ -243,7 +243,7 @@ func (h *Room) afterwards() {
 	if h.held != nil {
 		d = h.held.nextLook(h, d)
 	}
-	h.out.After(alarmHall, d, h.turn)
+	h.out.After(alarmRoom, d, h.turn)
 }
 
 // bury takes the room that has ended out, and those over whom it leaves behind.
