@@ -33,9 +33,10 @@ func findPlaces(o Options) *places {
 				return "", "", true, nil
 			}
 			// Who may not read them is told their names only.
-			b, err := os.ReadFile(real)
-			return string(b), real, err != nil, nil
+			b, err := prosodyconf.ReadFile(real)
+			return b, real, err != nil, nil
 		},
+		Getenv:    os.Getenv,
 		Glob:      p.glob,
 		Otherwise: filepath.Join(o.Root, "etc/prosody/conf.d/*.cfg.lua"),
 	})

@@ -52,7 +52,7 @@ func exists(path string) bool {
 func (w *world) findProsody(o *Options) error {
 	var err error
 	w.prosody, err = prosodyconf.Load(o.path("etc/prosody/prosody.cfg.lua"), prosodyconf.Source{
-		Read: readProsody, Otherwise: o.path("etc/prosody/conf.d/*.cfg.lua"),
+		Read: readProsody, Otherwise: o.path("etc/prosody/conf.d/*.cfg.lua"), Getenv: os.Getenv,
 		Glob: func(pattern string) []string { return o.glob(pattern) },
 	})
 	if err != nil {
@@ -95,11 +95,14 @@ func readProsody(path string) (text, known string, skip bool, err error) {
 	if err != nil {
 		return "", "", false, err
 	}
-	b, err := os.ReadFile(real)
-	if err != nil {
+	b, err := prosodyconf.ReadFile(real)
+	if errors.Is(err, fs.ErrPermission) {
 		return "", "", false, fmt.Errorf("main's configuration: %w; run it as root", err)
 	}
-	clean, err := files.CutBlocks(real, "--", string(b))
+	if err != nil {
+		return "", "", false, fmt.Errorf("main's configuration: %w", err)
+	}
+	clean, err := files.CutBlocks(real, "--", b)
 	return clean, real, false, err
 }
 

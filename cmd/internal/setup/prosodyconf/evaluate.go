@@ -24,30 +24,49 @@ type Source struct {
 	Read func(path string) (text, known string, skip bool, err error)
 	// Glob returns the paths that match a pattern, in order.
 	Glob func(pattern string) []string
+	// Getenv returns a variable of the environment; nil: there is none.
+	Getenv func(name string) string
 	// Otherwise is a pattern of files to read when the first has no Include that
 	// can be seen, or cannot be run.
 	Otherwise string
 }
 
-// evaluationTime is how long a configuration may take. Real ones take
-// milliseconds.
-const evaluationTime = 2 * time.Second
-
-// maxFiles bounds Includes that include themselves.
-const maxFiles = 1000
-
 // Load reads a configuration and all files that it includes, in the order in which
 // Prosody reads them. The error is that of reading a file; why one could not be run
 // is its Err.
-func Load(path string, from Source) ([]*File, error) {
-	l := &loading{from: from}
+func Load(path string, from Source) ([]*File, error) { return loadWithin(evaluationTime, path, from) }
+
+// loadWithin gives up a run that ignores its end, in one of Lua's functions: then
+// all is read as text.
+func loadWithin(limit time.Duration, path string, from Source) ([]*File, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	type result struct {
+		files []*File
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		l := &loading{from: from, budget: newBudget(ctx)}
+		files, err := l.load(path)
+		done <- result{files, err}
+	}()
+	select {
+	case r := <-done:
+		return r.files, r.err
+	case <-time.After(limit + limit/2):
+		return (&loading{from: from}).load(path)
+	}
+}
+
+func (l *loading) load(path string) ([]*File, error) {
 	if err := l.file(path); err != nil {
 		return nil, err
 	}
-	if l.included || from.Otherwise == "" {
+	if l.included || l.from.Otherwise == "" {
 		return l.files, l.failed
 	}
-	for _, path := range from.Glob(from.Otherwise) {
+	for _, path := range l.from.Glob(l.from.Otherwise) {
 		if err := l.file(path); err != nil {
 			return nil, err
 		}
@@ -58,6 +77,7 @@ func Load(path string, from Source) ([]*File, error) {
 // loading is a run of Load.
 type loading struct {
 	from     Source
+	budget   *budget // nil: all is read as text
 	files    []*File
 	included bool
 	order    int
@@ -80,23 +100,37 @@ func (l *loading) file(path string) error {
 
 // evaluate runs the file, which was found at path, and corrects what was scanned.
 func (l *loading) evaluate(f *File, path string) {
-	ctx, cancel := context.WithTimeout(context.Background(), evaluationTime)
-	defer cancel()
-	e := &evaluation{loading: l, file: f, dir: filepath.Dir(path), state: lua.NewState(lua.Options{SkipOpenLibs: true})}
-	defer e.state.Close()
-	e.state.SetContext(ctx)
-	e.environment()
-	chunk, err := e.state.Load(strings.NewReader(f.Text), f.Path)
-	if err == nil {
-		e.state.Push(chunk)
-		err = e.state.PCall(0, 0, nil)
+	if l.budget == nil {
+		f.Err = plainError(f.Path, errTooLong)
+		(&evaluation{loading: l, file: f}).fallBack()
+		return
 	}
-	if err != nil {
+	e := &evaluation{loading: l, file: f, dir: filepath.Dir(path), state: lua.NewState(lua.Options{SkipOpenLibs: true, MinimizeStackMemory: true})}
+	defer e.state.Close()
+	e.state.SetContext(l.budget)
+	if err := e.run(); err != nil {
 		f.Err = plainError(f.Path, err)
 		e.fallBack()
 		return
 	}
 	f.Options, f.Hosts = e.options, e.hosts
+}
+
+func (e *evaluation) run() error {
+	if len(e.file.Text) > maxText {
+		return fmt.Errorf("it has more than %d bytes", maxText)
+	}
+	e.environment()
+	chunk, err := compiled(e.state, e.file)
+	if err != nil {
+		return err
+	}
+	e.state.Push(chunk)
+	if err := e.state.PCall(0, 0, nil); err != nil {
+		return err
+	}
+	e.budget.Done() // the last step may have been one too many
+	return e.budget.Err()
 }
 
 // plainError is Lua's without its stack.
@@ -152,6 +186,7 @@ func (e *evaluation) environment() {
 		L.Push(lua.LString(open.name))
 		L.Call(1, 0)
 	}
+	boundStrings(L)
 	for _, name := range []string{"dofile", "load", "loadfile", "loadstring", "print", "collectgarbage", "module", "require", "newproxy", "_printregs"} {
 		L.SetGlobal(name, lua.LNil)
 	}
@@ -170,7 +205,7 @@ func (e *evaluation) environment() {
 	}
 	L.SetGlobal("FileLines", L.NewFunction(func(L *lua.LState) int { L.Push(L.NewTable()); return 1 }))
 	osLib := L.NewTable()
-	osLib.RawSetString("getenv", L.NewFunction(func(*lua.LState) int { return 0 }))
+	osLib.RawSetString("getenv", L.NewFunction(func(L *lua.LState) int { return e.getenv(L, L.CheckString(1)) }))
 	L.SetGlobal("os", osLib)
 	meta := L.NewTable()
 	meta.RawSetString("__newindex", L.NewFunction(e.assign))
@@ -182,11 +217,26 @@ func (e *evaluation) environment() {
 	L.SetMetatable(globals, meta)
 }
 
-// unknown yields something that can be indexed and called, and is no string.
+// getenv pushes a variable of the environment, as prosodyctl would see it.
+func (e *evaluation) getenv(L *lua.LState, name string) int {
+	value := ""
+	if e.from.Getenv != nil {
+		value = e.from.Getenv(name)
+	}
+	if value == "" {
+		L.Push(lua.LNil)
+	} else {
+		L.Push(lua.LString(value))
+	}
+	return 1
+}
+
+// unknown yields something that can be indexed, called and appended, and is no string.
 func (e *evaluation) unknown(L *lua.LState) int {
 	t, meta := L.NewTable(), L.NewTable()
 	again := L.NewFunction(e.unknown)
 	meta.RawSetString("__call", again)
+	meta.RawSetString("__concat", again)
 	meta.RawSetString("__index", L.NewFunction(func(L *lua.LState) int { return e.unknown(L) }))
 	L.SetMetatable(t, meta)
 	L.Push(t)
@@ -272,7 +322,7 @@ func (e *evaluation) assign(L *lua.LState) int {
 
 func (e *evaluation) set(name string, v lua.LValue) {
 	e.order++
-	o := Option{Host: e.host, Name: name, Line: e.line(), Order: e.order, contents: contentsOf(v)}
+	o := Option{Host: e.host, Name: name, Line: e.line(), Order: e.order, contents: e.contentsOf(v)}
 	if s, ok := v.(lua.LString); ok {
 		o.Value = string(s)
 	}
@@ -301,6 +351,9 @@ func (e *evaluation) place(o *Option) {
 // append; of others nothing.
 func (e *evaluation) readBack(L *lua.LState) int {
 	name := L.CheckString(2)
+	if variable, ok := strings.CutPrefix(name, "ENV_"); ok {
+		return e.getenv(L, variable)
+	}
 	at := -1
 	for i, o := range e.options {
 		if o.Name == name && o.Host == e.host {
@@ -318,7 +371,7 @@ func (e *evaluation) readBack(L *lua.LState) int {
 		o := e.options[at]
 		e.order++
 		o.Order = e.order
-		o.contents = o.contents.with(contentsOf(t))
+		o.contents = o.contents.with(e.contentsOf(t))
 		e.options = append(e.options, o)
 	}
 	proxy, meta, methods := L.NewTable(), L.NewTable(), L.NewTable()
@@ -340,38 +393,44 @@ type contents struct {
 // maxDepth bounds tables in tables, which may hold themselves.
 const maxDepth = 8
 
-func contentsOf(v lua.LValue) *contents {
+func (e *evaluation) contentsOf(v lua.LValue) *contents {
 	t, ok := v.(*lua.LTable)
 	if !ok {
 		return nil
 	}
 	c := &contents{strings: map[string]bool{}, values: map[string]string{}}
-	c.collect(t, 0)
-	for i := 1; i <= t.Len(); i++ {
+	e.each(t, 0, func(k, v lua.LValue) {
+		for _, v := range []lua.LValue{k, v} {
+			if s, ok := v.(lua.LString); ok {
+				c.strings[string(s)] = true
+			}
+		}
+	})
+	for i := 1; i <= t.Len() && e.budget.entries >= 0; i++ {
 		if record, ok := t.RawGetInt(i).(*lua.LTable); ok {
-			c.records = append(c.records, recordOf(record))
+			c.records = append(c.records, e.recordOf(record))
 		}
 	}
 	t.ForEach(func(k, v lua.LValue) {
 		if key, ok := k.(lua.LString); ok {
-			c.values[string(key)] = textOf(v, 0)
+			c.values[string(key)] = e.textOf(v)
 		}
 	})
 	return c
 }
 
-func (c *contents) collect(t *lua.LTable, depth int) {
+// each calls f for all entries of a table and of those in it, within the budget.
+func (e *evaluation) each(t *lua.LTable, depth int, f func(k, v lua.LValue)) {
 	if depth > maxDepth {
 		return
 	}
 	t.ForEach(func(k, v lua.LValue) {
-		for _, v := range []lua.LValue{k, v} {
-			switch v := v.(type) {
-			case lua.LString:
-				c.strings[string(v)] = true
-			case *lua.LTable:
-				c.collect(v, depth+1)
-			}
+		if e.budget.entries--; e.budget.entries < 0 {
+			return
+		}
+		f(k, v)
+		if inner, ok := v.(*lua.LTable); ok {
+			e.each(inner, depth+1, f)
 		}
 	})
 }
@@ -391,9 +450,12 @@ func (c *contents) with(more *contents) *contents {
 	return sum
 }
 
-func recordOf(t *lua.LTable) map[string]string {
+func (e *evaluation) recordOf(t *lua.LTable) map[string]string {
 	record := map[string]string{}
 	t.ForEach(func(k, v lua.LValue) {
+		if e.budget.entries--; e.budget.entries < 0 {
+			return
+		}
 		if key, ok := k.(lua.LString); ok {
 			if _, nested := v.(*lua.LTable); !nested {
 				record[string(key)] = v.String()
@@ -404,20 +466,23 @@ func recordOf(t *lua.LTable) map[string]string {
 }
 
 // textOf is a value in words: a table's are separated by spaces.
-func textOf(v lua.LValue, depth int) string {
+func (e *evaluation) textOf(v lua.LValue) string {
 	t, ok := v.(*lua.LTable)
-	if !ok || depth > maxDepth {
+	if !ok {
 		return v.String()
 	}
-	var parts []string
-	t.ForEach(func(k, v lua.LValue) {
-		text := textOf(v, depth+1)
-		if key, ok := k.(lua.LString); ok {
-			text = string(key) + "=" + text
-		} else if n, ok := k.(lua.LNumber); ok && int(n) > 1<<20 {
-			text = strconv.Itoa(int(n)) + "=" + text
+	var words []string
+	e.each(t, 1, func(k, v lua.LValue) {
+		if _, nested := v.(*lua.LTable); nested {
+			return
 		}
-		parts = append(parts, text)
+		key := ""
+		if name, ok := k.(lua.LString); ok {
+			key = string(name) + "="
+		} else if n, ok := k.(lua.LNumber); ok && int(n) > 1<<20 {
+			key = strconv.Itoa(int(n)) + "="
+		}
+		words = append(words, key+v.String())
 	})
-	return strings.Join(parts, " ")
+	return strings.Join(words, " ")
 }

@@ -6,6 +6,7 @@ package prosodyconf
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -75,7 +76,7 @@ func Parse(path, text string) *File {
 
 // scan reads a file's text. What it does not understand it passes over.
 func scan(path, text string) *File {
-	f := &File{Path: path, Text: text}
+	f, line := &File{Path: path, Text: text}, lineOf(text)
 	s := scanner{text: text}
 	var tokens []token
 	for t := s.next(); t.kind != 0; t = s.next() {
@@ -86,7 +87,7 @@ func scan(path, text string) *File {
 		t, after := tokens[i], tokens[i+1:]
 		switch {
 		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "(s"):
-			h := Host{Name: after[1].text, Component: strings.EqualFold(t.text, "component"), Line: f.line(t.start)}
+			h := Host{Name: after[1].text, Component: strings.EqualFold(t.text, "component"), Line: line(t.start)}
 			i = closing(tokens, i+1)
 			if startsWith(tokens[i+1:], "s") {
 				i++
@@ -97,7 +98,7 @@ func scan(path, text string) *File {
 		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "("):
 			unsure = true
 		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "s"):
-			h := Host{Name: after[0].text, Component: strings.EqualFold(t.text, "component"), Line: f.line(t.start)}
+			h := Host{Name: after[0].text, Component: strings.EqualFold(t.text, "component"), Line: line(t.start)}
 			i++
 			if startsWith(after, "ss") {
 				h.Module = after[1].text
@@ -106,7 +107,7 @@ func scan(path, text string) *File {
 			f.Hosts = append(f.Hosts, h)
 			host, unsure = h.Name, false
 		case t.kind == 'n' && startsWith(after, "="):
-			o := Option{Host: host, Name: t.text, Line: f.line(t.start), unsure: unsure}
+			o := Option{Host: host, Name: t.text, Line: line(t.start), unsure: unsure}
 			i++
 			if startsWith(after, "=s") {
 				o.Value = after[1].text
@@ -119,7 +120,7 @@ func scan(path, text string) *File {
 				}
 				i = last
 			}
-			o.lastLine = f.line(tokens[min(i+1, len(tokens)-1)].start)
+			o.lastLine = line(tokens[min(i+1, len(tokens)-1)].start)
 			f.Options = append(f.Options, o)
 		case t.kind == '{' || t.kind == '(':
 			i = closing(tokens, i)
@@ -158,7 +159,16 @@ func closing(tokens []token, i int) int {
 	return len(tokens) - 1
 }
 
-func (f *File) line(at int) int { return strings.Count(f.Text[:at], "\n") + 1 }
+// lineOf returns the number of the line with the byte at a place of the text.
+func lineOf(text string) func(at int) int {
+	var ends []int
+	for i := range len(text) {
+		if text[i] == '\n' {
+			ends = append(ends, i)
+		}
+	}
+	return func(at int) int { n, _ := slices.BinarySearch(ends, at); return n + 1 }
+}
 
 // Option returns the last assignment, which is the one that counts.
 func (f *File) Option(host, name string) (Option, bool) {
@@ -236,7 +246,7 @@ type scanner struct {
 	at   int
 }
 
-var nameOrNumber = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*|^[0-9][0-9A-Za-z.]*`)
+var nameOrNumber = regexp.MustCompile(`^(?:[A-Za-z_][A-Za-z0-9_]*|[0-9][0-9A-Za-z.]*)`)
 
 func (s *scanner) next() token {
 	for s.at < len(s.text) {
