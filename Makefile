@@ -2,12 +2,11 @@
 
 GO ?= go
 
-GOARCH ?= $(shell $(GO) env GOARCH)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 # Empty outside a checkout: then the program names itself (cmd/internal/build).
 STAMP = -X vnode/cmd/internal/build.stamped=$(VERSION)
 
-.PHONY: help demo check test build tarball lint fuzz bench baseline table clean
+.PHONY: help demo check test build tarball deb image release lint fuzz bench baseline table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,14 +29,26 @@ test: ## set up and run all tests, race detector on, a real Prosody included
 	$(GO) vet ./...
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these files'; exit 1; }
 	$(GO) test -race -timeout 8m ./...
+	cd .ci/pack && $(GO) vet ./... && $(GO) test ./...
 	$(GO) test -run Alloc ./internal/wire ./internal/socket ./fanout ./s2s ./muc/... ./visitor/... ./bench/crowd
 
 build: ## build bin/vnode
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(STAMP)' -o bin/vnode ./cmd/vnode
 
-tarball: ## pack the static binary, unit, default configuration, man page and docs into bin/
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) $(GO) build -trimpath -ldflags '-s -w $(STAMP)' -o bin/tarball/vnode ./cmd/vnode
-	@.ci/tarball bin/tarball/vnode $(or $(VERSION),unreleased) $(GOARCH) bin
+# Packing has a module of its own: the program depends on nothing of it.
+PACK = cd .ci/pack && $(GO) run . -out ../../bin
+
+tarball: ## pack the static program, unit, man pages and docs for Debian and others, into bin/
+	@$(PACK) $(ARGS) tarball
+
+deb: ## Debian packages for amd64 and arm64, without root
+	@$(PACK) $(ARGS) deb
+
+image: ## container images for amd64 and arm64, without a daemon
+	@$(PACK) $(ARGS) image
+
+release: ## archives, packages, images, SBOM and SHA256SUMS of a tree without changes
+	@$(PACK) -release $(ARGS)
 
 lint: ## vet and formatting alone
 	$(GO) vet ./...

@@ -58,7 +58,7 @@ var trials = []struct {
 	run     bool
 	because string // for what is only parsed
 }{
-	{`^sudo vnode setup .*-start$|^tar |^make tarball && sudo tar`, false, "it changes the machine; TestTarballKeepsLinks and TestStart do it elsewhere"},
+	{`^sudo vnode setup .*-start$|^tar |^make (tarball|deb) && sudo `, false, "it changes the machine; TestTarballKeepsLinks, make test-deb and TestStart do it elsewhere"},
 	{`^(sudo )?vnode (setup|config|version|account|completion)\b`, true, ""},
 	{`^(sudo )?vnode check`, true, ""},
 	{`^(sudo )?vnode health`, false, "it asks a running node; TestHealth does"},
@@ -77,7 +77,7 @@ var trials = []struct {
 	{`^(TOKEN=|curl )`, false, "it asks a running node; the operator's API is tested in cmd/internal/node"},
 	{`^(ss|ssh|ethtool|kill) `, false, "it looks at a real machine or kills a program"},
 	{`^(docker|kubectl) `, false, "it needs containers; TestContainerPieces reads what it is given"},
-	{`^apt-get `, false, "it installs"},
+	{`^(sudo )?apt-get `, false, "it installs"},
 	{`^(chmod|rm|cat) `, false, "it needs the file that was found"},
 }
 

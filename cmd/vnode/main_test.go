@@ -46,6 +46,7 @@ func TestExitCodesAndWhatIsSaid(t *testing.T) {
 		"config both":     {args: []string{"config", "-print", "-check", "x"}, code: 2, stderr: "say -print"},
 		"config argument": {args: []string{"config", "-print", "x"}, code: 2, stderr: "say -print"},
 		"config flag":     {args: []string{"config", "-chekc", "x"}, code: 2, stderr: "not defined: -chekc"},
+		"of the image":    {args: []string{"config", "-check", "../../docs/packaging/container/vnode.toml"}, stdout: "nothing is wrong"},
 		"config in force": {args: []string{"config", "-effective", "-config", "../internal/config/default.toml"}, stdout: "main-domain = 'meet.jitsi'  # ../internal/config/default.toml\n"},
 		"config alone":    {args: []string{"config", "-effective"}, stdout: "main-domain = 'meet.jitsi'  # default\n"},
 		"config of what":  {args: []string{"config", "-print", "-config", "x"}, code: 2, stderr: "-config goes with -effective"},

@@ -12,7 +12,7 @@ import (
 )
 
 // stamped is set by the linker: -ldflags "-X vnode/cmd/internal/build.stamped=1.2.0".
-// make build and make tarball do.
+// make build does, and what packs a release.
 var stamped string
 
 // archived is the commit of an archive that `git archive` made; in a checkout it

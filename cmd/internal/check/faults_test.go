@@ -204,7 +204,7 @@ func testFaults(t *testing.T, s *stage, root string) {
 			check: "turn", level: Warn, file: "v1.toml", fix: "turn-services without it"},
 
 		"few files": {change: func(_ *testing.T, o *Options) { o.Visitors = 1_000_000 },
-			check: "limits", level: Warn, file: "vnode@.service", fix: "LimitNOFILE="},
+			check: "limits", level: Warn, file: "vnode@.service.d/limits.conf", fix: "LimitNOFILE="},
 		"few connections": {lines: line("max-connections", "100"),
 			check: "limits", level: Warn, file: "v1.toml", fix: "max-connections = 1024"},
 		"few visitors": {lines: line("max-visitors", "100"),

@@ -46,7 +46,7 @@ func (c *checker) lookLimits(ctx context.Context) []Finding {
 	want := c.Visitors + spareFiles
 	if have := c.maxFiles(ctx); have > 0 && have < want {
 		warn(fmt.Sprintf("the node may open %d files", have), "Each visitor is one; beyond that connections are refused.",
-			"/etc/systemd/system/vnode@.service", fmt.Sprintf("LimitNOFILE=%d, then systemctl daemon-reload and restart the node", roundUp(want)))
+			"/etc/systemd/system/vnode@.service.d/limits.conf", fmt.Sprintf("LimitNOFILE=%d below [Service], then systemctl daemon-reload and restart the node", roundUp(want)))
 	}
 	for _, l := range []struct {
 		key  string
@@ -122,10 +122,9 @@ func (c *checker) maxFiles(ctx context.Context) int {
 			return int(m["process_max_fds"])
 		}
 	}
-	unit, err := os.ReadFile(filepath.Join(c.Root, "etc/systemd/system/vnode@.service"))
-	if m := limitNOFILE.FindSubmatch(unit); err == nil && m != nil {
+	if m := limitNOFILE.FindAllStringSubmatch(c.unit(), -1); m != nil {
 		// The pattern has let digits through only.
-		n, _ := strconv.Atoi(string(m[1]))
+		n, _ := strconv.Atoi(m[len(m)-1][1])
 		return n
 	}
 	var r unix.Rlimit
@@ -133,6 +132,24 @@ func (c *checker) maxFiles(ctx context.Context) int {
 		return 0
 	}
 	return int(min(r.Max, 1<<30))
+}
+
+// unit is the text of the unit, the administrator's before the package's, and of its
+// drop-ins; a later line counts.
+func (c *checker) unit() string {
+	var text []byte
+	for _, dir := range []string{"usr/lib", "etc"} {
+		if own, err := os.ReadFile(filepath.Join(c.Root, dir, "systemd/system/vnode@.service")); err == nil {
+			text = own
+		}
+	}
+	// Glob sorts, as systemd does, and the pattern is good.
+	dropIns, _ := filepath.Glob(filepath.Join(c.Root, "etc/systemd/system/vnode@.service.d/*.conf"))
+	for _, path := range dropIns {
+		more, _ := os.ReadFile(path)
+		text = append(append(text, '\n'), more...)
+	}
+	return string(text)
 }
 
 var (

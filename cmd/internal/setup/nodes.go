@@ -221,7 +221,10 @@ func (pl *planner) removeNode(n int) error {
 		return err
 	}
 	// What systemctl enable made. Without the unit, disable would refuse.
-	pl.plan.Unlink(pl.o.path("etc/systemd/system/multi-user.target.wants", "vnode@"+string(id(n))+".service"), pl.unitPath())
+	enabled := pl.o.path("etc/systemd/system/multi-user.target.wants", "vnode@"+string(id(n))+".service")
+	for _, unit := range []string{pl.unitPath(), pl.packagedUnit()} {
+		pl.plan.Unlink(enabled, unit)
+	}
 	if dir := pl.stateDir(n); exists(dir) {
 		pl.note("The state of %s (its certificate, what it learned of main) is still in %s: remove it when the node will not come back.", id(n), dir)
 	}

@@ -76,6 +76,9 @@ type Answers struct {
 	PromoteFreely bool `toml:"promote-without-consent"`
 }
 
+// packagedBinary is where the packages have the program.
+const packagedBinary = "/usr/bin/vnode"
+
 // kindsOfPieces are the values of Pieces.
 var kindsOfPieces = []string{"docker", "kubernetes"}
 
@@ -129,7 +132,7 @@ func ParseFlags(flags *flag.FlagSet, args []string) (*Options, error) {
 	flags.StringVar(&o.KeyFile, "key", "", "PEM `file` with its key")
 	flags.IntVar(&o.MaxParticipants, "max-participants", 0, "`number` of main participants from which on jicofo makes visitors (default: as it is)")
 	flags.IntVar(&o.VisitorsPerNode, "visitors-per-node", 0, "`number` of visitors of one conference that jicofo sends to a node (default: as it is)")
-	flags.StringVar(&o.Binary, "binary", "/usr/bin/vnode", "the vnode `program` that the unit starts")
+	flags.StringVar(&o.Binary, "binary", packagedBinary, "the vnode `program` that the unit starts")
 	flags.StringVar(&o.Pieces, "pieces", "", "`kinds` of containers to make pieces for: docker, kubernetes, or both, separated by a comma")
 	flags.BoolVar(&o.PromoteFreely, "promote-without-consent", false, "visitors who raise a hand become participants without a moderator's consent (default: set-up asks at a terminal, and else a moderator must agree)")
 	if err := flags.Parse(args); err != nil {

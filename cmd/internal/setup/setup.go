@@ -13,6 +13,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"vnode/cmd/internal/config"
 	"vnode/cmd/internal/setup/files"
 	"vnode/cmd/internal/setup/prosodyconf"
 )
@@ -165,35 +166,78 @@ func (pl *planner) planSecrets() error {
 	return pl.plan.Secret(pl.passwordFile(), pl.password)
 }
 
-// credential is a file that systemd hands to the nodes.
-type credential struct{ Name, Flag, Path string }
+// credential is a file that systemd hands to the nodes, and the variable by which
+// they find their copy.
+type credential struct{ Name, Variable, Path string }
 
 func (pl *planner) credentials() []credential {
-	all := []credential{{"focus-password", "focus-password-file", pl.passwordFile()}}
+	variable := config.EnvName
+	all := []credential{{"focus-password", variable("focus-password-file"), pl.passwordFile()}}
 	if pl.o.CertificateFile != "" {
-		all = append(all, credential{"certificate", "certificate-file", pl.o.CertificateFile},
-			credential{"key", "key-file", pl.o.KeyFile})
+		all = append(all, credential{"certificate", variable("certificate-file"), pl.o.CertificateFile},
+			credential{"key", variable("key-file"), pl.o.KeyFile})
 	}
 	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
-		all = append(all, credential{"turn-secret", "turn-secret-file", pl.turnSecretFile()})
+		all = append(all, credential{"turn-secret", variable("turn-secret-file"), pl.turnSecretFile()})
 	}
 	return all
 }
 
 func (pl *planner) unitPath() string { return pl.o.path("etc/systemd/system/vnode@.service") }
 
-func (pl *planner) planUnit() error {
-	path := pl.unitPath()
-	if len(pl.nodes) == 0 {
-		return pl.plan.Remove(path, false)
+func (pl *planner) dropInPath() string {
+	return pl.o.path("etc/systemd/system/vnode@.service.d/setup.conf")
+}
+
+// packagedUnit is the unit of an installed package, "" without one.
+func (pl *planner) packagedUnit() string {
+	for _, dir := range []string{"usr/lib/systemd/system", "lib/systemd/system"} {
+		if path := pl.o.path(dir, "vnode@.service"); exists(path) {
+			return path
+		}
 	}
-	text, err := render("unit", map[string]any{
-		"Etc": pl.o.path("etc/vnode"), "Binary": pl.o.Binary, "Credentials": pl.credentials(),
-	})
+	return ""
+}
+
+// planUnit plans a drop-in with what is this machine's own. The unit is the
+// package's: one of set-up's would hide it for ever, so it is written only where
+// there is no package, and goes when there is.
+func (pl *planner) planUnit() error {
+	if len(pl.nodes) == 0 {
+		return errors.Join(pl.plan.Remove(pl.unitPath(), false), pl.plan.Remove(pl.dropInPath(), false))
+	}
+	packaged := pl.packagedUnit() != ""
+	data := map[string]any{
+		"Etc": pl.o.path("etc/vnode"), "Binary": pl.o.Binary, "Default": pl.o.path("etc/default/vnode"), "Credentials": pl.credentials(),
+		"Other": packaged && (pl.o.Binary != packagedBinary || pl.o.Prefix != ""),
+	}
+	text, err := render("dropin", data)
 	if err != nil {
 		return err
 	}
-	return pl.plan.Own(path, "#", text, 0o644)
+	if err := pl.plan.Own(pl.dropInPath(), "#", text, 0o644); err != nil {
+		return err
+	}
+	if packaged {
+		return pl.retireUnit()
+	}
+	if text, err = render("unit", data); err != nil {
+		return err
+	}
+	return pl.plan.Own(pl.unitPath(), "#", text, 0o644)
+}
+
+// retireUnit plans that a unit of an earlier set-up goes, which hides the package's.
+func (pl *planner) retireUnit() error {
+	path := pl.unitPath()
+	if pl.plan.Untouched(path) || pl.o.Force {
+		return pl.plan.Remove(path, false)
+	}
+	if exists(path) {
+		pl.note("%s hides the unit of the package, %s, and so will it hide newer ones. Move what you changed to a file in %s and remove it; -force removes it and keeps a copy.",
+			path, pl.packagedUnit(), filepath.Dir(pl.dropInPath()))
+	}
+	return nil
 }
 
 // next are the steps that the plan makes necessary: a program whose files do not
@@ -241,7 +285,7 @@ func (pl *planner) next() (steps []Step) {
 // what they read at their start changes.
 func (pl *planner) startable() (fresh, stale []int) {
 	common := pl.plan.Changes(func(path string) bool {
-		return path == pl.unitPath() || path == pl.passwordFile() || path == pl.turnSecretFile()
+		return path == pl.unitPath() || path == pl.dropInPath() || path == pl.passwordFile() || path == pl.turnSecretFile()
 	})
 	for _, nd := range pl.nodes {
 		switch {

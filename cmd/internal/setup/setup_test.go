@@ -334,11 +334,16 @@ func TestUnit(t *testing.T) {
 	unit := read(t, root.Dir, "etc/systemd/system/vnode@.service")
 	for _, want := range []string{
 		"Type=notify", "WatchdogSec=30", "DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "LimitNOFILE=131072",
-		"LoadCredential=focus-password:" + root.Path("etc/vnode/focus-password"), "ExecReload=/bin/kill -HUP $MAINPID",
-		"-config " + root.Path("etc/vnode") + "/%i.toml -focus-password-file ${CREDENTIALS_DIRECTORY}/focus-password",
+		"ExecReload=/bin/kill -HUP $MAINPID",
+		"ExecStart=" + program + " -config " + root.Path("etc/vnode") + "/%i.toml $VNODE_ARGS\n",
 	} {
 		require.Contains(t, unit, want)
 	}
+	dropIn := read(t, root.Dir, "etc/systemd/system/vnode@.service.d/setup.conf")
+	require.Contains(t, dropIn, "\nLoadCredential=focus-password:"+root.Path("etc/vnode/focus-password")+
+		"\nEnvironment=VNODE_FOCUS_PASSWORD_FILE=/run/credentials/%n/focus-password\n")
+	require.NotContains(t, dropIn, "ExecStart", "the unit has it already")
+	unit += dropIn
 	section, keys := "", map[string]string{}
 	for line := range strings.Lines(unit) {
 		line = strings.TrimSpace(line)
@@ -365,6 +370,39 @@ func TestUnit(t *testing.T) {
 	out, err := exec.Command(analyze, "verify", "--man=no", instance).CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Empty(t, string(out))
+}
+
+// The unit of a package is used: set-up adds a drop-in, and takes away the unit that
+// it wrote before there was a package. One that somebody changed is named.
+func TestUnitOfThePackageIsUsed(t *testing.T) {
+	root := jitsi.Install(t, jitsi.Options{})
+	withoutJicofo(t, root)
+	mustRun(t, root.Dir, "-nodes", "1", "-binary", program)
+	own := root.Path("etc/systemd/system/vnode@.service")
+	require.FileExists(t, own)
+	packaged := root.Path("usr/lib/systemd/system/vnode@.service")
+	require.NoError(t, os.MkdirAll(filepath.Dir(packaged), 0o755))
+	require.NoError(t, os.WriteFile(packaged, []byte("[Service]\n"), 0o644))
+
+	require.NoError(t, os.WriteFile(own, []byte(read(t, root.Dir, "etc/systemd/system/vnode@.service")+"# mine\n"), 0o644))
+	out := mustRun(t, root.Dir, "-nodes", "1", "-binary", program)
+	require.Contains(t, out, "By hand: "+own+" hides the unit of the package")
+	require.FileExists(t, own)
+
+	out = mustRun(t, root.Dir, "-nodes", "1", "-force", "-binary", program)
+	require.NoFileExists(t, own)
+	require.Contains(t, out, "systemctl daemon-reload")
+	require.Contains(t, read(t, root.Dir, "etc/systemd/system/vnode@.service.d/setup.conf"),
+		"ExecStart=\nExecStart="+program+" -config "+root.Path("etc/vnode")+"/%i.toml $VNODE_ARGS\n", "the package has another program")
+	require.Contains(t, mustRun(t, root.Dir, "-nodes", "1"), "Nothing to change")
+
+	enabled := root.Path("etc/systemd/system/multi-user.target.wants/vnode@v1.service")
+	require.NoError(t, os.MkdirAll(filepath.Dir(enabled), 0o755))
+	require.NoError(t, os.Symlink(packaged, enabled))
+	mustRun(t, root.Dir, "-remove", "all")
+	require.NoFileExists(t, enabled)
+	require.NoFileExists(t, root.Path("etc/systemd/system/vnode@.service.d/setup.conf"))
+	require.FileExists(t, packaged)
 }
 
 // The pieces for containers are YAML, and say what the nodes need.

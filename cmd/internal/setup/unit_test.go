@@ -10,10 +10,10 @@ import (
 
 var update = flag.Bool("update", false, "write docs/packaging/vnode@.service anew")
 
-// The unit in the tarball is the same, for a node without files of secrets.
+// The unit of the packages is the one that set-up writes where there is no package.
 func TestPackagedUnit(t *testing.T) {
 	const path = "../../../docs/packaging/vnode@.service"
-	want, err := render("unit", map[string]any{"Etc": "/etc/vnode", "Binary": "/usr/bin/vnode"})
+	want, err := render("unit", map[string]any{"Etc": "/etc/vnode", "Binary": "/usr/bin/vnode", "Default": "/etc/default/vnode"})
 	require.NoError(t, err)
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(want), 0o644))

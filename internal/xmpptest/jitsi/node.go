@@ -1,12 +1,12 @@
 package jitsi
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +63,8 @@ func (r *Root) SetUp(t T, program string, n int, args ...string) string {
 // node listens.
 func (r *Root) RunNode(t T, id string) *process.Process {
 	t.Helper()
-	u, err := readUnit(r.Path("etc/systemd/system/vnode@.service"))
+	unit := r.Path("etc/systemd/system/vnode@.service")
+	u, err := readUnit(unit, unit+".d/setup.conf")
 	if err != nil {
 		t.Fatalf("unit: %v", err)
 	}
@@ -79,10 +80,14 @@ func (r *Root) RunNode(t T, id string) *process.Process {
 	}
 	args := strings.Fields(u.execStart)
 	for i, a := range args {
-		args[i] = strings.NewReplacer("%i", id, "${CREDENTIALS_DIRECTORY}", credentials).Replace(a)
+		args[i] = strings.NewReplacer("%i", id, "$VNODE_ARGS", "").Replace(a)
 	}
+	args = slices.DeleteFunc(args, func(a string) bool { return a == "" })
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "CREDENTIALS_DIRECTORY=" + credentials}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	for _, variable := range u.environment {
+		cmd.Env = append(cmd.Env, strings.ReplaceAll(variable, "/run/credentials/%n", credentials))
+	}
 	p := process.Run(t, id, cmd)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -96,28 +101,33 @@ func (r *Root) RunNode(t T, id string) *process.Process {
 // unit is what matters here of a unit of systemd.
 type unit struct {
 	execStart   string
+	environment []string
 	credentials map[string]string // name to path
 }
 
-func readUnit(path string) (unit, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return unit{}, err
-	}
-	defer f.Close()
+// readUnit reads a unit and its drop-ins.
+func readUnit(paths ...string) (unit, error) {
 	u := unit{credentials: map[string]string{}}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		key, value, _ := strings.Cut(lines.Text(), "=")
-		switch key {
-		case "ExecStart":
-			u.execStart = value
-		case "LoadCredential":
-			name, from, _ := strings.Cut(value, ":")
-			u.credentials[name] = from
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return unit{}, err
+		}
+		for line := range strings.Lines(string(text)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			switch key {
+			case "ExecStart":
+				u.execStart = value
+			case "Environment":
+				u.environment = append(u.environment, value)
+			case "LoadCredential":
+				name, from, _ := strings.Cut(value, ":")
+				u.credentials[name] = from
+			}
 		}
 	}
 	if u.execStart == "" {
-		return unit{}, fmt.Errorf("%s has no ExecStart", path)
+		return unit{}, fmt.Errorf("%v has no ExecStart", paths)
 	}
 	return u, nil
 }

@@ -128,6 +128,12 @@ func (p *Plan) Remove(path string, secret bool) error {
 	return nil
 }
 
+// Untouched reports whether a file is there and as setup wrote it.
+func (p *Plan) Untouched(path string) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && untouched(b)
+}
+
 // Symlink plans a symbolic link.
 func (p *Plan) Symlink(path, target string) error {
 	at, err := os.Readlink(path)
