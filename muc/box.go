@@ -135,9 +135,11 @@ func (b outside) HangUp(s room.Session) { s.(Session).HangUp() }
 
 func (b outside) Pause(s room.Session, on bool) { s.(Session).Pause(on) }
 
-func (b outside) Send(from, to string, stanza []byte) {
+func (b outside) Send(from, to string, stanza []byte) { b.service.remote.Send(from, to, stanza) }
+
+func (b outside) Tell(from, to string, stanza []byte) {
 	b.service.tellsMain(time.Now(), len(stanza))
-	b.service.remote.Send(from, to, stanza)
+	b.Send(from, to, stanza)
 }
 
 func (b outside) After(a room.Alarm, d time.Duration, setting uint64) {

@@ -20,11 +20,29 @@ type nodeLoad struct {
 
 // state is what rooms are told of the node with the next event.
 func (s *Service) state(now time.Time) room.Node {
-	return room.Node{
+	n := room.Node{
 		Now: now, Limits: s.limits.Load(), Visitors: int(s.visitors.Load()), Held: int(s.held.Load()),
 		RequestsFull: s.load.requests.Load() >= room.MaxRequestBytes,
 		MainFull:     now.UnixNano() < s.load.full.Load(),
 	}
+	if n.MainFull {
+		n.MainShare = mainShare(n.Limits.Main, s.living())
+	}
+	return n
+}
+
+// mainShare is what each of so many rooms may tell main while all of them tell it
+// too much.
+func mainShare(l rate.Limit, rooms int) rate.Limit {
+	const enough, burst = 2, 10
+	rooms = max(rooms, 1)
+	return rate.Limit{PerSecond: min(enough, l.PerSecond/float64(rooms)), Burst: min(burst, l.Burst/rooms)}
+}
+
+func (s *Service) living() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.lives
 }
 
 // waits counts bytes of IQs that wait for the focus.
@@ -33,7 +51,7 @@ func (s *Service) waits(n int) {
 	s.metrics.requestBytes.Add(float64(n))
 }
 
-// tellsMain counts a stanza that goes to main.
+// tellsMain counts a stanza of visitors that goes to main.
 func (s *Service) tellsMain(now time.Time, size int) {
 	l := s.limits.Load().Main
 	if l.PerSecond <= 0 {
@@ -41,7 +59,7 @@ func (s *Service) tellsMain(now time.Time, size int) {
 	}
 	s.load.mu.Lock()
 	defer s.load.mu.Unlock()
-	if !s.load.main.TakeSome(l, room.Units(size), now) {
-		s.load.full.Store(now.Add(s.load.main.Wait(l, now)).UnixNano())
+	if wait := s.load.main.Spend(l, room.Units(size), now); wait > 0 {
+		s.load.full.Store(now.Add(wait).UnixNano())
 	}
 }

@@ -252,14 +252,25 @@ func (b *Board) Cast(who Voter, v Vote) error {
 	return nil
 }
 
+// Waiting reports whether Next has something to return, and whether that is for
+// main.
+func (b *Board) Waiting() (some, toMain bool) {
+	if len(b.news) == 0 {
+		return false, false
+	}
+	x := b.news[0].ballot
+	return true, x != nil && x.own
+}
+
 // Next returns the oldest news; false when there are none.
 func (b *Board) Next() (n News, ok bool) {
 	if len(b.news) == 0 {
-		b.news = nil // and its array
 		return News{}, false
 	}
 	i := b.news[0]
-	b.news = b.news[1:]
+	if b.news = b.news[1:]; len(b.news) == 0 {
+		b.news = nil // and its array
+	}
 	if i.ballot == nil {
 		return News{Announce: b.created(i.poll)}, true
 	}

@@ -36,6 +36,17 @@ func (b *Bucket) TakeSome(l Limit, n int, now time.Time) bool {
 	return true
 }
 
+// Spend takes n tokens whether they are there or not, and returns how long from now
+// there is none. A debt is for a burst at most.
+func (b *Bucket) Spend(l Limit, n int, now time.Time) time.Duration {
+	if l.PerSecond <= 0 {
+		return 0
+	}
+	b.drain(l, now)
+	b.used = min(b.used+float64(n), 2*l.burst())
+	return b.wait(l)
+}
+
 // Has reports whether [Bucket.TakeSome] would take n tokens.
 func (b *Bucket) Has(l Limit, n int, now time.Time) bool {
 	if l.PerSecond <= 0 {
@@ -53,6 +64,10 @@ func (b *Bucket) Wait(l Limit, now time.Time) time.Duration {
 		return 0
 	}
 	b.fill(l, now)
+	return b.wait(l)
+}
+
+func (b *Bucket) wait(l Limit) time.Duration {
 	missing := b.used + 1 - l.burst()
 	if missing <= 0 {
 		return 0
@@ -61,9 +76,13 @@ func (b *Bucket) Wait(l Limit, now time.Time) time.Duration {
 }
 
 func (b *Bucket) fill(l Limit, now time.Time) {
+	b.drain(l, now)
+	b.used = min(b.used, l.burst()) // the limit may have been a larger one
+}
+
+func (b *Bucket) drain(l Limit, now time.Time) {
 	if d := now.Sub(b.at); d > 0 {
 		b.used = max(0, b.used-d.Seconds()*l.PerSecond)
 		b.at = now
 	}
-	b.used = min(b.used, l.burst()) // the limit may have been a larger one
 }

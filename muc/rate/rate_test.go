@@ -66,3 +66,16 @@ func TestClockThatGoesBack(t *testing.T) {
 	require.False(t, b.Take(l, start.Add(-time.Hour)))
 	require.True(t, b.Take(l, start.Add(time.Second)))
 }
+
+// What is spent beyond the burst is a debt that is paid off at the rate, so that who
+// says much at once is not better off than who says little often.
+func TestSpendingMakesDebts(t *testing.T) {
+	var b Bucket
+	l := Limit{PerSecond: 10, Burst: 20}
+	require.Zero(t, b.Spend(l, 19, start))
+	require.Equal(t, time.Second*11/10, b.Spend(l, 11, start), "ten too many, and one for the next")
+	require.Equal(t, time.Second/10, b.Spend(l, 0, start.Add(time.Second)))
+	require.Zero(t, b.Spend(l, 0, start.Add(time.Second*11/10)))
+	require.Equal(t, 2*time.Second+time.Second/10, b.Spend(l, 1000, start.Add(time.Hour)), "a burst at most")
+	require.Zero(t, b.Spend(Limit{}, 1000, start))
+}

@@ -23,6 +23,7 @@ func (d *discard) Deliver(Session, ...*Packet)        { d.n++ }
 func (d *discard) Follow(Session, ...*Packet)         { d.n++ }
 func (d *discard) Unfollow(Session, ...*Packet)       { d.n++ }
 func (d *discard) Send(string, string, []byte)        { d.n++ }
+func (d *discard) Tell(string, string, []byte)        { d.n++ }
 func (d *discard) After(Alarm, time.Duration, uint64) {}
 func (d *discard) AwaitDrained(Session)               { d.marks++ }
 func (d *discard) AskTurn(Session)                    { panic("the focus takes all at once") }

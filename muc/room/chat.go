@@ -126,7 +126,7 @@ func (r *conference) clientChat(o *occupant, st *wire.Stanza) {
 	if !r.tellsMain() {
 		return
 	}
-	r.out.Send(r.addr.Domain, r.main.Domain,
+	r.out.Tell(r.addr.Domain, r.main.Domain,
 		messageToServer(r.addr.WithResource(o.nick).String(), r.main.String(), groupchat, &m.payload, content))
 }
 

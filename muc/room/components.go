@@ -84,11 +84,15 @@ const (
 
 // tellVotes tells visitors and main what is new of the polls.
 func (r *conference) tellVotes() {
-	for r.told < votesPerTick && (r.told == 0 || !r.node.MainFull) {
-		n, ok := r.polls.Next()
-		if !ok {
+	for r.told < votesPerTick {
+		some, toMain := r.polls.Waiting()
+		if !some {
 			return
 		}
+		if toMain && r.mainFull() {
+			break
+		}
+		n, _ := r.polls.Next()
 		if r.visitors == 0 && n.ToMain == nil {
 			continue // who comes is told of all polls
 		}
@@ -114,7 +118,7 @@ func (r *conference) sendVote(n polls.News) {
 	b := wire.NewBuilder(nil).Start("message", "from", r.domains.Rooms, "to", r.domains.MainPolls,
 		"id", n.MessageID+"@"+r.addr.Local)
 	b.Elem("json-message", string(n.ToMain), "xmlns", nsJitmeet, "roomJid", r.main.String())
-	r.out.Send(r.domains.Rooms, r.domains.MainPolls, b.Bytes())
+	r.out.Tell(r.domains.Rooms, r.domains.MainPolls, b.Bytes())
 }
 
 func (r *conference) voteReturned(st *wire.Stanza) {

@@ -62,7 +62,7 @@ type conference struct {
 	outlet       outlet      // to the focus
 	hands        hands
 	warnings     warnings
-	reserve      rate.Bucket // of what main hears of the room however busy the node is
+	mainShare    rate.Bucket // of what main hears of the room however much it hears of others
 	shapes       shapes      // of visitors' presences
 	languages    transcription
 	polls        *polls.Board

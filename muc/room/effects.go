@@ -25,6 +25,8 @@ type Effects interface {
 
 	// Send hands a stanza to the stream between two domains.
 	Send(from, to string, stanza []byte)
+	// Tell is Send of what visitors say to the main server, or ask of it.
+	Tell(from, to string, stanza []byte)
 
 	// After asks for a [Timeout] with a and setting when d has passed, in place of
 	// the one that was asked for a before.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"vnode/internal/wire"
+	"vnode/muc/rate"
 )
 
 // Event is one thing that happens to a room: one of the types of this file.
@@ -17,8 +18,9 @@ type Node struct {
 	Visitors int     // in all rooms
 	Held     int     // visitors that wait to come back, in all rooms
 
-	RequestsFull bool // [MaxRequestBytes] of IQs wait for the focus
-	MainFull     bool // the main server is told as much as Limits.Main allows
+	RequestsFull bool       // [MaxRequestBytes] of IQs wait for the focus
+	MainFull     bool       // the main server is told as much as Limits.Main allows
+	MainShare    rate.Limit // what a room may tell it all the same
 }
 
 // Who is what the node knows of a session when it says something.

@@ -130,14 +130,10 @@ func (r *conference) showHeld() {
 	}
 }
 
-// reserved is what a room's visitors may tell main however much those of other
-// rooms do.
-var reserved = rate.Limit{PerSecond: 2, Burst: 10}
-
 // mainFull reports whether main is to hear nothing more of this room's visitors
 // now. When it is not, one stanza may be sent.
 func (r *conference) mainFull() bool {
-	if !r.node.MainFull || r.reserve.Take(reserved, r.now) {
+	if !r.node.MainFull || r.mainShare.Take(r.node.MainShare, r.now) {
 		return false
 	}
 	r.warn(&r.warnings.main, "visitors' stanzas to the main server refused or delayed: those of all rooms are too many; main-rate and main-burst allow more")

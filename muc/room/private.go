@@ -35,7 +35,7 @@ func (r *conference) privateMessage(o *occupant, st *wire.Stanza) {
 		}
 		r.authors.say(m.id, author{o.nick, r.idOf(o)})
 		content := appendName(append(m.children, mucUser...), o.shownName())
-		r.out.Send(r.addr.Domain, r.main.Domain, messageToServer(r.addr.WithResource(o.nick).String(),
+		r.out.Tell(r.addr.Domain, r.main.Domain, messageToServer(r.addr.WithResource(o.nick).String(),
 			r.main.WithResource(to.nick).String(), string(st.Type), &m.payload, content))
 	default:
 		r.refuse(o.session, st, errVisitorPM)

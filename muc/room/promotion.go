@@ -109,7 +109,7 @@ func (r *conference) toVisitorsComponent(content func(*wire.Builder)) {
 	b := wire.NewBuilder(nil).Start("iq", "type", "set", "from", d.Host, "to", d.Visitors, "id", r.newID())
 	b.Start("visitors", "xmlns", wire.NSVisitors, "room", r.main.String())
 	content(b)
-	r.out.Send(d.Host, d.Visitors, b.Bytes())
+	r.out.Tell(d.Host, d.Visitors, b.Bytes())
 }
 
 // promotion forwards main's answer to a raised hand, from the room. The

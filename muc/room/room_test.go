@@ -70,6 +70,8 @@ func (s *roomSim) Unfollow(to Session, ps ...*Packet) {
 	s.sim.Unfollow(to, ps...)
 }
 
+func (s *roomSim) Tell(from, to string, stanza []byte) { s.Send(from, to, stanza) }
+
 func (s *roomSim) Send(from, to string, stanza []byte) {
 	s.did("to main: %s", stanza)
 	if h, err := wire.ParseHeader(stanza); err == nil && string(h.Type) == "get" {

@@ -124,6 +124,8 @@ func (s *sim) Unfollow(to Session, ps ...*Packet) {
 	s.Deliver(to, ps...)
 }
 
+func (s *sim) Tell(from, to string, stanza []byte) { s.Send(from, to, stanza) }
+
 func (s *sim) Send(_, _ string, stanza []byte) {
 	s.effects++
 	s.sent = append(s.sent, stanza)

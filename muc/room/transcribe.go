@@ -50,12 +50,15 @@ func (r *conference) transcribe(o *occupant, language string) {
 // tellLanguages tells main what visitors want transcribed, if that is news.
 func (r *conference) tellLanguages() {
 	langs, count := r.languages.list()
-	if told := langs + " " + count; told == r.languages.told {
+	told := langs + " " + count
+	if told == r.languages.told {
 		return
-	} else {
-		r.languages.told = told
 	}
 	r.arm(alarmLanguages, languagesEvery)
+	if r.mainFull() {
+		return // it is told in a second
+	}
+	r.languages.told = told
 	r.toVisitorsComponent(func(b *wire.Builder) {
 		b.Start("transcription-languages", "langs", langs, "count", count).End()
 	})

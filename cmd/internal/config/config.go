@@ -100,6 +100,8 @@ type Config struct {
 	RoomChatRate  float64  `toml:"room-chat-rate"`
 	RoomChatBurst int      `toml:"room-chat-burst"`
 	ChatSlowMode  Duration `toml:"chat-slow-mode"`
+	MainRate      float64  `toml:"main-rate"`
+	MainBurst     int      `toml:"main-burst"`
 
 	SweepGap Duration `toml:"sweep-gap"`
 
@@ -283,7 +285,7 @@ func (c *Config) validateLimits(bad func(key, format string, args ...any)) {
 	for key, n := range map[string]int{
 		"max-visitors-per-room": c.MaxVisitorsPerRoom, "max-visitors": c.MaxVisitors, "max-rooms": c.MaxRooms,
 		"max-connections": c.MaxConnections, "max-connections-per-address": c.MaxPerAddress,
-		"chat-burst": c.ChatBurst, "room-chat-burst": c.RoomChatBurst, "presence-burst": c.PresenceBurst,
+		"chat-burst": c.ChatBurst, "room-chat-burst": c.RoomChatBurst, "presence-burst": c.PresenceBurst, "main-burst": c.MainBurst,
 	} {
 		if n < 1 {
 			bad(key, "%d is less than 1", n)
@@ -291,6 +293,7 @@ func (c *Config) validateLimits(bad func(key, format string, args ...any)) {
 	}
 	for key, r := range map[string]float64{
 		"join-rate": c.JoinRate, "leave-rate": c.LeaveRate, "presence-rate": c.PresenceRate, "chat-rate": c.ChatRate, "room-chat-rate": c.RoomChatRate,
+		"main-rate": c.MainRate,
 	} {
 		if !(r >= 0 && r <= 1e9) {
 			bad(key, "%v is not a number a second, such as 2 or 0.5; 0 means no limit", r)

@@ -64,6 +64,8 @@ var usages = []struct{ key, usage string }{
 	{"chat-burst", "`number` of messages of one visitor at once"},
 	{"room-chat-rate", "`number` of messages of all visitors of a room a second, 0 for no limit"},
 	{"room-chat-burst", "`number` of messages of all visitors of a room at once"},
+	{"main-rate", "`number` of stanzas of the visitors of all rooms to the main server a second, 0 for no limit"},
+	{"main-burst", "`number` of stanzas of the visitors of all rooms to the main server at once"},
 	{"chat-slow-mode", "`duration` between two messages of one visitor, such as 30s"},
 	{"max-connections", "`number` of client connections"},
 	{"max-connections-per-address", "`number` of client connections of one address"},

@@ -20,6 +20,9 @@ environment variable and a flag. The built-in default comes first, then the
 file, then the environment, then flags. A file needs only the lines it changes;
 ` + "`vnode config -print`" + ` prints one with all of them, ` + "`vnode config -check FILE`" + ` says
 what is wrong with one. An unknown key is refused, and the nearest one named.
+` + "`vnode config -effective -config /etc/vnode/v3.toml`" + ` prints every setting that is in force and
+where it is from. Without ` + "`-config`" + ` it reads the environment alone, as in a
+container. It leaves out secrets.
 
 SIGHUP (` + "`systemctl reload`" + `) reads everything anew. What a running node can take it
 takes, at once and whole; the log says what changed and which keys wait for a

@@ -143,6 +143,7 @@ func apiLimits(l room.Limits) api.Limits {
 			Audience: string(l.Chat.Audience), Visitor: api.Rate(l.Chat.Visitor), Room: api.Rate(l.Chat.Room),
 			SlowMode: api.Duration(l.Chat.SlowMode),
 		},
+		Main: api.Rate(l.Main),
 	}
 }
 
@@ -152,6 +153,7 @@ func takeLimits(to *room.Limits, l *api.Limits) {
 	to.Joins, to.Leaves, to.Presences = rate.Limit(l.Joins), rate.Limit(l.Leaves), rate.Limit(l.Presences)
 	to.Chat.Audience, to.Chat.SlowMode = room.Audience(l.Chat.Audience), time.Duration(l.Chat.SlowMode)
 	to.Chat.Visitor, to.Chat.Room = rate.Limit(l.Chat.Visitor), rate.Limit(l.Chat.Room)
+	to.Main = rate.Limit(l.Main)
 }
 
 // apiError puts an error of the rooms into the API's class for it.

@@ -277,6 +277,7 @@ func roomLimits(c *config.Config) room.Limits {
 			Visitor: rate.Limit{PerSecond: c.ChatRate, Burst: c.ChatBurst},
 			Room:    rate.Limit{PerSecond: c.RoomChatRate, Burst: c.RoomChatBurst},
 		},
+		Main: rate.Limit{PerSecond: c.MainRate, Burst: c.MainBurst},
 	}
 }
 

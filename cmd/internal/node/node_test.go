@@ -37,7 +37,7 @@ func testConfig(t testing.TB, mainS2S string) *config.Config {
 		ID: "v3", StateDir: t.TempDir(), MainDomain: "meet.jitsi", MainS2S: mainS2S, RoomPrefix: "conference",
 		S2STrust: config.TrustAddress, MainGrace: config.Duration(time.Minute), S2S: []string{free}, C2S: []string{free}, HTTP: []string{free}, Admin: free,
 		AuthDomain: "auth.meet.jitsi", MaxVisitorsPerRoom: 1000, MaxVisitors: 1000, MaxRooms: 100, MaxConnections: 1000,
-		ChatAudience: "all", ChatBurst: 1, RoomChatBurst: 1, PresenceBurst: 1, HistoryMessages: 20, TokenPromotion: true,
+		ChatAudience: "all", ChatBurst: 1, RoomChatBurst: 1, PresenceBurst: 1, MainBurst: 1, HistoryMessages: 20, TokenPromotion: true,
 		MaxPerAddress: 1000, MaxJoinsPerSecond: 2000, RegionHeader: "X-Proxy-Region", TokenAudiences: []string{"*"},
 		Comeback: config.ComebackReload, ComebackWord: config.Duration(3 * time.Second), ComebackSettle: config.Duration(22 * time.Second),
 		ComebackAsk: config.Duration(32 * time.Second), ComebackGiveUp: config.Duration(2 * time.Minute), ComebackRate: 100,

@@ -12,7 +12,7 @@ import (
 var reloadable = append([]string{
 	"certificate-file", "key-file", "s2s-trust", "s2s-trusted-addresses", "s2s-ca-file", "s2s-pins", "main-s2s", "log-level",
 	"max-visitors-per-room", "max-visitors", "max-rooms", "join-rate", "leave-rate", "presence-rate", "presence-burst",
-	"chat-audience", "chat-rate", "chat-burst", "room-chat-rate", "room-chat-burst", "chat-slow-mode",
+	"chat-audience", "chat-rate", "chat-burst", "room-chat-rate", "room-chat-burst", "chat-slow-mode", "main-rate", "main-burst",
 	"drain-timeout", "drain-spread", "accounts-file", "other-nodes", "ready-without-jicofo",
 }, tokenSettings...)
 
@@ -96,4 +96,5 @@ func takeRoomLimits(next, c *config.Config) {
 	next.ChatAudience, next.ChatSlowMode = c.ChatAudience, c.ChatSlowMode
 	next.ChatRate, next.ChatBurst = c.ChatRate, c.ChatBurst
 	next.RoomChatRate, next.RoomChatBurst = c.RoomChatRate, c.RoomChatBurst
+	next.MainRate, next.MainBurst = c.MainRate, c.MainBurst
 }

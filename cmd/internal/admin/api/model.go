@@ -86,6 +86,7 @@ type Limits struct {
 	Leaves          Rate `json:"leaves"`          // of one room
 	Presences       Rate `json:"presences"`       // of one visitor, after its join
 	Chat            Chat `json:"chat"`
+	Main            Rate `json:"main"` // of all rooms' visitors to the main server
 }
 
 // Chat is what visitors may write.
