@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -100,6 +101,11 @@ func (pl *planner) planNodes() error {
 			return err
 		}
 	}
+	for _, n := range union(have, nil, slices.Concat(o.Nodes, gone)) {
+		if err := pl.move(n); err != nil {
+			return err
+		}
+	}
 	for _, n := range union(have, o.Nodes, gone) {
 		nd, err := pl.load(n)
 		if err != nil {
@@ -108,6 +114,8 @@ func (pl *planner) planNodes() error {
 		pl.nodes = append(pl.nodes, nd)
 	}
 	pl.gone = gone
+	pl.adviseListeners()
+	pl.adviseREST()
 	return nil
 }
 
@@ -115,42 +123,113 @@ func (pl *planner) nodePath(n int) string { return pl.o.path("etc/vnode", string
 
 func (pl *planner) stateDir(n int) string { return pl.o.path("var/lib/vnode", string(id(n))) }
 
+// nodeSettings is what a node's configuration is made of.
+type nodeSettings struct {
+	ID                                     config.ID
+	Path, StateDir                         string
+	MainDomain, MainS2S, RoomPrefix        string
+	ExtraDomains                           []string
+	S2S, C2S, HTTP, Admin                  string
+	OtherNodes                             []string // it asks them before a drain
+	Remote                                 bool     // the others are on other machines
+	TellJicofo                             bool
+	JicofoURL                              string
+	PasswordFile, CertificateFile, KeyFile string
+	TURNServices                           []string
+	TURNSecretFile                         string
+}
+
+func (pl *planner) write(n int, s *nodeSettings) error {
+	s.ID, s.Path, s.StateDir, s.Remote = id(n), pl.nodePath(n), pl.stateDir(n), !pl.o.onLoopback()
+	text, err := render("node.toml", s)
+	if err != nil {
+		return err
+	}
+	return pl.plan.Own(s.Path, "#", text, 0o644)
+}
+
+// clientHost is the host of the listeners for jicofo and nginx.
+func (pl *planner) clientHost() string {
+	if pl.o.onLoopback() {
+		return "127.0.0.1"
+	}
+	return "" // all addresses: the others are on other machines
+}
+
+func at(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+
+// configure makes the configuration of a node that was asked for.
 func (pl *planner) configure(n int) error {
-	o, ports := pl.o, pl.ports
-	clients := "127.0.0.1"
-	if !o.onLoopback() {
-		clients = "" // all addresses: the others are on other machines
+	o, ports, clients := pl.o, pl.ports, pl.clientHost()
+	s := nodeSettings{
+		MainDomain: pl.world.mainDomain, MainS2S: o.MainS2S, RoomPrefix: pl.world.roomPrefix, ExtraDomains: list(o.ExtraDomains),
+		S2S: at("", ports.S2S+n), C2S: at(clients, ports.C2S+n), HTTP: at(clients, ports.HTTP+n), Admin: at("127.0.0.1", ports.Admin+n),
+		PasswordFile: pl.passwordFile(), CertificateFile: o.CertificateFile, KeyFile: o.KeyFile, TURNServices: pl.world.turnServices,
 	}
-	at := func(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port+n)) }
-	data := map[string]any{
-		"ID": id(n), "Path": pl.nodePath(n), "StateDir": pl.stateDir(n),
-		"MainDomain": pl.world.mainDomain, "MainS2S": o.MainS2S, "RoomPrefix": pl.world.roomPrefix,
-		"ExtraDomains": list(o.ExtraDomains),
-		"S2S":          at("", ports.S2S), "C2S": at(clients, ports.C2S), "HTTP": at(clients, ports.HTTP),
-		"Admin": at("127.0.0.1", ports.Admin), "PasswordFile": pl.passwordFile(),
-		"CertificateFile": o.CertificateFile, "KeyFile": o.KeyFile,
-		"TURNServices": pl.world.turnServices, "TURNSecretFile": "",
-		"Remote": !o.onLoopback(),
-	}
+	s.JicofoURL, s.TellJicofo = pl.jicofoURL()
 	have, err := existing(o)
 	if err != nil {
 		return err
 	}
-	var others []string // that this one asks before a drain
 	for _, other := range union(have, o.Nodes, nil) {
 		if other != n && !slices.Contains(o.Remove, other) {
-			others = append(others, at("127.0.0.1", ports.Admin-n+other))
+			s.OtherNodes = append(s.OtherNodes, at("127.0.0.1", ports.Admin+other))
 		}
 	}
-	data["OtherNodes"] = others
 	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
-		data["TURNSecretFile"] = pl.turnSecretFile()
+		s.TURNSecretFile = pl.turnSecretFile()
 	}
-	text, err := render("node.toml", data)
+	return pl.write(n, &s)
+}
+
+// move lets a node that was not asked for listen where the others, who are told one
+// address for all nodes, look for it. All else stays as it is.
+func (pl *planner) move(n int) error {
+	if !pl.plan.Untouched(pl.nodePath(n)) {
+		return nil
+	}
+	nd, err := pl.load(n)
 	if err != nil {
 		return err
 	}
-	return pl.plan.Own(pl.nodePath(n), "#", text, 0o644)
+	c, clients := nd.cfg, pl.clientHost()
+	webPort, err := portOf(c.HTTP)
+	if err != nil || hostOf(c.C2S) == clients && hostOf(c.HTTP) == clients {
+		return nil // a socket of nginx, or where it should be
+	}
+	s := nodeSettings{
+		MainDomain: c.MainDomain, MainS2S: c.MainS2S, RoomPrefix: c.RoomPrefix, ExtraDomains: c.ExtraDomains,
+		S2S: c.S2S[0], C2S: at(clients, nd.C2S), HTTP: at(clients, webPort), Admin: c.Admin, OtherNodes: c.OtherNodes,
+		PasswordFile: c.FocusPasswordFile, CertificateFile: c.CertificateFile, KeyFile: c.KeyFile,
+		TURNServices: c.TURNServices, TURNSecretFile: c.TURNSecretFile,
+		JicofoURL: c.JicofoURL, TellJicofo: c.JicofoURL != defaultJicofoURL,
+	}
+	return pl.write(n, &s)
+}
+
+func hostOf(addresses []string) string {
+	host, _, err := net.SplitHostPort(addresses[0])
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// adviseListeners tells of nodes that were changed by hand so that the others cannot
+// reach them.
+func (pl *planner) adviseListeners() {
+	for _, nd := range pl.nodes {
+		for _, l := range []struct {
+			key       string
+			addresses []string
+		}{{"c2s", nd.cfg.C2S}, {"http", nd.cfg.HTTP}} {
+			a, err := netip.ParseAddr(hostOf(l.addresses))
+			port, _ := portOf(l.addresses) // it was read before
+			if err == nil && a.IsLoopback() && !pl.o.onLoopback() {
+				pl.note("%s: %s is %s, where the others, who are told %s, cannot reach it. Change it to %q.", nd.Path, l.key, l.addresses[0], nd.IP, at("", port))
+			}
+		}
+	}
 }
 
 // load reads a node's configuration as it will be: what somebody changed by hand

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -60,6 +61,8 @@ type Answers struct {
 	// FirstPorts are what the number of a node is added to, as four numbers:
 	// s2s, c2s, http, admin.
 	FirstPorts string `toml:"first-ports"`
+	// JicofoURL is jicofo's REST interface; empty: what jicofo.conf says.
+	JicofoURL string `toml:"jicofo-url"`
 	// CertificateFile and KeyFile for all nodes; empty: each makes its own.
 	CertificateFile string `toml:"certificate"`
 	KeyFile         string `toml:"key"`
@@ -127,6 +130,7 @@ func ParseFlags(flags *flag.FlagSet, args []string) (*Options, error) {
 	flags.StringVar(&o.NodeAddress, "node-address", "127.0.0.1", "`address` where main, jicofo and nginx reach the nodes")
 	flags.StringVar(&o.ExtraDomains, "extra-domains", "", "further `domain`s of main whose users take part, separated by commas")
 	flags.StringVar(&o.FirstPorts, "first-ports", "52690,52220,52800,52600", "s2s, c2s, http and admin `ports` of a node 0")
+	flags.StringVar(&o.JicofoURL, "jicofo-url", "", "`URL` of jicofo's REST interface (default: what jicofo.conf says, else http://127.0.0.1:8888)")
 	flags.StringVar(&o.FocusPasswordFile, "focus-password-file", "", "`file` with the password for jicofo (default: one is made)")
 	flags.StringVar(&o.CertificateFile, "certificate", "", "PEM `file` with a certificate for all nodes (default: each makes its own, which main is told to accept)")
 	flags.StringVar(&o.KeyFile, "key", "", "PEM `file` with its key")
@@ -241,6 +245,9 @@ func (o *Options) Validate() error {
 	}
 	if host, port, err := net.SplitHostPort(o.MainS2S); err != nil || !isHost(host) || !isPort(port) {
 		bad("-main-s2s: %q is not host:port, such as 10.0.0.5:5269", o.MainS2S)
+	}
+	if u, err := url.Parse(o.JicofoURL); o.JicofoURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.ContainsAny(o.JicofoURL, "\"\\\n")) {
+		bad("-jicofo-url: %q is not an address such as http://10.0.0.5:8888", o.JicofoURL)
 	}
 	for _, kind := range list(o.Pieces) {
 		if !slices.Contains(kindsOfPieces, kind) {

@@ -26,7 +26,8 @@ type world struct {
 	turnServices []string
 	turnSecret   string
 
-	jicofo string            // path of jicofo.conf, "" when not found
+	jicofo string // path of jicofo.conf, "" when not found
+	rest   rest
 	site   string            // path of the nginx site with /xmpp-websocket, likewise
 	nginx  bool              // there is an nginx
 	web    *nginxconf.Config // what it reads; nil when there is none
@@ -40,6 +41,7 @@ func (o *Options) look() (*world, error) {
 	if path := o.path("etc/jitsi/jicofo/jicofo.conf"); exists(path) {
 		w.jicofo = path
 	}
+	w.findREST()
 	return w, w.findNginx(o)
 }
 
