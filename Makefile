@@ -6,10 +6,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 # Empty outside a checkout: then the program names itself (cmd/internal/build).
 STAMP = -X vnode/cmd/internal/build.stamped=$(VERSION)
 
-.PHONY: help demo check test build tarball deb image release lint fuzz bench baseline table clean
+.PHONY: help demo check test build tarball deb image release test-deb lint fuzz bench baseline table clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: ## set up and show a node at work: a real main Prosody, 500 visitors, half a minute
 	@.ci/deps demo
@@ -49,6 +49,9 @@ image: ## container images for amd64 and arm64, without a daemon
 
 release: ## archives, packages, images, SBOM and SHA256SUMS of a tree without changes
 	@$(PACK) -release $(ARGS)
+
+test-deb: ## install, upgrade and purge the package in a container with systemd: root, four minutes
+	@.ci/test-deb $(ARGS)
 
 lint: ## vet and formatting alone
 	$(GO) vet ./...

@@ -301,7 +301,7 @@ func (pl *planner) removeNode(n int) error {
 	}
 	// What systemctl enable made. Without the unit, disable would refuse.
 	enabled := pl.o.path("etc/systemd/system/multi-user.target.wants", "vnode@"+string(id(n))+".service")
-	for _, unit := range []string{pl.unitPath(), pl.packagedUnit()} {
+	for _, unit := range append(pl.packagedUnits(), pl.unitPath()) {
 		pl.plan.Unlink(enabled, unit)
 	}
 	if dir := pl.stateDir(n); exists(dir) {

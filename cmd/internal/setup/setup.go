@@ -189,10 +189,15 @@ func (pl *planner) dropInPath() string {
 	return pl.o.path("etc/systemd/system/vnode@.service.d/setup.conf")
 }
 
+// packagedUnits are where packages have the unit, by both names of /usr/lib.
+func (pl *planner) packagedUnits() []string {
+	return []string{pl.o.path("usr/lib/systemd/system/vnode@.service"), pl.o.path("lib/systemd/system/vnode@.service")}
+}
+
 // packagedUnit is the unit of an installed package, "" without one.
 func (pl *planner) packagedUnit() string {
-	for _, dir := range []string{"usr/lib/systemd/system", "lib/systemd/system"} {
-		if path := pl.o.path(dir, "vnode@.service"); exists(path) {
+	for _, path := range pl.packagedUnits() {
+		if exists(path) {
 			return path
 		}
 	}

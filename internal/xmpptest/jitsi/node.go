@@ -80,7 +80,7 @@ func (r *Root) RunNode(t T, id string) *process.Process {
 	}
 	args := strings.Fields(u.execStart)
 	for i, a := range args {
-		args[i] = strings.NewReplacer("%i", id, "$VNODE_ARGS", "").Replace(a)
+		args[i] = strings.NewReplacer("%i", id, "$DAEMON_OPTS", "").Replace(a)
 	}
 	args = slices.DeleteFunc(args, func(a string) bool { return a == "" })
 	cmd := exec.Command(args[0], args[1:]...)
