@@ -19,12 +19,13 @@ const (
 )
 
 // claims is the body of a Jitsi token. The claims that decide something must have
-// their type, or the token is malformed. Everything else, the context with all
-// that is in it above all, only describes, and is taken as it comes.
+// their type, or the token is malformed. Those that are compared with a list decide
+// nothing where the list accepts any. Everything else, the context with all that is
+// in it above all, only describes, and is taken as it comes.
 type claims struct {
-	Issuer   *string
-	Audience jwt.ClaimStrings
-	Subject  *string
+	Issuer   listed
+	Audience listed
+	Subject  listed
 	Room     *string
 	Expires  *float64 // seconds since 1970
 	Begins   *float64 // likewise
@@ -32,6 +33,37 @@ type claims struct {
 
 	described bool   // there is a context
 	context   object // nil when it is no object
+}
+
+// listed is a claim that is compared with what is accepted.
+type listed struct {
+	there bool     // of whatever type
+	texts []string // none for one that is no text
+}
+
+// listed returns such a claim.
+func (o object) listed(name string) (l listed) {
+	text, err := member[string](o, name)
+	if _, l.there = o[name]; err == nil && text != nil {
+		l.texts = []string{*text}
+	}
+	return l
+}
+
+// audience is a text, or a list of them (RFC 7519 §4.1.3).
+func (o object) audience() listed {
+	l := o.listed("aud")
+	list, err := member[[]json.RawMessage](o, "aud")
+	if err != nil || list == nil {
+		return l
+	}
+	for _, raw := range *list {
+		var text *string
+		if json.Unmarshal(raw, &text) == nil && text != nil {
+			l.texts = append(l.texts, *text)
+		}
+	}
+	return l
 }
 
 // UnmarshalJSON implements json.Unmarshaler. The error is that of the first claim
@@ -45,12 +77,8 @@ func (c *claims) UnmarshalJSON(b []byte) error {
 	if raw, ok := o["context"]; ok {
 		c.described = string(raw) != "null"
 	}
-	if raw, ok := o["aud"]; ok {
-		err = json.Unmarshal(raw, &c.Audience)
-	}
-	return errors.Join(err,
-		read(o, "iss", &c.Issuer), read(o, "sub", &c.Subject), read(o, "room", &c.Room),
-		read(o, "exp", &c.Expires), read(o, "nbf", &c.Begins))
+	c.Issuer, c.Audience, c.Subject = o.listed("iss"), o.audience(), o.listed("sub")
+	return errors.Join(read(o, "room", &c.Room), read(o, "exp", &c.Expires), read(o, "nbf", &c.Begins))
 }
 
 func read[T any](o object, name string, to **T) (err error) {

@@ -84,7 +84,7 @@ func (r *rules) newGrant(c *claims, tenant string) (*Grant, error) {
 		}
 	}
 	if !r.cfg.AnyTenant {
-		g.tenant = strings.ToLower(*c.Subject)
+		g.tenant = strings.ToLower(c.Subject.texts[0])
 	}
 	return g, nil
 }

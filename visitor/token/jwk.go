@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/MicahParks/jwkset"
@@ -59,7 +60,7 @@ func (o object) publicKey() (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("keys of type %q are not used", kty)
 	}
-	if _, secret := o["d"]; secret {
+	if raw, secret := o["d"]; secret && string(raw) != "null" {
 		return nil, errors.New("it is a private key, which a published set must not hold")
 	}
 	bare := map[string]string{"kty": kty}
@@ -75,7 +76,7 @@ func (o object) publicKey() (any, error) {
 				return nil, fmt.Errorf("%s: %w", n.name, err)
 			}
 		default:
-			bare[n.name] = *v
+			bare[n.name] = curve(*v)
 		}
 	}
 	b, err := json.Marshal(bare)
@@ -89,9 +90,22 @@ func (o object) publicKey() (any, error) {
 	return k.Key(), usable(k.Key())
 }
 
+// curves are those that a key may be of, as RFC 7518 §6.2.1.1 and RFC 8037 §2 spell
+// them.
+var curves = []string{"P-256", "P-384", "P-521", "Ed25519"}
+
+// curve spells a curve's name as its RFC does.
+func curve(name string) string {
+	if at := slices.IndexFunc(curves, func(c string) bool { return strings.EqualFold(c, name) }); at >= 0 {
+		return curves[at]
+	}
+	return name
+}
+
 // rawURL writes base64 of either alphabet, padded or not, as RFC 7515 §2 has it.
+// White space in it does not count.
 func rawURL(s string) (string, error) {
-	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(s, "="))
+	s = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(strings.Join(strings.Fields(s), ""), "="))
 	_, err := base64.RawURLEncoding.DecodeString(s)
 	return s, err
 }

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -38,6 +39,8 @@ type KeySet struct {
 	until time.Time        // it is good
 	next  time.Time        // it may be fetched again
 	noted map[leftOut]bool // keys that were left out, in the log already
+
+	requests uint64 // that have begun
 }
 
 // NewKeySet returns the keys of the document at an http or https URL. It is
@@ -52,13 +55,9 @@ func (s *KeySet) Keys(ctx context.Context, kid string) ([]any, error) {
 	if kid == "" {
 		return nil, errNoKeyID
 	}
-	keys, wanted, after := s.kept(kid)
-	if wanted && (after <= 0 || keys == nil && after <= setPause) && pause(ctx, after) {
-		select {
-		case <-s.flight.DoChan("", func() (any, error) { s.refresh(kid); return nil, nil }):
-			keys, _, _ = s.kept(kid)
-		case <-ctx.Done():
-		}
+	keys, before := s.look(ctx, kid)
+	if keys == nil && s.begun() == before {
+		keys, _ = s.look(ctx, kid) // the document was asked for before this key was
 	}
 	if keys != nil {
 		return keys, nil
@@ -69,6 +68,28 @@ func (s *KeySet) Keys(ctx context.Context, kid string) ([]any, error) {
 		return nil, errNoKey
 	}
 	return nil, errUnknownKey
+}
+
+// look looks a key up, in a document that is fetched anew if the key is not there or
+// the document is no longer good. It also says how many requests had begun before.
+func (s *KeySet) look(ctx context.Context, kid string) (keys []any, before uint64) {
+	before = s.begun()
+	keys, wanted, after := s.kept(kid)
+	if wanted && (after <= 0 || keys == nil && after <= setPause) && pause(ctx, after) {
+		select {
+		case <-s.flight.DoChan("", func() (any, error) { s.refresh(kid); return nil, nil }):
+			keys, _, _ = s.kept(kid)
+		case <-ctx.Done():
+		}
+	}
+	return keys, before
+}
+
+// begun is how many requests have begun.
+func (s *KeySet) begun() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
 }
 
 // Expire has the document fetched again for the next token. When that fails, what
@@ -113,6 +134,9 @@ func (s *KeySet) refresh(kid string) {
 	if _, wanted, after := s.kept(kid); !wanted || after > 0 {
 		return
 	}
+	s.mu.Lock()
+	s.requests++
+	s.mu.Unlock()
 	body, life, err := get(s.client, s.url)
 	var keys map[string][]any
 	if err == nil {
@@ -141,7 +165,7 @@ type leftOut struct{ kid, because string }
 // parseSet reads a document. Keys of other kinds, or that are secret, are left
 // out: a set may hold more than is for us.
 func parseSet(body []byte) (map[string][]any, []leftOut, error) {
-	doc, err := parseObject(body)
+	doc, err := parseObject(bytes.TrimPrefix(body, []byte("\ufeff"))) // some write a byte order mark
 	if err != nil {
 		return nil, nil, fmt.Errorf("token: key set: %w", err)
 	}

@@ -3,6 +3,8 @@ package token
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -41,6 +43,31 @@ func TestWhatDescribesNeverDecides(t *testing.T) {
 	require.Equal(t, "A", identityOf(t, v, `{`+good+`"sub":"*","room":"*","context":{"user":{"name":"A"},"features":[]}}`).Name)
 	require.Empty(t, identityOf(t, v, `{`+good+`"sub":"*","room":"*","context":{"User":{"name":"A"},"user":{"Name":"B","NAME":"C"}}}`).Name)
 	require.False(t, identityOf(t, v, `{`+good+`"sub":"*","room":"*","context":{"user":{"Moderator":true}}}`).Moderator)
+}
+
+// Where any issuer, audience or tenant is accepted, only that the claim is there
+// counts, as for the main Prosody.
+func TestClaimsThatAreComparedWithNothing(t *testing.T) {
+	any := verifier(t, pairs()["HS256"], func(c *Config) {
+		c.Issuers, c.Audiences, c.AnyTenant = []string{Any}, []string{Any}, true
+	})
+	some := verifier(t, pairs()["HS256"], nil)
+	for _, claims := range []string{
+		`"iss":"x","aud":[],"sub":"acme"`, `"iss":"x","aud":7,"sub":"acme"`, `"iss":"x","aud":{},"sub":"acme"`, `"iss":"x","aud":"","sub":"acme"`,
+		`"iss":7,"aud":"x","sub":"acme"`, `"iss":[],"aud":"x","sub":"acme"`, `"iss":"","aud":"x","sub":7`, `"iss":null,"aud":"x","sub":{}`, `"iss":"x","aud":null,"sub":""`,
+	} {
+		token := signRaw(t, `{"room":"stage",`+claims+`}`)
+		g, err := any.Verify(t.Context(), token, "")
+		require.NoError(t, err, claims)
+		require.True(t, g.Covers("stage", "other"), claims)
+		require.False(t, g.Covers("secret", ""), claims)
+		_, err = some.Verify(t.Context(), token, "")
+		require.IsType(t, Refusal(""), err, claims)
+	}
+	for _, claims := range []string{`"aud":"x","sub":"y"`, `"iss":"x","sub":"y"`, `"iss":"x","aud":"x"`, `"ISS":"x","aud":"x","sub":"y"`} {
+		_, err := any.Verify(t.Context(), signRaw(t, `{"room":"stage",`+claims+`}`), "")
+		require.IsType(t, Refusal(""), err, claims)
+	}
 }
 
 func identityOf(t *testing.T, v *Verifier, claims string) *Identity {
@@ -99,6 +126,11 @@ func TestKeysThatPeopleHave(t *testing.T) {
 		`"kty":"RSA","n":"%s","e":"AQAB","use":"SIG"`:                                                          "",
 		`"kty":"RSA","n":"%s","e":"AQAB","use":"Signature","key_ops":"verify","alg":"rs256"`:                   "",
 		`"kty":"rsa","n":"%s","e":"AQAB","key_ops":["VERIFY","verify","verify"],"ext":"yes"`:                   "",
+		`"kty":"RSA","n":"%s","e":"AQAB","d":null,"use":null,"key_ops":null,"x5c":null,"alg":null`:             "",
+		`"kty":"RSA","n":"%s","e":"AQAB","alg":"ES256","crv":"P-256","x":"?"`:                                  "",
+		`"kty":"RSA","n":" %s\n","e":"AQAB"`:                                                                   "",
+		`"kty":"RSA","n":"` + plain[:76] + `\r\n` + plain[76:] + `","e":"AAEAAQ=="`:                            "",
+		`"KTY":"EC","kty":"RSA","N":"x","n":"%s","E":"x","e":"AQAB","USE":"enc"`:                               "",
 		`"kty":"RSA","e":"AQAB"`:                                           `it has no member \"n\"`,
 		`"kty":"RSA","N":"%s","e":"AQAB"`:                                  `it has no member \"n\"`,
 		`"kty":"RSA","n":"%s","e":"AQAB","use":"Enc"`:                      "it is for encryption",
@@ -115,7 +147,7 @@ func TestKeysThatPeopleHave(t *testing.T) {
 			if strings.Contains(jwk, "%s") {
 				jwk = fmt.Sprintf(jwk, n)
 			}
-			if strings.Contains(jwk, `"EC"`) {
+			if strings.Contains(jwk, `"kty":"EC"`) {
 				reason = "not on curve"
 			}
 			synctest.Test(t, func(t *testing.T) {
@@ -139,6 +171,31 @@ func TestKeysThatPeopleHave(t *testing.T) {
 				require.Equal(t, lines, strings.Count(log.String(), "\n"), "said once")
 			})
 		})
+	}
+}
+
+// Keys on curves are written in as many ways.
+func TestKeysOnCurvesThatPeopleHave(t *testing.T) {
+	ec := pairs()["ES256"].private.(*ecdsa.PrivateKey)
+	point, err := ec.PublicKey.Bytes()
+	require.NoError(t, err)
+	x, y := point[1:33], point[33:]
+	ed := pairs()["EdDSA"].private.(ed25519.PrivateKey).Public().(ed25519.PublicKey)
+	url, std := base64.RawURLEncoding.EncodeToString, base64.StdEncoding.EncodeToString
+	zero := func(b []byte) []byte { return append([]byte{0}, b...) }
+	for jwk, alg := range map[string]string{
+		`"kty":"EC","crv":"P-256","x":"` + std(x) + `","y":"` + std(y) + `"`:                                   "ES256",
+		`"kty":"ec","crv":"p-256","x":"` + url(x) + `","y":"` + url(y) + `","x5c":7,"use":"SIG"`:               "ES256",
+		`"kty":"EC","crv":"P-256","x":"` + url(zero(x)) + `","y":"` + url(zero(y)) + `","alg":"RS256","n":"?"`: "ES256",
+		`"kty":"OKP","crv":"Ed25519","x":"` + std(ed) + `","y":"x"`:                                            "EdDSA",
+		`"kty":"okp","crv":"ED25519","x":"` + url(ed) + `","alg":7`:                                            "EdDSA",
+	} {
+		keys, out, err := parseSet([]byte("\ufeff{\"keys\":[{\"kid\":\"k1\"," + jwk + "}]}"))
+		require.NoError(t, err, jwk)
+		require.Empty(t, out, jwk)
+		v := verifier(t, pairs()[alg], func(c *Config) { c.Keys = static(keys["k1"]) })
+		_, err = v.Verify(t.Context(), sign(t, pairs()[alg], body(nil), nil), "")
+		require.NoError(t, err, jwk)
 	}
 }
 

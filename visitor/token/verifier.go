@@ -194,24 +194,24 @@ func (r *rules) check(c *claims, now time.Time) error {
 		return refuse("the token has expired %d s ago", int64(min(clock-*c.Expires, math.MaxInt32)))
 	case c.Begins != nil && clock < *c.Begins-leeway:
 		return refuse("the token is not valid yet")
-	case c.Issuer == nil:
+	case !c.Issuer.there:
 		return refuse("the token names no issuer")
-	case !accepted(r.cfg.Issuers, *c.Issuer):
+	case !accepted(r.cfg.Issuers, c.Issuer.texts):
 		return refuse("the token's issuer is not accepted")
-	case len(c.Audience) == 0:
+	case !c.Audience.there:
 		return refuse("the token names no audience")
-	case !accepted(r.cfg.Audiences, c.Audience...):
+	case !accepted(r.cfg.Audiences, c.Audience.texts):
 		return refuse("the token's audience is not accepted")
 	case c.Room == nil && !r.cfg.RoomOptional:
 		return refuse("the token names no room")
 	case c.Room != nil && *c.Room == "":
 		return refuse("the token's room is empty")
-	case c.Subject == nil || *c.Subject == "":
+	case !c.Subject.there, !r.cfg.AnyTenant && strings.Join(c.Subject.texts, "") == "":
 		return refuse("the token names no subject")
 	}
 	return nil
 }
 
-func accepted(allowed []string, claimed ...string) bool {
+func accepted(allowed, claimed []string) bool {
 	return slices.ContainsFunc(allowed, func(a string) bool { return a == Any || slices.Contains(claimed, a) })
 }
