@@ -1,13 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"os/signal"
 	"syscall"
 
@@ -40,7 +38,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		tell = func(found check.Finding) { fmt.Fprintf(stderr, "%s: %s\n", found.Check, found.Level) }
 	}
 	report, err := check.Run(ctx, check.Options{
-		Config: cfg, ConfigFile: cmp.Or(f.ConfigFile, os.Getenv("VNODE_CONFIG")), URL: f.URL, Visitors: f.Visitors, Timeout: f.Timeout,
+		Config: cfg, ConfigFile: f.ConfigFile, URL: f.URL, Visitors: f.Visitors, Timeout: f.Timeout,
 	}, tell)
 	if err != nil {
 		fmt.Fprintf(stderr, "vnode check: %v\n", err)

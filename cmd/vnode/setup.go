@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"vnode/cmd/internal/build"
 	"vnode/cmd/internal/setup"
 )
 
@@ -31,6 +32,7 @@ func runSetup(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "vnode setup: %v\nvnode setup -help lists the flags.\n", err)
 		return exitUsage
 	}
+	o.Version = build.Version()
 	if !o.DryRun && term.IsTerminal(int(os.Stdin.Fd())) {
 		o.Ask = func(question string) bool { return yes(os.Stdin, stdout, question) }
 	}

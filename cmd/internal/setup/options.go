@@ -40,6 +40,9 @@ type Options struct {
 	// nil: nobody is there to ask.
 	Ask func(question string) bool
 
+	// Version is that of the program, which its image is named after.
+	Version string
+
 	Answers
 	given map[string]bool // flags that were set
 }
@@ -334,4 +337,13 @@ func union(a, b, less []int) []int {
 	slices.Sort(all)
 	all = slices.Compact(all)
 	return slices.DeleteFunc(all, func(n int) bool { return slices.Contains(less, n) })
+}
+
+// imageTag is the tag of the container image of this version.
+func (o *Options) imageTag() string {
+	tag, _, _ := strings.Cut(o.Version, " ")
+	if tag == "" || tag == "unreleased" {
+		return "VERSION"
+	}
+	return tag
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The pieces are complete configurations for programs on other machines and in
@@ -16,6 +17,17 @@ type container struct {
 	ID, Service    string
 	Number         int
 	S2S, C2S, HTTP int
+	Others         []string // admin addresses of the other nodes
+}
+
+// containerAdmin is the port of a container's metrics and health.
+const containerAdmin = 9280
+
+// passedOn are the variables of docker-jitsi-meet that a node's container gets as
+// they are.
+var passedOn = []string{
+	"STUN_HOST", "STUN_PORT", "TURN_HOST", "TURN_PORT", "TURN_TRANSPORT", "TURNS_HOST", "TURNS_PORT",
+	"TURN_CREDENTIALS", "TURN_USERNAME", "TURN_PASSWORD", "TURN_TTL", "LOG_LEVEL",
 }
 
 // containers number the nodes from 0: docker-jitsi-meet's templates do, in the
@@ -25,16 +37,38 @@ func (pl *planner) containers() (all []container) {
 		all = append(all, container{ID: fmt.Sprintf("v%d", i), Service: fmt.Sprintf("vnode%d", i), Number: i,
 			S2S: 52690 + i, C2S: 52220 + i, HTTP: 52800 + i})
 	}
+	for i := range all {
+		for j, other := range all {
+			if i != j {
+				all[i].Others = append(all[i].Others, fmt.Sprintf("%s:%d", other.Service, containerAdmin))
+			}
+		}
+	}
 	return all
 }
 
+// grace is how long a container may take to end: its conferences go on for
+// drain-timeout, closing them takes up to twice drain-spread, and then it has a
+// while to say good-bye.
+func grace() (time.Duration, error) {
+	c, err := parseConfig(nil)
+	if err != nil {
+		return 0, err
+	}
+	return time.Duration(c.DrainTimeout+2*c.DrainSpread) + 30*time.Second, nil
+}
+
 func (pl *planner) planPieces() error {
+	wait, err := grace()
+	if err != nil {
+		return err
+	}
 	containers := pl.containers()
 	servers := make([]string, len(containers))
 	for i, c := range containers {
 		servers[i] = c.Service
 	}
-	docker := map[string]any{"Nodes": containers, "Servers": strings.Join(servers, ","), "Binary": pl.o.Binary,
+	docker := map[string]any{"Nodes": containers, "Servers": strings.Join(servers, ","), "Tag": pl.o.imageTag(), "Grace": wait.String(), "Admin": containerAdmin, "TURN": passedOn,
 		"MaxParticipants": pl.o.MaxParticipants, "VisitorsPerNode": pl.o.VisitorsPerNode}
 	prosody := pl.completePiece()
 	prosody.Modules = true

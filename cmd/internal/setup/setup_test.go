@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
@@ -412,20 +413,40 @@ func TestContainerPieces(t *testing.T) {
 	mustRun(t, root.Dir, "-nodes", "3", "-main-s2s", "10.0.0.5:5269", "-node-address", "10.0.0.3", "-max-participants", "40", "-pieces", "docker,kubernetes")
 	var compose struct {
 		Services map[string]struct {
-			Environment []string
-			Secrets     []string
-			Networks    map[string]any
+			Environment     []string
+			ReadOnly        bool     `yaml:"read_only"`
+			CapDrop         []string `yaml:"cap_drop"`
+			User            string
+			StopGracePeriod string `yaml:"stop_grace_period"`
+			Healthcheck     struct{ Test []string }
+			Volumes         []string
+			Networks        map[string]any
 		}
-		Secrets map[string]map[string]string
 		Volumes map[string]any
 	}
 	require.NoError(t, yaml.Unmarshal([]byte(read(t, root.Dir, "etc/vnode/pieces/docker/docker-compose.vnode.yml")), &compose))
 	require.Len(t, compose.Services, 3+3)
-	require.Contains(t, compose.Services["vnode2"].Environment, "VNODE_S2S=:52692")
-	require.Contains(t, compose.Services["vnode2"].Environment, "VNODE_ID=2")
 	require.Contains(t, compose.Services["prosody"].Environment, "VISITORS_XMPP_PORT=52690")
-	require.Contains(t, compose.Services["vnode0"].Networks, "meet.jitsi")
-	require.Equal(t, "JICOFO_AUTH_PASSWORD", compose.Secrets["vnode-focus"]["environment"])
+	container := compose.Services["vnode2"]
+	require.Contains(t, container.Networks, "meet.jitsi")
+	require.True(t, container.ReadOnly)
+	require.Equal(t, []string{"ALL"}, container.CapDrop)
+	require.Equal(t, "65532:65532", container.User)
+	require.Equal(t, []string{"CMD", "/usr/bin/vnode", "health"}, container.Healthcheck.Test)
+	require.Equal(t, []string{"vnode2:/var/lib/vnode"}, container.Volumes, "nothing of the host")
+	inContainer := composed(t, container.Environment, map[string]string{"JICOFO_AUTH_PASSWORD": "s", "TURN_HOST": "turn.example.com", "TURN_CREDENTIALS": "t"})
+	require.Equal(t, []string{":52692"}, inContainer.S2S)
+	require.Equal(t, config.ID("v2"), inContainer.ID)
+	require.Equal(t, "meet.jitsi", inContainer.MainDomain)
+	require.Equal(t, "xmpp.meet.jitsi:5269", inContainer.MainS2S)
+	require.Equal(t, ":9280", inContainer.Admin, "for Prometheus")
+	require.Equal(t, []string{"vnode0:9280", "vnode1:9280"}, inContainer.OtherNodes)
+	require.Equal(t, "s", inContainer.FocusPassword)
+	require.Equal(t, "t", inContainer.TURNSecret)
+	require.Contains(t, inContainer.TURNServices, "turn:turn.example.com:443?transport=tcp")
+	grace, err := time.ParseDuration(container.StopGracePeriod)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, grace, time.Duration(inContainer.DrainTimeout+2*inContainer.DrainSpread)+20*time.Second, "visitors are told")
 	env := read(t, root.Dir, "etc/vnode/pieces/docker/vnode.env")
 	for line := range strings.Lines(env) {
 		require.Regexp(t, `^(#.*|[A-Z0-9_]+=.*|)\n$`, line)
@@ -468,6 +489,30 @@ func TestContainerPieces(t *testing.T) {
 	require.Contains(t, node, `main-s2s = "10.0.0.5:5269"`)
 	require.Contains(t, node, "max-connections-per-address = 20000", "nginx is one address")
 	require.Contains(t, node, `"turn:meet.example.com:3478?transport=udp"`)
+}
+
+// composed is the configuration of a container, whose variables docker compose takes
+// from dotenv where they have no value or a default.
+func composed(t *testing.T, variables []string, dotenv map[string]string) *config.Config {
+	t.Helper()
+	substitution := regexp.MustCompile(`\$\{([A-Z_]+):-([^}]*)\}`)
+	environ := map[string]string{}
+	var names []string
+	for _, v := range variables {
+		name, value, given := strings.Cut(v, "=")
+		if !given {
+			if value, given = dotenv[name]; !given {
+				continue
+			}
+		}
+		environ[name] = substitution.ReplaceAllString(value, "$2")
+		names = append(names, name+"=")
+	}
+	require.NoError(t, config.CheckNames(names))
+	c, err := config.Load(flag.NewFlagSet("vnode", flag.ContinueOnError), nil, func(name string) (string, bool) { v, ok := environ[name]; return v, ok })
+	require.NoError(t, err)
+	require.Empty(t, c.Warnings)
+	return c
 }
 
 func TestErrorsNameTheRemedy(t *testing.T) {
