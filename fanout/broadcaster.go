@@ -10,10 +10,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"vnode/internal/guard"
 )
 
 // Config bounds a [Broadcaster]. A zero field means its default.
 type Config struct {
+	// Guard keeps a panic in the turn of a session to that session; nil: a panic
+	// ends the process.
+	Guard *guard.Guard
 	// Shards is the number of goroutines that write; default GOMAXPROCS.
 	Shards int
 	// LogMessages is how many messages a log keeps, rounded up to a power of

@@ -14,6 +14,8 @@ const (
 	Stalled Reason = "stalled"
 	// WriteFailed: the connection is broken.
 	WriteFailed Reason = "write_failed"
+	// Panicked: the session met a fault of the program.
+	Panicked Reason = "internal_server_error"
 	// BroadcasterClosed: Broadcaster.Close found the session still open.
 	BroadcasterClosed Reason = "broadcaster_closed"
 )

@@ -131,6 +131,9 @@ var ErrBadAck = errors.New("acknowledged more stanzas than were sent, or fewer t
 // no longer kept, or the session has ended.
 var ErrOverrun = errors.New("nothing to resume")
 
+// errPanicked is the answer to a request in whose turn there was a panic.
+var errPanicked = errors.New("a fault of the program")
+
 const (
 	defaultAckEvery   = 10
 	defaultMaxUnacked = 8192

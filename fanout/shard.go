@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"vnode/internal/guard"
 )
 
 // shard is one goroutine and the sessions whose write side it owns. Nothing
@@ -34,7 +36,11 @@ type shard struct {
 	tally      tally
 	now        time.Time // looked at once for several visits: a clock costs a hundredth of one
 	waiting    int       // connections waited for
-	keeping    int       // sessions with something unacknowledged
+	taken      []command // out of the inbox, of which those before done are carried out
+	done       int
+	round      []*group // under sweep; nil for those that were swept
+	at         *Session // whose turn it is
+	keeping    int      // sessions with something unacknowledged
 	stopping   bool
 }
 
@@ -108,9 +114,7 @@ func (sh *shard) run() {
 	defer tidy.Stop()
 	defer gap.Stop()
 	for {
-		sh.refresh()
-		sh.visitReady()
-		more := sh.sweepSome()
+		more := sh.step()
 		sh.tally.flush(sh.b.metrics)
 		if sh.stopping && len(sh.sessions) == 0 && sh.waiting == 0 {
 			return
@@ -118,6 +122,49 @@ func (sh *shard) run() {
 		if !more && len(sh.ready) == 0 {
 			sh.wait(tidy, gap)
 		}
+	}
+}
+
+// step does what there is to do, and reports whether something is left. A panic
+// in the turn of a session ends that session, and the next step goes on behind it.
+func (sh *shard) step() (more bool) {
+	more = true
+	defer sh.b.cfg.Guard.Recover(guard.Output, sh)
+	sh.refresh()
+	sh.visitReady()
+	return sh.sweepSome()
+}
+
+// Doing implements [guard.Met]: here stanzas are bytes.
+func (sh *shard) Doing() (string, int) { return "", 0 }
+
+// Panicked implements [guard.Met].
+func (sh *shard) Panicked() {
+	s := sh.at
+	if s == nil {
+		panic("fanout: a panic in what sessions share")
+	}
+	if sh.done > 0 && sh.taken[sh.done-1].answer != nil {
+		select {
+		case sh.taken[sh.done-1].answer <- errPanicked:
+		default: // it has been answered
+		}
+	}
+	if sh.round != nil {
+		for _, g := range sh.round {
+			if g != nil {
+				g.inSweep = false
+			}
+		}
+		clear(sh.round)
+		sh.spareSweep, sh.round = sh.round, nil
+	}
+	if !s.dead {
+		sh.end(s, Panicked)
+	}
+	for _, g := range sh.groups { // it may be any of them whose sweep was left
+		g.tpl = template{}
+		sh.toSweep(g)
 	}
 }
 
@@ -142,18 +189,28 @@ func (sh *shard) wait(tidy, gap *time.Timer) {
 
 // commands takes everything in the inbox.
 func (sh *shard) commands() {
+	if sh.taken != nil {
+		sh.doTaken() // what a panic has left
+	}
 	sh.mu.Lock()
-	taken := sh.inbox
-	sh.inbox = sh.spare[:0]
+	sh.taken = sh.inbox
+	sh.inbox, sh.spare = sh.spare[:0], nil
 	sh.mu.Unlock()
-	for i := range taken {
-		sh.do(&taken[i])
+	sh.doTaken()
+}
+
+func (sh *shard) doTaken() {
+	for sh.done < len(sh.taken) {
+		c := &sh.taken[sh.done]
+		sh.done++
+		sh.at = c.s
+		sh.do(c)
 	}
-	clear(taken)
-	if cap(taken) > 4096 {
-		taken = nil // a join storm's inbox is not kept
+	clear(sh.taken)
+	if cap(sh.taken) > 4096 {
+		sh.taken = nil // a join storm's inbox is not kept
 	}
-	sh.spare = taken
+	sh.spare, sh.taken, sh.done, sh.at = sh.taken, nil, 0, nil
 }
 
 func (sh *shard) do(c *command) {
@@ -387,9 +444,13 @@ func (sh *shard) visitReady() {
 			sh.now = time.Now()
 		}
 		s := sh.ready[i]
+		if s == nil { // visited before a panic
+			continue
+		}
 		sh.ready[i] = nil
 		s.inReady = false
 		sh.visit(s)
 	}
+	sh.at = nil
 	sh.ready = sh.ready[:0]
 }

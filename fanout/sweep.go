@@ -118,6 +118,7 @@ func (sh *shard) gap() time.Duration {
 func (sh *shard) sweepSome() bool {
 	round := sh.sweep
 	sh.sweep = sh.spareSweep[:0] // a visit may add to it
+	sh.round = round
 	for i, g := range round {
 		round[i] = nil
 		g.inSweep = false
@@ -126,7 +127,7 @@ func (sh *shard) sweepSome() bool {
 			sh.toSweep(g)
 		}
 	}
-	sh.spareSweep = round
+	sh.spareSweep, sh.round, sh.at = round, nil, nil
 	return len(sh.sweep) > 0
 }
 
@@ -190,6 +191,7 @@ func (g *group) recount() {
 
 // visit sends s everything it may have now.
 func (sh *shard) visit(s *Session) {
+	sh.at = s
 	for s.link != nil && !s.link.blocked && !s.dead {
 		if rest := s.link.pending; len(rest) > 0 {
 			s.link.pending = nil

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"vnode/internal/guard"
 	"vnode/internal/socket"
 	"vnode/visitor/admission"
 	"vnode/visitor/request"
@@ -23,6 +24,8 @@ type arrival struct {
 	conn     *socket.Conn
 	key      netip.Addr // counted under
 	begun    []byte     // of a head whose rest has yet to come
+	gone     bool       // it is counted under key no more
+	settled  bool       // the server waits for it no more
 }
 
 const (
@@ -61,6 +64,7 @@ func (a *arrival) Interrupted() { a.entrance.srv.crew.do(a) }
 
 // work reads what there is and acts on it.
 func (a *arrival) work() {
+	defer a.entrance.srv.cfg.Guard.Recover(guard.Connection, a)
 	b := heads.Get().(*headBuffer)
 	asked, waits := a.read(b)
 	heads.Put(b)
@@ -71,7 +75,7 @@ func (a *arrival) work() {
 	if asked != nil {
 		st = a.upgrade(asked) // without the buffer: it may have to wait
 	}
-	a.entrance.srv.awaited(a)
+	a.settle()
 	if st != nil {
 		st.work()
 	}
@@ -102,7 +106,7 @@ func (a *arrival) read(b *headBuffer) (asked *bid, waits bool) {
 			a.pass(b.bytes[:n])
 			return nil, false
 		case err != nil: // it has gone, or was too slow
-			a.entrance.srv.gate.Depart(a.key)
+			a.depart()
 			a.conn.Close()
 			return nil, false
 		}
@@ -128,7 +132,7 @@ func (a *arrival) here(h *request.Head) bool {
 func (a *arrival) pass(begun []byte) {
 	conn, err := a.conn.Release()
 	if err != nil {
-		a.entrance.srv.gate.Depart(a.key)
+		a.depart()
 		a.entrance.srv.log.Debug("connection lost", "peer", a.conn.Remote().String(), "error", err)
 		return
 	}
@@ -153,7 +157,7 @@ func (a *arrival) bid(b *headBuffer, length, n int) *bid {
 func (a *arrival) upgrade(h *bid) *stream {
 	srv := a.entrance.srv
 	peer := admission.Key(h.info.Client)
-	srv.gate.Depart(a.key)
+	a.depart()
 	if refusal := a.admit(peer, srv.kindOf(&h.info)); refusal != nil {
 		_ = a.conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = a.conn.Write(busyAnswer(refusal)) // it is closed in any case
@@ -245,4 +249,34 @@ func (s *Server) awaited(a *arrival) {
 	delete(s.arrivals, a)
 	s.mu.Unlock()
 	s.running.Done()
+}
+
+// depart ends the counting of the connection among those that have not said what
+// they are.
+func (a *arrival) depart() {
+	if !a.gone {
+		a.gone = true
+		a.entrance.srv.gate.Depart(a.key)
+	}
+}
+
+// settle tells the server that it need not wait for the connection.
+func (a *arrival) settle() {
+	if !a.settled {
+		a.settled = true
+		a.entrance.srv.awaited(a)
+	}
+}
+
+// Doing implements [guard.Met].
+func (a *arrival) Doing() (string, int) { return "", 0 }
+
+// Panicked implements [guard.Met]: the stream, if there is one, has a guard of its own.
+func (a *arrival) Panicked() {
+	if a.settled {
+		return
+	}
+	a.depart()
+	a.conn.Close()
+	a.settle()
 }

@@ -37,6 +37,7 @@ func (n *negotiation) bind(h *wire.Header, req wire.Child) (*Session, error) {
 		return nil, err
 	}
 	s := n.newSession(jid)
+	n.made = s
 	if err := n.srv.bound(s, n.stream); err != nil {
 		s.fan.Abort(reasonOf(err).label)
 		<-s.fan.Done()

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 	"vnode/visitor/admission"
 	"vnode/visitor/request"
@@ -16,6 +17,8 @@ import (
 
 // Config says whom the server serves and within which bounds.
 type Config struct {
+	// Guard keeps a panic to the client that met it; nil: a panic ends the process.
+	Guard *guard.Guard
 	// Believed reports whether an address is one of those that the focus may come
 	// from: its connections by TCP have a share of their own, so that strangers
 	// cannot keep it out. Nil means that there is none, but for trusted listeners.

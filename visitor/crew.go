@@ -1,6 +1,10 @@
 package visitor
 
-import "sync"
+import (
+	"sync"
+
+	"vnode/internal/guard"
+)
 
 // task is something to be done by a goroutine, because it may take its time.
 type task interface{ work() }
@@ -10,6 +14,8 @@ type task interface{ work() }
 // to let a visitor in. A task that blocks holds up no other. Most do not, and
 // then a burst of a hundred is done by one goroutine.
 type crew struct {
+	guard *guard.Guard // static
+
 	mu    sync.Mutex // guards what follows
 	some  sync.Cond  // there is a task, or the end
 	queue []task
@@ -24,8 +30,8 @@ type crew struct {
 // maxResting is how many goroutines are kept that have nothing to do.
 const maxResting = 8
 
-func newCrew() *crew {
-	c := new(crew)
+func newCrew(g *guard.Guard) *crew {
+	c := &crew{guard: g}
 	c.some.L = &c.mu
 	return c
 }
@@ -61,9 +67,16 @@ func (c *crew) run() {
 			return
 		}
 		c.mu.Unlock()
-		t.work()
+		c.work(t)
 		c.mu.Lock()
 	}
+}
+
+// work does a task. Those of the server end their own client at a panic; here it
+// only does not reach the crew's lock.
+func (c *crew) work(t task) {
+	defer c.guard.Recover(guard.Task, nil)
+	t.work()
 }
 
 // next waits for a task and takes it; nil is the end of a goroutine.

@@ -15,7 +15,7 @@ func (f taskFunc) work() { f() }
 // A task that blocks holds up no other, however many there are.
 func TestBlockedTasksHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCrew()
+		c := newCrew(nil)
 		block := make(chan struct{})
 		var mu sync.Mutex
 		done := 0

@@ -69,6 +69,7 @@ type house struct {
 	stanzas []string // guarded by mu, like the rest
 	opened  []string
 	closed  []string
+	trip    string        // guarded by mu; where the Handler panics next
 	block   chan struct{} // when set, Stanza waits for it
 }
 
@@ -130,6 +131,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 }
 
 func (h *house) Stanza(s *Session, st *wire.Stanza) {
+	h.trips("stanza")
 	h.mu.Lock()
 	h.stanzas = append(h.stanzas, fmt.Sprintf("%s -> %s: %s", s.JID(), st.To, st.Raw))
 	block := h.block
@@ -140,12 +142,33 @@ func (h *house) Stanza(s *Session, st *wire.Stanza) {
 }
 
 func (h *house) Opened(s *Session) {
+	h.trips("opened")
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.opened = append(h.opened, s.JID().String())
 }
 
+// trips panics if a test wants the Handler to do so there, once.
+func (h *house) trips(where string) {
+	h.mu.Lock()
+	trip := h.trip == where
+	if trip {
+		h.trip = ""
+	}
+	h.mu.Unlock()
+	if trip {
+		panic("a fault of the program")
+	}
+}
+
+func (h *house) setTrip(where string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trip = where
+}
+
 func (h *house) Closed(s *Session) {
+	h.trips("closed")
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = append(h.closed, s.JID().String())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"vnode/internal/guard"
 	"vnode/internal/socket"
 	"vnode/internal/wire"
 	"vnode/visitor/sasl"
@@ -28,6 +29,7 @@ type negotiation struct {
 	awaiting bool // a header comes next
 	opened   bool // our header is out
 	out      []byte
+	made     *Session // by bind
 }
 
 // Readable implements socket.Reader.
@@ -49,9 +51,10 @@ func (n *negotiation) work() {
 	case sess == nil:
 		srv.running.Done()
 	default:
-		srv.handler.Opened(sess)
 		n = nil // not needed any more, however long the session lasts
-		sess.run(event{}, nil)
+		if sess.open() {
+			sess.run(event{}, nil)
+		}
 	}
 }
 
@@ -62,6 +65,7 @@ func (n *negotiation) work() {
 //
 //go:noinline
 func (n *negotiation) negotiate() (sess *Session, parked bool) {
+	defer n.srv.cfg.Guard.Recover(guard.Login, n)
 	sess, err := n.run()
 	switch {
 	case err == nil:
@@ -74,6 +78,12 @@ func (n *negotiation) negotiate() (sess *Session, parked bool) {
 	if n.srv.isClosing() && isTimeout(err) && !errors.Is(err, errTLS) {
 		err = errShutdown
 	}
+	n.fail(err)
+	return nil, false
+}
+
+// fail tells the client why there is no session, and closes the connection.
+func (n *negotiation) fail(err error) {
 	var header *wire.StreamHeader
 	if !n.opened {
 		header = n.ownHeader()
@@ -83,7 +93,24 @@ func (n *negotiation) negotiate() (sess *Session, parked bool) {
 	n.hangUp(r, header)
 	n.ended(r, wire.JID{})
 	n.srv.forget(n.stream)
-	return nil, false
+}
+
+// Doing implements [guard.Met]. Before bind there are hardly any stanzas.
+func (n *negotiation) Doing() (string, int) { return "", 0 }
+
+// Panicked implements [guard.Met]. A session that was bound already is ended with
+// the connection.
+func (n *negotiation) Panicked() {
+	switch bound := n.srv.sessionOf(n.stream); {
+	case bound != nil:
+		n.srv.running.Add(1) // finish counts it down, and so does who called us
+		bound.finish(errPanicked)
+		return
+	case n.made != nil:
+		n.made.fan.Abort(reasonOf(errPanicked).label)
+		<-n.made.fan.Done()
+	}
+	n.fail(errPanicked)
 }
 
 func (n *negotiation) run() (*Session, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vnode/fanout"
+	"vnode/internal/guard"
 	"vnode/internal/socket"
 	"vnode/visitor/websocket"
 )
@@ -24,6 +25,7 @@ var errParked = errors.New("parked")
 // is to be handled, or err says what reading ended with. It returns when the
 // session has ended or is parked.
 func (s *Session) run(ev event, err error) {
+	defer s.srv.cfg.Guard.Recover(guard.Session, s)
 	for {
 		st := s.current.Load()
 		if err == nil {
@@ -49,6 +51,7 @@ type parked Session
 // Readable implements socket.Reader, on the poller's goroutine.
 func (p *parked) Readable() {
 	s := (*Session)(p)
+	defer s.srv.cfg.Guard.Recover(guard.Session, p)
 	if ev, err := s.read(s.current.Load(), true); err != errParked {
 		s.srv.crew.do(going{s, ev, err})
 	}

@@ -56,6 +56,7 @@ var (
 	errSilent          = wire.StreamError{Condition: wire.ConnectionTimeout}
 	errShutdown        = wire.StreamError{Condition: wire.SystemShutdown}
 	errReplaced        = wire.StreamError{Condition: wire.Conflict, Text: "replaced by a new connection"}
+	errPanicked        = wire.StreamError{Condition: wire.InternalServerError}
 	errBusy            = wire.StreamError{Condition: wire.ResourceConstraint, Text: "too many connections"}
 	errSlow            = wire.StreamError{Condition: wire.PolicyViolation, Text: "stanzas are not taken fast enough"}
 	errNoTo            = wire.StreamError{Condition: wire.ImproperAddressing, Text: "A 'to' attribute is required on stream headers"}
@@ -122,7 +123,7 @@ func labels() []string {
 		string(fanout.SlowConsumer), string(fanout.Stalled), string(fanout.WriteFailed), string(fanout.BroadcasterClosed),
 	}
 	for _, c := range []wire.StreamCondition{
-		wire.BadFormat, wire.BadNamespacePrefix, wire.Conflict, wire.ConnectionTimeout, wire.HostUnknown,
+		wire.BadFormat, wire.BadNamespacePrefix, wire.Conflict, wire.ConnectionTimeout, wire.HostUnknown, wire.InternalServerError,
 		wire.ImproperAddressing, wire.InvalidNamespace, wire.InvalidXML, wire.NotAuthorized, wire.NotWellFormed,
 		wire.PolicyViolation, wire.Reset, wire.ResourceConstraint, wire.RestrictedXML, wire.SystemShutdown,
 		wire.UndefinedCondition, wire.UnsupportedEncoding, wire.UnsupportedStanzaType, wire.UnsupportedVersion,

@@ -113,7 +113,7 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 		listeners: make(map[net.Listener]struct{}),
 		sleepers:  make(map[netip.Addr]int),
 		pollers:   newPollers(&cfg.Limits),
-		crew:      newCrew(),
+		crew:      newCrew(cfg.Guard),
 		headTime:  headTime,
 	}
 	s.gate = admission.NewGate(admission.Limits{
@@ -244,6 +244,13 @@ func (s *Server) attachedLocked(sess *Session, st *stream) {
 	st.session = sess
 	s.metrics.sessionsOf(st.name, stateNegotiating).Dec()
 	s.metrics.sessionsOf(st.name, stateBound).Inc()
+}
+
+// sessionOf returns the session that a stream is of, nil before bind.
+func (s *Server) sessionOf(st *stream) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return st.session
 }
 
 // unbound makes a session unreachable.

@@ -45,6 +45,7 @@ type Session struct {
 	hibernation time.Duration // how long it outlives its connection; 0: not at all
 	lost        *loss         // the latest connection that was lost; nil before
 	asked       bool          // the client was asked whether it is there
+	finishing   bool
 
 	// Guarded by Server.mu.
 	over  bool          // the Handler has been told of its end
@@ -97,13 +98,14 @@ func (s *Session) Pause(on bool) {
 //go:noinline
 func (s *Session) finish(err error) {
 	defer s.srv.running.Done()
+	s.finishing = true
 	if st := s.current.Load(); st != nil {
 		st.t.rest()
 	}
 	s.end(reasonOf(err))
 	s.srv.unbound(s)
 	s.refuseClaims()
-	s.srv.handler.Closed(s)
+	s.close()
 	if s.named {
 		s.srv.users.release(s.address.localpart())
 	}

@@ -39,6 +39,7 @@ type stream struct {
 	t        transport
 	who      login        // once logged in
 	link     *fanout.Link // once bound: the write side
+	latest   latest
 
 	released atomic.Bool // fanout has let go of it
 	paused   atomic.Bool // the client is not to be read, see Session.Pause

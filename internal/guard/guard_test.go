@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+// client is something that meets a panic.
+type client struct{ ended int }
+
+func (c *client) Doing() (string, int) { return "message", 512 }
+func (c *client) Panicked()            { c.ended++ }
+
+func (c *client) serve(g *Guard, f func()) {
+	defer g.Recover(Session, c)
+	f()
+}
+
+func newGuard(exit func(int)) (*Guard, *bytes.Buffer) {
+	var out bytes.Buffer
+	return New(slog.New(slog.NewTextHandler(&out, nil)), prometheus.NewRegistry(), exit), &out
+}
+
+// A panic ends what has met it, and is told of with its stack and the stanza in
+// hand.
+func TestPanicIsKeptIn(t *testing.T) {
+	g, out := newGuard(nil)
+	var c client
+	c.serve(g, func() {})
+	require.Zero(t, c.ended)
+	require.Empty(t, out.String())
+	c.serve(g, func() {
+		var nobody map[string]int
+		nobody["x"]++
+	})
+	require.Equal(t, 1, c.ended)
+	for _, want := range []string{"level=ERROR", "boundary=session", "stanza=message bytes=512", "assignment to entry in nil map", "guard_test.go"} {
+		require.Contains(t, out.String(), want)
+	}
+	require.Equal(t, 1.0, testutil.ToFloat64(g.met[Session]))
+}
+
+// The process outlives a few panics in a minute, and no more.
+func TestTooManyPanicsEndTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended []int
+		g, out := newGuard(func(status int) { ended = append(ended, status) })
+		var c client
+		for range 20 { // one every 13 s
+			c.serve(g, func() { panic("now and then") })
+			time.Sleep(13 * time.Second)
+		}
+		require.Empty(t, ended)
+		for range Most {
+			c.serve(g, func() { panic("often") })
+		}
+		require.Equal(t, []int{status}, ended)
+		require.Contains(t, out.String(), "too many panics")
+	})
+}
+
+// What the node does by itself begins anew.
+func TestTaskBeginsAnew(t *testing.T) {
+	g, _ := newGuard(nil)
+	runs := 0
+	g.Task(func() {
+		if runs++; runs < 3 {
+			panic("not yet")
+		}
+	})
+	require.Equal(t, 3, runs)
+}
+
+// Without a guard a panic ends the process, as ever.
+func TestNoGuardKeepsNothingIn(t *testing.T) {
+	var c client
+	require.PanicsWithValue(t, "x", func() { c.serve(nil, func() { panic("x") }) })
+	require.Zero(t, c.ended)
+}
