@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vnode/fanout"
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 	"vnode/muc/room"
 )
@@ -26,6 +27,10 @@ type box struct {
 	watchers []Watcher // of the conference that lives
 	held     int       // visitors, as the service counts them
 	turn     *lane     // whose turn is under way
+	seats    int       // of the node's, taken
+	waits    int       // bytes of IQs that wait for the focus
+	doing    *event    // under way
+	broken   bool      // it met a panic
 
 	// Guarded by Service.mu; its changes are the goroutine's.
 	meeting string // id of the conference that lives
@@ -47,7 +52,7 @@ func (b *box) run() {
 		batch = b.mail.take(batch)
 		for i := range batch {
 			b.handle(&batch[i])
-			if b.room.Over() {
+			if b.broken || b.room.Over() {
 				b.finish(batch[i+1:])
 				return
 			}
@@ -56,6 +61,8 @@ func (b *box) run() {
 }
 
 func (b *box) handle(e *event) {
+	defer b.service.cfg.Guard.Recover(guard.Room, b)
+	b.doing = e
 	now := time.Now()
 	switch {
 	case e.call != nil:
@@ -162,6 +169,7 @@ func (b outside) AskTurn(focus room.Session) {
 
 func (b outside) EndTurn(focus room.Session, used bool) {
 	l := b.turn
+	b.turn = nil
 	if !used {
 		l.over()
 		return
@@ -206,9 +214,15 @@ func (b outside) Left(id string) {
 	}
 }
 
-func (b outside) Seats(n int) { b.service.visitors.Add(int64(n)) }
+func (b outside) Seats(n int) {
+	b.seats += n
+	b.service.visitors.Add(int64(n))
+}
 
-func (b outside) Waits(n int) { b.service.waits(n) }
+func (b outside) Waits(n int) {
+	b.waits += n
+	b.service.waits(n)
+}
 
 // jicofoTimeout is how long jicofo may take to answer: it joins the room here
 // first.

@@ -184,6 +184,7 @@ type mainServer struct {
 	sent    [][]byte
 	svc     *Service // answers for its room go to it
 	answers string   // how
+	trip    string   // a stanza that holds it makes Send panic, once
 }
 
 // answer answers from now on when main is asked for a room.
@@ -220,6 +221,10 @@ func (m *mainServer) Send(from, to string, stanza []byte) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.trip != "" && bytes.Contains(stanza, []byte(m.trip)) {
+		m.trip = ""
+		panic("a fault of the program")
+	}
 	if m.answered(stanza) {
 		return
 	}

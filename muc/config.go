@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"strings"
 
+	"vnode/internal/guard"
 	"vnode/muc/address"
 	"vnode/muc/room"
 )
 
 // Config of a [Service]. Zero limits mean the defaults below.
 type Config struct {
+	// Guard keeps a panic to the room that met it; nil: a panic ends the process.
+	Guard *guard.Guard
 	// Domain of the rooms: RoomPrefix, a dot and the domain the visitors
 	// log in to, e.g. conference.v3.meet.jitsi. Required.
 	Domain string

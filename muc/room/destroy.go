@@ -17,9 +17,10 @@ const (
 	endDestroyed endReason = "destroyed"  // by the focus
 	endShutdown  endReason = "service_closed"
 	endOperator  endReason = "operator"
+	endPanic     endReason = "panic" // a fault of the program
 )
 
-var endReasons = []endReason{endMain, endMainLost, endEmpty, endFocusLeft, endFocusLost, endDestroyed, endShutdown, endOperator}
+var endReasons = []endReason{endMain, endMainLost, endEmpty, endFocusLeft, endFocusLost, endDestroyed, endShutdown, endOperator, endPanic}
 
 // text is what clients show. jitsi-meet opens its dialog with it.
 func (e endReason) text() string {
