@@ -6,6 +6,7 @@ import (
 
 	"mellium.im/xmpp/stanza"
 
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 )
 
@@ -56,7 +57,7 @@ func (b *bouncer) add(stanza []byte, err wire.StanzaError) {
 }
 
 // run answers until stop is closed.
-func (b *bouncer) run(stop <-chan struct{}) {
+func (b *bouncer) run(g *guard.Guard, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
@@ -64,7 +65,7 @@ func (b *bouncer) run(stop <-chan struct{}) {
 		case <-b.wake:
 		}
 		for _, it := range b.takeAll() {
-			b.answer(it)
+			b.answerGuarded(g, it)
 		}
 	}
 }
@@ -75,6 +76,11 @@ func (b *bouncer) takeAll() []bounced {
 	its := b.queue
 	b.queue, b.bytes = nil, 0
 	return its
+}
+
+func (b *bouncer) answerGuarded(g *guard.Guard, it bounced) {
+	defer g.Recover(guard.Task, nil)
+	b.answer(it)
 }
 
 func (b *bouncer) answer(it bounced) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 	"vnode/s2s/trust"
 )
@@ -17,6 +18,8 @@ import (
 // Config says which domains may talk to each other and how. Zero values of
 // durations and sizes mean the default given with each.
 type Config struct {
+	// Guard keeps a panic to the stream that met it; nil: a panic ends the process.
+	Guard *guard.Guard
 	// Hosts are the domains served here. At least one.
 	Hosts []string
 	// Peers are the domains that may open streams to Hosts and that Hosts may

@@ -135,7 +135,12 @@ func (st *stream) claimMore(d domainPair, key string) error {
 	}
 	id := st.id
 	st.srv.wg.Go(func() {
-		valid, err := st.srv.verify(d, id, key)
+		defer st.checked()
+		var valid bool
+		err := st.guarded(func() (err error) {
+			valid, err = st.srv.verify(d, id, key)
+			return err
+		})
 		if valid {
 			st.log.Info("stream carries one more pair", "pair", d.String(), "method", "dialback")
 		}
@@ -144,11 +149,15 @@ func (st *stream) claimMore(d domainPair, key string) error {
 		} else if err := st.answerVerified(d, false, err); err != nil {
 			st.end(endingOf(err, "write"))
 		}
-		st.mu.Lock()
-		st.checking--
-		st.mu.Unlock()
 	})
 	return nil
+}
+
+// checked is the end of a check of claimMore's.
+func (st *stream) checked() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.checking--
 }
 
 // dialbackResult answers a claim.

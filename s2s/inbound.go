@@ -25,7 +25,7 @@ const maxSASLFailures = 3
 
 // acceptAndServe is the life of an incoming stream.
 func (st *stream) acceptAndServe() {
-	if err := st.negotiate(); err != nil {
+	if err := st.guarded(st.negotiate); err != nil {
 		st.end(endingOf(err, st.phase))
 		st.refused(st.finish())
 		return

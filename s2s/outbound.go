@@ -24,11 +24,11 @@ func (s *Server) open(ctx context.Context, d domainPair) (*stream, error) {
 		return nil, err
 	}
 	defer st.endWith(ctx)()
-	if err := st.proveOurselves(offered); err != nil {
+	if err := st.guarded(func() error { return st.proveOurselves(offered) }); err != nil {
 		return nil, st.abandon(err)
 	}
 	st.home = s.pair(d)
-	if err := st.manage(); err != nil {
+	if err := st.guarded(st.manage); err != nil {
 		return nil, st.abandon(err)
 	}
 	st.becomeReady()
@@ -51,7 +51,11 @@ func (s *Server) connect(ctx context.Context, d domainPair) (*stream, features, 
 	st := newStream(s, conn, outbound)
 	st.setDomains(d)
 	defer st.endWith(ctx)()
-	offered, err := st.encrypt(t.direct)
+	var offered features
+	err = st.guarded(func() (err error) {
+		offered, err = st.encrypt(t.direct)
+		return err
+	})
 	if err != nil {
 		return nil, features{}, st.abandon(err)
 	}

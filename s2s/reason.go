@@ -61,13 +61,15 @@ const (
 	BadXML Reason = "bad_xml"
 	// BadProtocol: good XML out of place; the error says which.
 	BadProtocol Reason = "bad_protocol"
+	// Panicked: the stream met a fault of the program (internal-server-error).
+	Panicked Reason = "panic"
 	// PeerError: the peer ended the stream with a stream error.
 	PeerError Reason = "peer_error"
 )
 
 var reasons = []Reason{
 	Closed, Shutdown, Lost, Timeout, Stalled, Busy, Unresolved, Unreachable, TLSFailed, BadCertificate, HostUnknown,
-	NotAllowed, OwnHost, Unauthenticated, AuthFailed, NoMethod, ForeignFrom, BadAddress, BadXML, BadProtocol, PeerError,
+	NotAllowed, OwnHost, Unauthenticated, AuthFailed, NoMethod, ForeignFrom, BadAddress, BadXML, BadProtocol, Panicked, PeerError,
 }
 
 // ending is how a stream ended: the Reason, what the peer is told, and what we

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 	"vnode/s2s/trust"
 )
@@ -42,6 +43,7 @@ type Handler interface {
 type Server struct {
 	// Static after construction.
 	handler Handler
+	guard   *guard.Guard
 	log     *slog.Logger
 	m       *metrics
 	bounces *bouncer
@@ -80,7 +82,7 @@ func New(cfg Config, h Handler, log *slog.Logger, reg prometheus.Registerer) (*S
 		return nil, fmt.Errorf("s2s: %w", err)
 	}
 	s := &Server{
-		handler: h, log: log, known: known, secret: c.DialbackSecret,
+		handler: h, guard: cfg.Guard, log: log, known: known, secret: c.DialbackSecret,
 		noise:   rate.NewLimiter(rate.Every(10*time.Second), 20),
 		stopped: make(chan struct{}),
 		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -99,7 +101,7 @@ func New(cfg Config, h Handler, log *slog.Logger, reg prometheus.Registerer) (*S
 	s.m = newMetrics(reg, s.waiting, s.unacked)
 	s.bounces = newBouncer(h, s.m)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	go s.bounces.run(s.stopped)
+	go s.bounces.run(s.guard, s.stopped)
 	s.warn(c)
 	return s, nil
 }

@@ -67,6 +67,7 @@ type stream struct {
 	peerIdle   time.Duration       // silence the peer accepts, 0: unknown
 	offersSM   bool                // the peer of an outgoing stream does
 	home       *pair               // of domainPair, once ready; nil when it was configured away
+	doing      *wire.Stanza        // the Handler has; nil while it has none
 	got        wire.Stanza         // the current one; here so that it is not allocated for each
 	jids       map[string]wire.JID // addresses seen, by their bytes
 
@@ -281,7 +282,7 @@ func (st *stream) carry(p *pair, d domainPair, answer []byte) bool {
 // serve reads a ready stream until it ends and finishes it.
 func (st *stream) serve() {
 	st.log.Info("stream ready", "method", st.method, "bidi", st.bidi)
-	st.end(endingOf(st.readLoop(), st.phase))
+	st.end(endingOf(st.guarded(st.readLoop), st.phase))
 	st.finish()
 }
 
@@ -360,7 +361,9 @@ func (st *stream) stanza(s *wire.Stanza) (err error) {
 // hand gives a stanza to whom it is for.
 func (st *stream) hand(s *wire.Stanza) {
 	if !st.srv.isPong(&s.Header, s.From, s.To) {
+		st.doing = s
 		st.srv.handler.Stanza(s)
+		st.doing = nil
 	}
 }
 

@@ -28,6 +28,12 @@ type taken struct {
 // writeLoop writes what the pairs of a ready stream and its reader have to
 // say, until the stream ended.
 func (st *stream) writeLoop() {
+	if err := st.guarded(st.writeAll); err != nil {
+		st.end(endingOf(err, "write"))
+	}
+}
+
+func (st *stream) writeAll() error {
 	defer close(st.written)
 	var b batch
 	silence, written := st.keepAlive(), time.Now()
@@ -36,7 +42,7 @@ func (st *stream) writeLoop() {
 	for {
 		st.gather(&b)
 		if len(b.buf) > 0 && !st.flush(&b) || b.last {
-			return
+			return nil
 		}
 		if len(b.buf) > 0 {
 			written = time.Now()

@@ -3,6 +3,8 @@ package guard
 import (
 	"bytes"
 	"log/slog"
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +53,11 @@ func TestPanicIsKeptIn(t *testing.T) {
 func TestTooManyPanicsEndTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended []int
-		g, out := newGuard(func(status int) { ended = append(ended, status) })
+		g, out := newGuard(func(status int) {
+			if ended == nil {
+				ended = append(ended, status)
+			}
+		})
 		var c client
 		for range 20 { // one every 13 s
 			c.serve(g, func() { panic("now and then") })
@@ -83,4 +89,16 @@ func TestNoGuardKeepsNothingIn(t *testing.T) {
 	var c client
 	require.PanicsWithValue(t, "x", func() { c.serve(nil, func() { panic("x") }) })
 	require.Zero(t, c.ended)
+}
+
+// A request that meets a panic has its connection closed. A handler that gives up by
+// itself is no panic.
+func TestPanicEndsOneRequest(t *testing.T) {
+	g, out := newGuard(nil)
+	for _, v := range []any{"a fault", http.ErrAbortHandler} {
+		h := g.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(v) }))
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { h.ServeHTTP(nil, nil) })
+	}
+	require.Equal(t, 1.0, testutil.ToFloat64(g.met[Request]))
+	require.Equal(t, 1, strings.Count(out.String(), "boundary=request"))
 }

@@ -42,6 +42,7 @@ func (n *Node) clientConfig(c *config.Config) (visitor.Config, error) {
 	proxies, unix, errProxies := c.Proxies()
 	mains, errMains := mainAddresses(c)
 	cfg := visitor.Config{
+		Guard:  n.guard,
 		Domain: c.Host(), AuthDomain: c.AuthDomain, Accounts: focus, AccountDomains: accounts, TLS: n.tlsConfig(),
 		Tokens: n.tokens, RoomPrefix: c.RoomPrefix, Shard: c.Shard, Version: n.version,
 		Requests: request.Policy{Proxies: proxies, UnixProxies: unix, Origins: c.HTTPOrigins, RegionHeader: c.RegionHeader},

@@ -25,6 +25,7 @@ import (
 	"vnode/cmd/internal/logging"
 	"vnode/cmd/internal/systemd"
 	"vnode/fanout"
+	"vnode/internal/guard"
 	"vnode/muc"
 	"vnode/muc/rate"
 	"vnode/muc/room"
@@ -44,6 +45,8 @@ type Node struct {
 	state        *state
 	passwordFile string
 	listeners    *listeners
+	guard        *guard.Guard
+	router       *router
 	registry     *prometheus.Registry
 	fan          *fanout.Broadcaster
 	rooms        *muc.Service
@@ -81,6 +84,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 	n.logs, n.log = logging.New(log.Handler(), level, n.registry)
 	n.cfg.Store(cfg)
 	level.Set(cfg.Level())
+	n.guard = guard.New(n.log, n.registry, nil)
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	if n.state, err = openState(cfg); err != nil {
@@ -128,7 +132,7 @@ func (n *Node) s2sConfig(c *config.Config) (s2s.Config, error) {
 	peers := append([]string{c.MainDomain, c.MainRooms(), "visitors." + c.MainDomain, "polls." + c.MainDomain}, c.ExtraDomains...)
 	return s2s.Config{
 		Hosts: []string{c.Host(), c.Rooms()}, Peers: peers, Main: c.MainS2S, TLS: n.tlsConfig(), Trust: trust,
-		MaxBytes: maxFromMain,
+		MaxBytes: maxFromMain, Guard: n.guard,
 	}, nil
 }
 
@@ -201,6 +205,7 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 // Parts made before one that failed are closed again.
 func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s.Config) (err error) {
 	rooms := muc.Config{
+		Guard:  n.guard,
 		Domain: c.Rooms(), RoomPrefix: c.RoomPrefix, MainDomain: c.MainDomain,
 		ParticipantDomains: c.ExtraDomains, Limits: roomLimits(c),
 		Room: room.Config{
@@ -219,11 +224,12 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 		clients.Identities = append(clients.Identities, visitor.Identity{Category: "component", Type: x.Type, Name: x.Domain})
 	}
 	r := &router{main: c.MainDomain, log: n.log}
+	n.router = r
 	n.federation, err = s2s.New(federation, fromMain{r}, n.log, n.registry)
 	if err != nil {
 		return err
 	}
-	n.fan = fanout.New(fanout.Config{SweepGap: time.Duration(c.SweepGap)}, n.registry)
+	n.fan = fanout.New(fanout.Config{Guard: n.guard, SweepGap: time.Duration(c.SweepGap)}, n.registry)
 	defer func() {
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
@@ -300,8 +306,14 @@ func (n *Node) Run(ctx context.Context) error {
 	for _, p := range n.kept() {
 		n.federation.Keep(p.from, p.to)
 	}
-	g.Go(func() error { n.drain.run(serving); return nil })
-	g.Go(func() error { n.record.run(serving); return nil })
+	task := func(run func(context.Context)) {
+		g.Go(func() error {
+			n.guard.Task(func() { run(serving) })
+			return nil
+		})
+	}
+	task(n.drain.run)
+	task(n.record.run)
 	g.Go(func() error { n.tellManager(serving); return nil })
 	n.health.Set(admin.Ready, "")
 	systemd.Ready(n.status(serving))
@@ -348,14 +360,14 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group, operators http.Hand
 	}
 	start := func(h http.Handler, ln net.Listener) {
 		s := &http.Server{
-			Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+			Handler: n.guard.Handler(h), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 			ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 		}
 		g.Go(func() error { return serveHTTP(s, ln) })
 		web = append(web, s)
 	}
 	g.Go(func() error {
-		n.clients.Watch(ctx)
+		n.guard.Task(func() { n.clients.Watch(ctx) })
 		return nil
 	})
 	for _, ln := range n.listeners.http {

@@ -61,10 +61,17 @@ func start(t testing.TB, cfg *config.Config) *running {
 // startLogging is start with another place for the log.
 func startLogging(t testing.TB, cfg *config.Config, to io.Writer) *running {
 	t.Helper()
+	return startWith(t, cfg, to, func(*Node) {})
+}
+
+// startWith is startLogging of a node that is changed before it runs.
+func startWith(t testing.TB, cfg *config.Config, to io.Writer, change func(*Node)) *running {
+	t.Helper()
 	require.NoError(t, cfg.Validate())
 	level := new(slog.LevelVar)
 	n, err := New(cfg, "test", slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: level})), level)
 	require.NoError(t, err)
+	change(n)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()

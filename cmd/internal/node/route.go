@@ -17,6 +17,10 @@ type router struct {
 	main  string // its domain
 	rooms *muc.Service
 	log   *slog.Logger
+
+	// fault is called for each stanza of a client by tests that inject faults; nil
+	// otherwise.
+	fault func(*visitor.Session, *wire.Stanza)
 }
 
 // fromClients is the clients' handler.
@@ -26,6 +30,9 @@ type fromClients struct{ *router }
 func (r fromClients) Stanza(s *visitor.Session, st *wire.Stanza) {
 	if r.log.Enabled(context.Background(), logging.Trace) {
 		trace(r.log, "from a client", st)
+	}
+	if r.fault != nil {
+		r.fault(s, st)
 	}
 	r.rooms.FromClient(client{s}, st)
 }
