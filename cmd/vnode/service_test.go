@@ -87,7 +87,7 @@ func TestMannersOfAService(t *testing.T) {
 	cmd, stderr := m.service(state, sockets, "-id", "3", "-main-s2s", "127.0.0.1:1")
 	require.Contains(t, m.hear("READY=1"), "STATUS=ready: 0 rooms, 0 visitors")
 	m.hear("WATCHDOG=1")
-	for name, path := range map[string]string{"http": "/xmpp-websocket", "admin": "/readyz"} {
+	for name, path := range map[string]string{"http": "/xmpp-websocket", "admin": "/healthz"} {
 		resp, err := http.Get("http://" + sockets[name].Addr().String() + path)
 		require.NoError(t, err)
 		resp.Body.Close()

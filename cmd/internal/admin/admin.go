@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,7 @@ type Server struct {
 	stop    func()
 
 	running sync.WaitGroup
+	reached atomic.Bool // main, once since the start
 }
 
 // New starts a server, which watches the node once a second until Close.
@@ -115,6 +117,7 @@ func (s *Server) watch() {
 	defer ticker.Stop()
 	for {
 		s.samples.take(time.Now())
+		s.reachedMain(s.o.Source.Links())
 		if s.hub.any() {
 			s.hub.tell(s.encoded(ctx))
 		}

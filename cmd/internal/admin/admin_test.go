@@ -59,6 +59,25 @@ func TestStartingIsNotReady(t *testing.T) {
 	require.Equal(t, Starting, report(t, body).State)
 }
 
+// A node that has not reached main yet is not ready; one that has, stays it while
+// main is away for a moment.
+func TestReadyOnceMainWasReached(t *testing.T) {
+	node := &fakeNode{links: []Link{{Name: "main"}, {Name: "polls", Up: true}}}
+	s := &Server{o: Options{Source: node, Health: new(Health)}}
+	s.o.Health.Set(Ready, "")
+	main := func(up bool) Report {
+		node.change(func(f *fakeNode) { f.links[0].Up = up })
+		return s.report()
+	}
+	r := main(false)
+	require.False(t, r.Ready)
+	require.Contains(t, r.Reasons, "main has not been reached since the start")
+	require.True(t, main(true).Ready)
+	r = main(false)
+	require.True(t, r.Ready, "rooms wait for main")
+	require.Equal(t, []string{"no stream to  yet"}, r.Reasons)
+}
+
 // Nothing is changed without the token.
 func TestTokenGuardsWhatChangesSomething(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -70,8 +71,10 @@ type Report struct {
 const aliveTimeout = 5 * time.Second
 
 // report tells how the node is. A link that is down makes it neither unhealthy
-// nor unready: rooms wait for main. Nor does a jicofo that is away, unless it is
-// wanted: what is there goes on.
+// nor unready: rooms wait for main. But a node that has never reached main is not
+// ready: most likely it was told a wrong address, and who replaces nodes one after
+// the other must not go on to the next. A jicofo that is away makes a node unready
+// only where it is wanted: what is there goes on.
 func (s *Server) report() Report {
 	state, why := s.o.Health.Get()
 	r := Report{Ready: state == Ready, State: state, Reasons: []string{}, Links: make(map[string]bool)}
@@ -83,13 +86,29 @@ func (s *Server) report() Report {
 		r.Ready = r.Ready && !focus.Wanted
 		r.Reasons = append(r.Reasons, focus.Reason)
 	}
-	for _, l := range s.o.Source.Links() {
+	links := s.o.Source.Links()
+	if !s.reachedMain(links) {
+		r.Ready = false
+		r.Reasons = append(r.Reasons, "main has not been reached since the start")
+	}
+	for _, l := range links {
 		r.Links[l.From+" -> "+l.To] = l.Up
 		if !l.Up {
 			r.Reasons = append(r.Reasons, l.words())
 		}
 	}
 	return r
+}
+
+// mainLink names the stream that a node cannot do without.
+const mainLink = "main"
+
+// reachedMain reports whether the stream to main has been up since the start.
+func (s *Server) reachedMain(links []Link) bool {
+	if slices.ContainsFunc(links, func(l Link) bool { return l.Name == mainLink && l.Up }) {
+		s.reached.Store(true)
+	}
+	return s.reached.Load()
 }
 
 func (s *Server) readyz(w http.ResponseWriter, req *http.Request) {

@@ -115,7 +115,7 @@ func (c *checker) lookNode(ctx context.Context) []Finding {
 		conn.Close()
 	}
 	if !c.running.Ready {
-		bad = append(bad, Finding{Level: Warn, What: "the node is not ready: it is starting, or being drained", Why: "It takes no new visitors.",
+		bad = append(bad, Finding{Level: Warn, What: "the node is not ready: it is starting, has not reached main, or is being drained", Why: "It takes no new visitors.",
 			Fix: "curl http://" + c.running.admin + "/readyz tells why"})
 	}
 	if _, known := c.running.Links[c.cfg.Rooms()+" -> "+c.cfg.MainDomain]; !known {
