@@ -183,6 +183,12 @@ func (b outside) AskJicofo(address string) {
 	})
 }
 
+func (b outside) CountParticipants(address string) {
+	b.service.countParticipants(address, func(n int, known bool) {
+		b.mail.push(event{what: room.Participants{N: n, Known: known}})
+	})
+}
+
 func (b outside) Began(meeting string) { b.service.began(b.box, meeting) }
 
 func (b outside) Meets(meeting string) { b.service.meets(b.box, meeting) }
@@ -243,6 +249,26 @@ func (s *Service) askJicofo(room string, answer func(node, trouble string)) {
 			return
 		}
 		answer(node, "")
+	})
+}
+
+// countTimeout is how long jicofo may take to say who is there.
+const countTimeout = 3 * time.Second
+
+// countParticipants asks on a goroutine of its own, which ends with the service.
+func (s *Service) countParticipants(room string, answer func(n int, known bool)) {
+	if s.cfg.CountParticipants == nil {
+		answer(0, false)
+		return
+	}
+	s.running.Go(func() {
+		ctx, cancel := context.WithTimeout(s.lifetime, countTimeout)
+		defer cancel()
+		n, err := s.cfg.CountParticipants(ctx, room)
+		if err != nil {
+			s.log.Debug("jicofo does not say who is in a room whose audience is held", "room", room, "error", err)
+		}
+		answer(n, err == nil)
 	})
 }
 

@@ -42,6 +42,10 @@ type Config struct {
 	// chose. It blocks, and runs on a goroutine of its own. Nil: jicofo cannot be
 	// asked.
 	AskJicofo func(ctx context.Context, room string) (node string, err error)
+	// CountParticipants asks jicofo how many participants are in the room with that
+	// address on the main server. It blocks, and runs on a goroutine of its own.
+	// Nil: jicofo cannot be asked.
+	CountParticipants func(ctx context.Context, room string) (int, error)
 }
 
 func (c Config) withDefaults() Config {

@@ -77,6 +77,13 @@ type jicofo struct {
 	mu    sync.Mutex
 	node  string // it answers; "" for no answer
 	asked [][]byte
+	there string // how many participants it counts; "" when it does not say
+}
+
+func (j *jicofo) count(context.Context, string) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strconv.Atoi(j.there)
 }
 
 func (j *jicofo) ask(ctx context.Context, room string) (string, error) {
@@ -118,7 +125,7 @@ func playFile(t *testing.T, file string) {
 		set(&cfg, m[2])
 	}
 	j := new(jicofo)
-	cfg.AskJicofo = j.ask
+	cfg.AskJicofo, cfg.CountParticipants = j.ask, j.count
 	p := &player{bubble: newBubble(t, cfg), cfg: cfg, room: room, expected: make(map[string][]expectation), jicofo: j, hung: make(map[string]bool)}
 	defer p.end()
 	require.Regexp(t, `(?m)^\w+< `, string(raw), "expects nothing")
@@ -223,6 +230,10 @@ func (p *player) play(line int, text string) {
 	case "jicofo":
 		p.jicofo.mu.Lock()
 		p.jicofo.node = strings.TrimPrefix(words[1], "silent")
+		p.jicofo.mu.Unlock()
+	case "counts": // what jicofo says of main's room
+		p.jicofo.mu.Lock()
+		p.jicofo.there = words[1]
 		p.jicofo.mu.Unlock()
 	case "config":
 	case "setup":

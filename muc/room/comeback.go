@@ -19,10 +19,13 @@ type Comeback struct {
 	Word time.Duration
 	// Settle is how long after T0 pages are first sent to reload; default 22 s.
 	// The page waits 10 to 29 s more, so nobody asks jicofo before T0 + 32 s, when
-	// the participants, whose pages reload in the same way, have asked.
+	// the participants, whose pages reload in the same way, have asked. Where jicofo
+	// says how many participants are back, they are sent once all are, and wait for
+	// them until Ask.
 	Settle time.Duration
 	// Ask is how long after T0 the node itself asks jicofo for the conference as
-	// a visitor; default 32 s.
+	// a visitor, if it has not seen before that all participants are back; default
+	// 32 s.
 	Ask time.Duration
 	// GiveUp is how long after T0 the audience is told that the conference has
 	// ended; default 120 s.
@@ -84,6 +87,23 @@ func (c Comeback) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// patience is how long after T0 the participants have had their time. Browsers that
+// lost the main server try to resume first: they see the fault up to 39 s late, and
+// reload after that.
+func (c *Comeback) patience(counted, resumes bool) time.Duration {
+	d := c.Settle
+	if counted || c.Mode == ComebackSilent {
+		d = c.Ask
+	}
+	if resumes {
+		d *= 2
+	}
+	return d
+}
+
+// firstReload is the shortest time that a page takes to reload once it is told.
+func (c *Comeback) firstReload() time.Duration { return max(0, c.Ask-c.Settle) }
 
 // on reports whether audiences are held at all.
 func (c *Comeback) on() bool { return c.Mode != ComebackOff }

@@ -78,6 +78,7 @@ type conference struct {
 
 	// Left behind by the end.
 	fault      fault       // what ended the room
+	missing    int         // participants that are to come back after it
 	stranded   []*occupant // visitors that stay, in the order they came
 	sentOff    bool        // and were told that the focus is gone
 	unadmitted []*waiting  // those that waited to be let in

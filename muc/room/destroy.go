@@ -42,6 +42,7 @@ func (r *conference) end(reason endReason, text string) {
 		return
 	}
 	r.ended, r.fault = reason, r.judge(reason)
+	r.missing = r.missed()
 	r.closeOutlet()
 	if text == "" {
 		text = reason.text()

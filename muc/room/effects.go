@@ -41,6 +41,9 @@ type Effects interface {
 	// AskJicofo asks for a [JicofoChose]: jicofo is sent a conference request for a
 	// visitor of that room on the main server.
 	AskJicofo(room string)
+	// CountParticipants asks for a [Participants]: jicofo is asked who is in that
+	// room on the main server.
+	CountParticipants(room string)
 
 	// Began tells that a room lives from now on, whose meeting has that id; Meets
 	// that the id is another now; Ended that the room lives no more.

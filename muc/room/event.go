@@ -108,6 +108,15 @@ type JicofoChose struct{ Node, Trouble string }
 
 func (e JicofoChose) happen(r *Room) { r.jicofoChose(e.Node, e.Trouble) }
 
+// Participants is the answer to [Effects].CountParticipants: how many are in the
+// room on the main server. Known is false if jicofo did not say.
+type Participants struct {
+	N     int
+	Known bool
+}
+
+func (e Participants) happen(r *Room) { r.participantsCounted(e.N, e.Known) }
+
 // Shutdown ends the room because the node takes no more conferences. ForGood: the
 // node ends, and nobody is held any more.
 type Shutdown struct{ ForGood bool }

@@ -40,8 +40,9 @@ func (t *thrownOut) any(now time.Time) bool { return t.missing > 0 && now.Sub(t.
 
 // fault is what ended a room that its conference outlives; the zero value is none.
 type fault struct {
-	why string // in words, for the operator
-	t0  time.Time
+	why     string // in words, for the operator
+	t0      time.Time
+	resumes bool // browsers try to resume their streams before they see it
 }
 
 func (f *fault) is() bool { return f.why != "" }
@@ -53,9 +54,9 @@ func (r *conference) judge(reason endReason) fault {
 	}
 	switch reason {
 	case endFocusLost:
-		return fault{"jicofo's session ended", r.now}
+		return fault{why: "jicofo's session ended", t0: r.now}
 	case endMainLost:
-		return fault{"the main server, or its room, was lost", r.now}
+		return fault{why: "the main server, or its room, was lost", t0: r.now, resumes: true}
 	case endMain:
 		if r.thrown.any(r.now) {
 			return r.throwing()
@@ -69,13 +70,15 @@ func (r *conference) judge(reason endReason) fault {
 			if r.hasParted() {
 				t0 = r.parted
 			}
-			return fault{"jicofo left while participants remain", t0}
+			return fault{why: "jicofo left while participants remain", t0: t0}
 		}
 	}
 	return fault{}
 }
 
-func (r *conference) throwing() fault { return fault{"participants were thrown out", r.thrown.at} }
+func (r *conference) throwing() fault {
+	return fault{why: "participants were thrown out", t0: r.thrown.at}
+}
 
 // suspicion is the fault that made the focus leave, as far as one is known: a
 // jicofo that had no word of main for a while gives up its conferences. Main's own
@@ -85,11 +88,27 @@ func (r *conference) suspicion() fault {
 	case r.thrown.any(r.now):
 		return r.throwing()
 	case r.link.change > 0 && r.link.change%2 == 0:
-		return fault{"the main server is away", r.now}
+		return fault{why: "the main server is away", t0: r.now, resumes: true}
 	case r.link.unsure && r.now.Sub(r.link.back) < stillOut:
-		return fault{"the main server was restarted", r.link.back.Add(r.cfg.Comeback.Word)}
+		return fault{why: "the main server was restarted", t0: r.link.back.Add(r.cfg.Comeback.Word), resumes: true}
 	}
 	return fault{}
+}
+
+// missed is how many participants are to come back after the fault that ends the
+// room: of those that have a browser, which gateways and recorders, in domains of
+// their own, have not.
+func (r *conference) missed() int {
+	n := 0
+	if r.thrown.any(r.now) {
+		n = r.thrown.missing
+	}
+	for _, o := range r.participants {
+		if d := o.seen.jid.Domain; d == r.domains.Main || d == "guest."+r.domains.Main {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *conference) hasParted() bool { return !r.parted.IsZero() }

@@ -16,9 +16,8 @@ import (
 // participants, whose pages reload after 10 to 29 s, have asked: they are told only
 // when a focus is logged in, main has the room, and [Comeback.Settle] has passed.
 type hold struct {
-	why   string    // in words
 	since time.Time // of the first fault
-	t0    time.Time // of the latest one
+	fault fault     // the latest one
 
 	visitors map[Session]*heldVisitor
 	order    []*heldVisitor // in the order they came; those that went are marked
@@ -30,6 +29,11 @@ type hold struct {
 	began  time.Time // the telling
 	window time.Duration
 	due    int // how many are to be told in it
+
+	missed   int  // participants that are to come back
+	counted  bool // jicofo says how many are there
+	present  int
+	counting bool // it is being asked
 
 	exists bool      // main has the room
 	probe  string    // id of the question whether it does; "" while none is under way
@@ -91,9 +95,10 @@ const (
 func (h *Room) hold(r *conference) {
 	d := h.held
 	if d == nil {
-		d = &hold{why: r.fault.why, since: h.now, visitors: make(map[Session]*heldVisitor)}
+		d = &hold{since: h.now, visitors: make(map[Session]*heldVisitor)}
 		h.held = d
 	}
+	d.missed = max(d.missed, r.missing)
 	var told time.Time
 	if r.sentOff {
 		told = h.now
@@ -107,8 +112,8 @@ func (h *Room) hold(r *conference) {
 	}
 	if !r.sentOff {
 		d.untold += len(r.stranded)
-		d.again(h, r.fault.t0, r.fault.why)
-		h.log.Info("the audience of a room that a fault has ended is held", "why", d.why, "visitors", d.untold)
+		d.again(h, r.fault)
+		h.log.Info("the audience of a room that a fault has ended is held", "why", d.fault.why, "visitors", d.untold, "participants_missing", d.missed)
 	}
 	h.tellHolds()
 }
@@ -123,18 +128,20 @@ func (h *Room) tellHolds() {
 		h.out.Holds(0, "")
 		return
 	}
-	h.out.Holds(h.held.untold, h.held.why)
+	h.out.Holds(h.held.untold, h.held.fault.why)
 }
 
 // again starts the hold anew: another fault throws the participants out again.
-func (d *hold) again(h *Room, t0 time.Time, why string) {
-	if !d.t0.IsZero() && !t0.After(d.t0) {
+func (d *hold) again(h *Room, f fault) {
+	if d.fault.is() && !f.t0.After(d.fault.t0) {
 		return
 	}
-	if !d.t0.IsZero() {
-		h.log.Info("a second fault while the audience is held", "why", why, "visitors", d.untold)
+	if d.fault.is() {
+		h.log.Info("a second fault while the audience is held", "why", f.why, "visitors", d.untold)
 	}
-	d.t0, d.why = t0, why
+	f.resumes = f.resumes || d.fault.resumes && f.t0.Sub(d.fault.t0) < stillOut
+	d.fault = f
+	d.counted, d.present = false, 0
 	d.phase, d.asked, d.chosen, d.silent = holding, time.Time{}, time.Time{}, false
 	d.exists, d.probe = false, ""
 }
@@ -146,10 +153,10 @@ func (d *hold) mainLink(h *Room, before, change uint64) {
 		return
 	}
 	if lost := change%2 == 0 || change > before+1; lost {
-		d.again(h, h.now, "the main server was lost")
+		d.again(h, fault{why: "the main server was lost", t0: h.now, resumes: true})
 	}
 	if change%2 == 1 {
-		d.again(h, h.now.Add(h.cfg.Comeback.Word), "the main server was restarted")
+		d.again(h, fault{why: "the main server was restarted", t0: h.now.Add(h.cfg.Comeback.Word), resumes: true})
 	}
 }
 
@@ -159,11 +166,8 @@ func (d *hold) nextLook(h *Room, tick time.Duration) time.Duration {
 	if d.phase == telling {
 		tick = min(tick, tellEvery)
 	}
-	c := &h.cfg.Comeback
-	for _, of := range []time.Duration{c.Settle, c.Ask} {
-		if left := d.t0.Add(of).Sub(h.now); left > 0 {
-			tick = min(tick, left)
-		}
+	if left := d.fault.t0.Add(h.cfg.Comeback.patience(d.counted, d.fault.resumes)).Sub(h.now); left > 0 {
+		tick = min(tick, left)
 	}
 	return tick
 }
@@ -174,9 +178,7 @@ func (d *hold) step(h *Room) {
 	if d.untold == 0 && h.waiting.len() == 0 && (d.phase != telling || !d.asked.IsZero()) {
 		return
 	}
-	since := h.now.Sub(d.t0)
-	c := &h.cfg.Comeback
-	if d.phase != telling && since >= c.GiveUp {
+	if d.phase != telling && h.now.Sub(d.fault.t0) >= h.cfg.Comeback.GiveUp {
 		d.giveUp(h, "nobody came back in time")
 		return
 	}
@@ -186,18 +188,57 @@ func (d *hold) step(h *Room) {
 	case holding:
 		switch {
 		case !ready:
-		case c.Mode == ComebackSilent && since >= c.Ask:
+		case !d.settled(h):
+			d.count(h)
+		case h.cfg.Comeback.Mode == ComebackSilent:
 			d.choose(h)
-		case c.Mode == ComebackReload && since >= c.Settle:
+		default:
 			d.begin(h, false)
 		}
 	case choosing:
 		d.waitForRoom(h)
 	case telling:
-		if ready && since >= c.Ask {
+		if ready && (d.complete() || h.now.Sub(d.began) >= h.cfg.Comeback.firstReload()) {
 			d.prime(h)
 		}
 		d.tellSome(h)
+	}
+}
+
+// settled reports whether visitors may come back: the participants are there, or
+// have had their time.
+func (d *hold) settled(h *Room) bool {
+	return d.complete() || h.now.Sub(d.fault.t0) >= h.cfg.Comeback.patience(d.counted, d.fault.resumes)
+}
+
+// complete reports whether all the participants are seen to be back.
+func (d *hold) complete() bool { return d.counted && d.missed > 0 && d.present >= d.missed }
+
+// count asks jicofo how many participants are there. It is asked once main has the
+// room: before that it may tell of the conference that the fault has ended.
+func (d *hold) count(h *Room) {
+	if !d.counting {
+		d.counting = true
+		h.out.CountParticipants(h.domains.OnMain(h.addr.Local).String())
+	}
+}
+
+// participantsCounted takes the answer to count; known is false if there was none.
+func (h *Room) participantsCounted(n int, known bool) {
+	d := h.held
+	if d == nil || !d.counting {
+		return
+	}
+	d.counting = false
+	if d.phase != holding || !d.exists {
+		return
+	}
+	if known && (!d.counted || n != d.present) {
+		h.log.Info("jicofo was asked who is back", "participants", n, "of", d.missed, "after", h.now.Sub(d.fault.t0).Round(time.Millisecond))
+	}
+	d.counted, d.present = known, n
+	if d.complete() {
+		d.step(h)
 	}
 }
 
@@ -228,7 +269,7 @@ func (d *hold) answered(h *Room, st *wire.Stanza) bool {
 		}
 	}
 	if exists != d.exists {
-		h.log.Info("main was asked for the room whose audience is held", "exists", exists, "after", h.now.Sub(d.t0).Round(time.Millisecond))
+		h.log.Info("main was asked for the room whose audience is held", "exists", exists, "after", h.now.Sub(d.fault.t0).Round(time.Millisecond))
 	}
 	d.exists = exists
 	return true
@@ -258,7 +299,7 @@ func (d *hold) prime(h *Room) {
 // reload: pages leave at once, and ask it later.
 func (d *hold) owes(h *Room) bool {
 	return d.phase == telling && !d.silent && d.became[fateReload] > 0 && d.asked.IsZero() && h.life == nil &&
-		h.now.Sub(d.t0) < h.cfg.Comeback.GiveUp
+		h.now.Sub(d.fault.t0) < h.cfg.Comeback.GiveUp
 }
 
 func (d *hold) askJicofo(h *Room) {
@@ -314,7 +355,7 @@ func (d *hold) begin(h *Room, silent bool) {
 	d.phase, d.silent, d.began, d.due, d.next = telling, silent, h.now, d.untold, 0
 	d.window = h.cfg.Comeback.spreadOver(max(d.due, h.node.Held), silent)
 	h.log.Info("the audience comes back", "mode", string(map[bool]ComebackMode{true: ComebackSilent, false: ComebackReload}[silent]),
-		"visitors", d.due, "after", h.now.Sub(d.t0).Round(time.Millisecond), "over", d.window.Round(time.Millisecond))
+		"visitors", d.due, "after", h.now.Sub(d.fault.t0).Round(time.Millisecond), "over", d.window.Round(time.Millisecond))
 	d.tellSome(h)
 }
 
@@ -342,14 +383,14 @@ func (d *hold) tell(h *Room, v *heldVisitor) {
 		public := h.pub.String()
 		h.out.Deliver(v.o.session, v.room.presencePacket(fanout.Plain, v.o, nil, status{gone: true, self: true, destroy: public, venue: public}))
 		d.drop(v)
-		d.count(h, fateSilent)
+		d.tally(h, fateSilent)
 		return
 	}
 	h.out.Deliver(v.o.session, v.room.focusGone())
-	d.count(h, fateReload)
+	d.tally(h, fateReload)
 }
 
-func (d *hold) count(h *Room, f fate) {
+func (d *hold) tally(h *Room, f fate) {
 	d.became[f]++
 	h.metrics.audience(f).Inc()
 }
@@ -369,7 +410,7 @@ func (d *hold) gone(h *Room, s Session) {
 		return
 	}
 	if v.told.IsZero() {
-		d.count(h, fateLeft)
+		d.tally(h, fateLeft)
 	}
 	d.drop(v)
 	h.tellHolds()
@@ -394,7 +435,7 @@ func (d *hold) giveUp(h *Room, why string) {
 		}
 		h.out.Deliver(v.o.session, v.room.presencePacket(fanout.Plain, v.o, nil, status{gone: true, self: true, destroy: endMain.text()}))
 		d.drop(v)
-		d.count(h, fateGaveUp)
+		d.tally(h, fateGaveUp)
 		n++
 	}
 	for _, w := range h.waiting.take() {
@@ -426,6 +467,9 @@ func (d *hold) waitsFor(h *Room) string {
 	case !d.exists:
 		return "the participants must return to the room on the main server"
 	}
+	if d.counted {
+		return fmt.Sprintf("%d of %d participants are back", min(d.present, d.missed), d.missed)
+	}
 	return "the participants must have had time to return"
 }
 
@@ -437,7 +481,7 @@ func (d *hold) close(h *Room) {
 			parts = append(parts, fmt.Sprintf("%d %s", d.became[f], f))
 		}
 	}
-	h.log.Info("nobody is held any more", "why", d.why, "became", strings.Join(parts, ", "), "after", h.now.Sub(d.since).Round(time.Millisecond))
+	h.log.Info("nobody is held any more", "why", d.fault.why, "became", strings.Join(parts, ", "), "after", h.now.Sub(d.since).Round(time.Millisecond))
 	h.out.Holds(0, "")
 }
 

@@ -85,7 +85,7 @@ func (h *Room) Info() (Info, bool) {
 	}
 	i.Queued += h.waiting.len()
 	if d := h.held; d != nil && d.untold > 0 {
-		i.Held, i.HeldWhy, i.HeldSince, i.HeldFor = d.untold, d.why, d.since, d.waitsFor(h)
+		i.Held, i.HeldWhy, i.HeldSince, i.HeldFor = d.untold, d.fault.why, d.since, d.waitsFor(h)
 	}
 	return i, !i.Over || i.Held > 0 || i.Queued > 0
 }

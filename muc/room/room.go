@@ -199,7 +199,7 @@ func (h *Room) focusLink(l FocusLink) {
 	}
 	h.focusIn = l
 	if h.held != nil && !l.In {
-		h.held.again(h, h.now, "jicofo's session ended again")
+		h.held.again(h, fault{why: "jicofo's session ended again", t0: h.now})
 	}
 }
 

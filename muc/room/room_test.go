@@ -114,6 +114,8 @@ func (s *roomSim) AskJicofo(room string) {
 	s.did("ask %s", room)
 }
 
+func (s *roomSim) CountParticipants(room string) { s.did("count %s", room) }
+
 func (s *roomSim) HangUp(to Session) {
 	s.hung[to.(*simSession)] = true
 	s.did("hang up %s", to.JID())
@@ -184,6 +186,7 @@ func (s *roomSim) step() {
 	case 13:
 		s.did("jicofo says")
 		s.machine.Handle(s.at(), JicofoChose{Node: "v3"})
+		s.machine.Handle(s.at(), Participants{N: s.rnd.IntN(3), Known: s.rnd.IntN(4) > 0})
 	case 14:
 		if s.rnd.IntN(4) == 0 {
 			s.did("shutdown")

@@ -149,10 +149,12 @@ func (s *sim) Meets(string)          { s.effects++ }
 func (s *sim) Ended(End)             { s.effects++ }
 func (s *sim) Holds(int, string)     { s.effects++ }
 func (s *sim) AskJicofo(string)      { s.effects++ }
-func (s *sim) HangUp(Session)        { s.effects++ }
-func (s *sim) Seats(int)             { s.effects++ }
-func (s *sim) Here(VisitorName)      { s.effects++ }
-func (s *sim) Left(string)           { s.effects++ }
+
+func (s *sim) CountParticipants(string) { s.effects++ }
+func (s *sim) HangUp(Session)           { s.effects++ }
+func (s *sim) Seats(int)                { s.effects++ }
+func (s *sim) Here(VisitorName)         { s.effects++ }
+func (s *sim) Left(string)              { s.effects++ }
 func (s *sim) Pause(c Session, on bool) {
 	if s.paused == nil {
 		s.paused = make(map[Session]bool)

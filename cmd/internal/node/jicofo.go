@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"vnode/cmd/internal/config"
@@ -74,4 +75,66 @@ func (j jicofo) ask(ctx context.Context, room string) (node string, err error) {
 		return "", errors.New("jicofo chose no node; are visitors enabled there?")
 	}
 	return answer.VNode, nil
+}
+
+// count asks jicofo how many participants it sees in a room of main's, without
+// recorders and transcribers; none where it has no such conference. Jicofo's debug
+// interface tells that, which is there unless jicofo.rest.debug turns it off.
+func (j jicofo) count(ctx context.Context, room string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, j.url+"/debug/conference/"+url.PathEscape(room), nil)
+	if err != nil {
+		return 0, fmt.Errorf("jicofo-url: %w", err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("jicofo does not answer; is jicofo-url right? %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("jicofo does not say who is in a conference: %s; is jicofo.rest.debug enabled?", resp.Status)
+	}
+	return countMembers(io.LimitReader(resp.Body, maxConference))
+}
+
+// maxConference bounds what is read of what jicofo tells of a conference. What it
+// tells of the room, some 600 bytes a participant, comes before the rest.
+const maxConference = 4 << 20
+
+// countMembers reads what jicofo tells of a conference, up to its room.
+func countMembers(r io.Reader) (int, error) {
+	d := json.NewDecoder(r)
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return 0, errors.New("what jicofo tells of a conference is no JSON object")
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return 0, fmt.Errorf("jicofo's answer broke off: %w", err)
+		}
+		if key != "chat_room" {
+			var other json.RawMessage
+			if err := d.Decode(&other); err != nil {
+				return 0, fmt.Errorf("jicofo's answer broke off: %w", err)
+			}
+			continue
+		}
+		var room struct {
+			Members map[string]struct {
+				Jibri       bool `json:"is_jibri"`
+				Transcriber bool `json:"is_transcriber"`
+			} `json:"members"`
+		}
+		if err := d.Decode(&room); err != nil {
+			return 0, fmt.Errorf("what jicofo tells of a room is not understood: %w", err)
+		}
+		n := 0
+		for _, m := range room.Members {
+			if !m.Jibri && !m.Transcriber {
+				n++
+			}
+		}
+		return n, nil
+	}
+	return 0, nil // no such conference
 }

@@ -302,8 +302,12 @@ func (j *scriptedJicofo) visitorsIQ(what func(*bench.Focus, context.Context, str
 	}
 }
 
-// serve answers conference requests.
+// serve answers conference requests, and tells of conferences.
 func (j *scriptedJicofo) serve(w http.ResponseWriter, r *http.Request) {
+	if room, ok := strings.CutPrefix(r.URL.Path, "/debug/conference/"); ok {
+		j.tell(w, room)
+		return
+	}
 	var ask conferenceRequest
 	if json.NewDecoder(r.Body).Decode(&ask) != nil {
 		w.WriteHeader(http.StatusBadRequest)
@@ -317,6 +321,27 @@ func (j *scriptedJicofo) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	ask.VNode = node
 	_ = json.NewEncoder(w).Encode(ask)
+}
+
+// tell writes who is in a conference's room on main, as its debug interface does.
+func (j *scriptedJicofo) tell(w http.ResponseWriter, room string) {
+	local, _, _ := strings.Cut(room, "@")
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.up {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	c := j.conferences[local]
+	if c == nil {
+		fmt.Fprint(w, "{}")
+		return
+	}
+	members := make(map[string]map[string]bool)
+	for i := range c.speakers {
+		members[fmt.Sprint("speaker", i)] = map[string]bool{"is_jibri": false, "is_transcriber": false}
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"name": room, "chat_room": map[string]any{"members": members}, "participants": map[string]any{}})
 }
 
 // request answers a conference request: with a node for a visitor, with "" for a

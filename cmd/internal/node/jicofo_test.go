@@ -48,3 +48,54 @@ func TestAskJicofo(t *testing.T) {
 	_, err = ask()
 	require.ErrorContains(t, err, "is jicofo-url right")
 }
+
+// The node counts who is in main's room as jicofo tells it, and reads no further than
+// that: what jicofo tells of ten thousand visitors comes behind.
+func TestCountParticipants(t *testing.T) {
+	member := `"%s":{"region":"null","jid":"a@meet.jitsi/x","is_jibri":%t,"is_transcriber":%t,"features":["AUDIO"]}`
+	room := `{"name":"demo@conference.meet.jitsi","config":{"a":[1,{}]},"chat_room":{"room_jid":"x","members":{` +
+		fmt.Sprintf(member, "one", false, false) + "," + fmt.Sprintf(member, "two", false, false) + "," +
+		fmt.Sprintf(member, "jibri", true, false) + "," + fmt.Sprintf(member, "text", false, true) + `}},"participants":{`
+	code, body := http.StatusOK, ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != "GET" || r.URL.Path != "/debug/conference/demo@conference.tenant.meet.jitsi" {
+			t.Errorf("asked %s %s", r.Method, r.URL)
+		}
+		w.WriteHeader(code)
+		fmt.Fprint(w, body)
+	}))
+	defer server.Close()
+	count := func() (int, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		return jicofo{server.URL}.count(ctx, "demo@conference.tenant.meet.jitsi")
+	}
+	for text, want := range map[string]int{
+		room + strings.Repeat(" ", maxConference): 2,
+		room + "}}":                    2,
+		`{"chat_room":{"members":{}}}`: 0,
+		`{"name":"other"}`:             0,
+		`{}`:                           0, // it has no such conference
+	} {
+		body = text
+		n, err := count()
+		require.NoError(t, err)
+		require.Equal(t, want, n, "%.80s", text)
+	}
+	for text, want := range map[string]string{
+		`[]`:                            "no JSON object",
+		`{"name":`:                      "broke off",
+		`{"name"`:                       "broke off",
+		`{"chat_room":{"members":[1]}}`: "not understood",
+	} {
+		body = text
+		_, err := count()
+		require.ErrorContains(t, err, want)
+	}
+	code = http.StatusNotFound
+	_, err := count()
+	require.ErrorContains(t, err, "jicofo.rest.debug")
+	server.Close()
+	_, err = count()
+	require.ErrorContains(t, err, "is jicofo-url right")
+}

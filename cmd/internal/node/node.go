@@ -214,7 +214,8 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 		},
 	}
 	if c.JicofoURL != "" {
-		rooms.AskJicofo = jicofo{strings.TrimSuffix(c.JicofoURL, "/")}.ask
+		at := jicofo{strings.TrimSuffix(c.JicofoURL, "/")}
+		rooms.AskJicofo, rooms.CountParticipants = at.ask, at.count
 	}
 	if err := rooms.Validate(); err != nil {
 		return err
