@@ -33,6 +33,9 @@ func runAccount(args []string, stdout, stderr io.Writer) int {
 
 // account makes a line of an accounts file.
 func account(args []string, stdin io.Reader, stdout io.Writer) error {
+	if len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		return fmt.Errorf("unknown flag %s: it has no flags but -help", args[0])
+	}
 	if len(args) != 1 {
 		return errors.New("name one account, such as jigasi@jigasi.meet.jitsi")
 	}

@@ -31,7 +31,17 @@ func init() {
 	}
 }
 
+func commandNames() (all []string) {
+	for _, c := range commands {
+		all = append(all, c.name)
+	}
+	return all
+}
+
 func commandNamed(name string) (command, bool) {
+	if name == "-version" || name == "--version" {
+		name = "version"
+	}
 	for _, c := range commands {
 		if c.name == name {
 			return c, true

@@ -31,7 +31,7 @@ func runConfig(args []string, stdout, stderr io.Writer) int {
 	check := flags.String("check", "", "check a configuration `file`")
 	effective := flags.Bool("effective", false, "print what is in force, and where each setting is from")
 	file := flags.String("config", "", "the node's configuration `file`, with -effective (default: VNODE_CONFIG, if set)")
-	err := flags.Parse(args)
+	err := config.ParseFlags(flags, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, configHelp)

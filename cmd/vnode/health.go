@@ -31,7 +31,7 @@ func runHealth(args []string, stdout, stderr io.Writer) int {
 	file := flags.String("config", "", "the node's configuration `file` (default: VNODE_CONFIG, if set)")
 	ready := flags.Bool("ready", false, "ask whether the node takes new conferences")
 	timeout := flags.Duration("timeout", 6*time.Second, "how long the node has to answer, a `duration`")
-	err := flags.Parse(args)
+	err := config.ParseFlags(flags, args)
 	var cfg *config.Config
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q: name the configuration with -config", flags.Arg(0))

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"vnode/cmd/internal/build"
@@ -29,8 +30,14 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
-		if c, ok := commandNamed(args[0]); ok {
+		c, ok := commandNamed(args[0])
+		switch {
+		case ok:
 			return c.run(args[1:], stdout, stderr)
+		case !strings.HasPrefix(args[0], "-"):
+			fmt.Fprintf(stderr, "vnode: unknown command %q; the nearest is %q. Flags begin with a dash, such as -id 3.\nvnode -help lists both.\n",
+				args[0], config.Nearest(args[0], commandNames()))
+			return exitUsage
 		}
 	}
 	flags, cfg, err := load(args)

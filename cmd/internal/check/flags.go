@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"time"
+
+	"vnode/cmd/internal/config"
 )
 
 // Help is printed above the flags.
@@ -38,7 +40,7 @@ func ParseFlags(flags *flag.FlagSet, args []string) (*Flags, error) {
 	flags.IntVar(&f.Visitors, "visitors", 2000, "`number` of visitors the node is to carry")
 	flags.DurationVar(&f.Timeout, "timeout", 10*time.Second, "`duration` of the longest single look")
 	flags.BoolVar(&f.JSON, "json", false, "write one JSON object, when all is done")
-	if err := flags.Parse(args); err != nil {
+	if err := config.ParseFlags(flags, args); err != nil {
 		return nil, err
 	}
 	if rest := flags.Args(); len(rest) > 0 {

@@ -214,7 +214,7 @@ func (c *Config) complete() {
 func (c *Config) Validate() error {
 	var errs []error
 	bad := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{key}, args...)...))
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{c.from.named(key)}, args...)...))
 	}
 	label := func(key, s string) {
 		if j, err := wire.ParseJID(s); err != nil || j.Domain != s || strings.Contains(s, ".") {
@@ -349,6 +349,9 @@ func (c *Config) TrustedAddresses() ([]netip.Prefix, error) { return networks(c.
 func networks(texts []string) ([]netip.Prefix, error) {
 	var list []netip.Prefix
 	for _, s := range texts {
+		if inner, ok := strings.CutPrefix(s, "["); ok {
+			s = strings.Replace(inner, "]", "", 1)
+		}
 		if a, err := netip.ParseAddr(s); err == nil {
 			list = append(list, netip.PrefixFrom(a, a.BitLen()))
 			continue

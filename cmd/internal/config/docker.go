@@ -67,7 +67,7 @@ func (e environment) setOf(names []string) string {
 // on reports whether a variable is one of docker-jitsi-meet's words for yes.
 func (e environment) on(name string) bool {
 	switch strings.ToLower(e.get(name, "")) {
-	case "1", "true", "yes", "on":
+	case "1", "t", "true", "y", "yes", "on":
 		return true
 	}
 	return false
@@ -116,10 +116,15 @@ func (e environment) docker() (map[string]string, error) {
 	values := make(map[string]string)
 	for key, names := range dockerNames {
 		for _, n := range names {
-			if v := e.get(n, ""); v != "" {
+			if v := strings.TrimSpace(e.get(n, "")); v != "" {
 				values[key] = v
 				break
 			}
+		}
+	}
+	for _, key := range []string{"main-domain", "room-prefix", "auth-domain", "log-level"} { // to Prosody they are the same in capitals
+		if v, ok := values[key]; ok {
+			values[key] = strings.ToLower(v)
 		}
 	}
 	if e.inContainer() {
@@ -196,7 +201,11 @@ func (e environment) extraDomains() []string {
 	if e.on("ENABLE_RECORDING") || e.on("ENABLE_TRANSCRIPTIONS") {
 		list = append(list, e.get("XMPP_HIDDEN_DOMAIN", e.get("XMPP_RECORDER_DOMAIN", "hidden.meet.jitsi")))
 	}
-	return append(list, e.list("PROSODY_VISITORS_S2S_VHOSTS")...)
+	list = append(list, e.list("PROSODY_VISITORS_S2S_VHOSTS")...)
+	for i, domain := range list {
+		list[i] = strings.ToLower(strings.TrimSpace(domain))
+	}
+	return list
 }
 
 // turnServices makes the URIs of the STUN and TURN servers.
@@ -208,17 +217,25 @@ func (e environment) turnServices(values map[string]string) error {
 			return err
 		}
 		for _, host := range e.list(names[0]) {
-			addr, err := hostPort(withoutScheme(host), port)
+			r := relayOf(host, scheme, query)
+			addr, err := hostPort(r.host, port)
 			if err != nil {
 				return named(names[0], err)
 			}
-			list = append(list, scheme+":"+addr+query)
+			if uri := r.scheme + ":" + addr + r.query; !slices.Contains(list, uri) {
+				list = append(list, uri)
+			}
 		}
 		return nil
 	}
 	transports := e.list("TURN_TRANSPORT")
 	if transports == nil {
 		transports = []string{"tcp"}
+	}
+	for i, t := range transports {
+		if transports[i] = strings.ToLower(t); transports[i] != "tcp" && transports[i] != "udp" {
+			return fmt.Errorf("TURN_TRANSPORT: %q is neither udp nor tcp (for TLS there is TURNS_HOST)", t)
+		}
 	}
 	err := add("stun", "", "STUN_HOST", "STUN_PORT")
 	turn := len(list)
@@ -259,6 +276,9 @@ func (e environment) turnTTL(values map[string]string) error {
 
 // unfit reports what a visitor prosody could be told and a node cannot.
 func (e environment) unfit(values map[string]string) error {
+	if v := e.get("PROSODY_VISITOR_INDEX", "0"); !isIndex(v) {
+		return fmt.Errorf("PROSODY_VISITOR_INDEX: %q is not the number of a visitor node, such as 0", v)
+	}
 	const suffix = "meet.jitsi"
 	if d := e.get("VISITORS_XMPP_DOMAIN", suffix); d != suffix {
 		return fmt.Errorf("VISITORS_XMPP_DOMAIN: %q; browsers look for nodes under %s, whatever is set here", d, suffix)
@@ -272,6 +292,12 @@ func (e environment) unfit(values map[string]string) error {
 	return e.unfitRooms(values["room-prefix"])
 }
 
+// isIndex reports whether a text is the number of a node, or its name v3.
+func isIndex(text string) bool {
+	_, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(text), "v"), 10, 16)
+	return err == nil
+}
+
 // unfitRooms compares the names of rooms here and on the main server: both begin
 // with the same label, and go on with the servers' domains.
 func (e environment) unfitRooms(prefix string) error {
@@ -279,12 +305,12 @@ func (e environment) unfitRooms(prefix string) error {
 	if muc == "" || prefix == "" {
 		return nil
 	}
-	first, rest, _ := strings.Cut(muc, ".")
+	first, rest, _ := strings.Cut(strings.ToLower(muc), ".")
 	if first != prefix {
 		return fmt.Errorf("XMPP_MUC_DOMAIN: %q begins with %q, but rooms of visitors with %q (PROSODY_VISITORS_MUC_PREFIX); they must begin alike",
 			muc, first, prefix)
 	}
-	if d := e.get("XMPP_DOMAIN", "meet.jitsi"); rest != d {
+	if d := strings.ToLower(e.get("XMPP_DOMAIN", "meet.jitsi")); rest != d {
 		return fmt.Errorf("XMPP_MUC_DOMAIN: %q is not below XMPP_DOMAIN %q; a node looks for the main server's rooms at %s.%s", muc, d, first, d)
 	}
 	return nil

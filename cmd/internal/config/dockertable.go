@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // treatment says what becomes of a variable of docker-jitsi-meet.
@@ -91,7 +92,7 @@ var dockerVariables = func() map[string]variable {
 	add(elsewhere, "the visitors' mode sets it by itself", "ENABLE_S2S", "ENABLE_VISITORS", "PROSODY_ADMINS", "PROSODY_ENABLE_S2S")
 	add(elsewhere, "where the main server finds the nodes", "VISITORS_XMPP_PORT", "VISITORS_XMPP_SERVER")
 	add(elsewhere, "jicofo reads it", "JICOFO_AUTH_LIFETIME", "JICOFO_AUTH_TYPE", "JICOFO_BRIDGE_REGION_GROUPS", "JICOFO_ENABLE_REST",
-		"JICOFO_OCTO_REGION", "OCTO_BRIDGE_SELECTION_STRATEGY", "VISITORS_MAX_PARTICIPANTS")
+		"JICOFO_OCTO_REGION", "JICOFO_VISITORS_REQUIRE_MUC_CONFIG", "OCTO_BRIDGE_SELECTION_STRATEGY", "VISITORS_MAX_PARTICIPANTS")
 	add(elsewhere, "the web page and its proxy read it", "BOSH_RELATIVE", "DEPLOYMENTINFO_REGION", "DEPLOYMENTINFO_SHARD", "XMPP_BOSH_URL_BASE")
 	return all
 }()
@@ -109,13 +110,17 @@ func (e environment) warnings() []Warning {
 			list = append(list, Warning{name, v.why})
 		}
 	}
+	if d := strings.ToLower(e.get("XMPP_DOMAIN", "meet.jitsi")); e.inContainer() && d != "meet.jitsi" && e.get("XMPP_MUC_DOMAIN", "") == "" {
+		list = append(list, Warning{"XMPP_MUC_DOMAIN", "is not set, and docker-jitsi-meet's default for it is muc.meet.jitsi, which is not below XMPP_DOMAIN; " +
+			"the node looks for the main server's rooms below " + d + ": set it for all containers"})
+	}
 	return list
 }
 
 // no reports whether a variable is set to a word for no.
 func (e environment) no(name string) bool {
-	switch e.get(name, "") {
-	case "0", "false", "FALSE", "False", "no", "off":
+	switch strings.ToLower(e.get(name, "")) {
+	case "0", "f", "false", "n", "no", "off":
 		return true
 	}
 	return false

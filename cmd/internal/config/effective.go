@@ -26,6 +26,16 @@ func (o origins) note(path, text string) {
 	}
 }
 
+// named is a key as an error names it: behind the variable that its value is from.
+func (o origins) named(key string) string {
+	from := o[key]
+	first, _, _ := strings.Cut(from, ", ")
+	if first == EnvName(key) || slices.Contains(DockerNames(key), first) {
+		return from + " (" + key + ")"
+	}
+	return key
+}
+
 // WriteEffective writes the configuration that is in force as a file that has every
 // key, each with where its value is from. Secrets are left out.
 func (c *Config) WriteEffective(w io.Writer) error {

@@ -15,7 +15,10 @@ import (
 // hostPort returns host:port for such an address; port is the one of an address
 // without.
 func hostPort(text, port string) (string, error) {
-	text = strings.TrimPrefix(text, "tcp://")
+	text = strings.TrimSpace(text)
+	if rest, ok := strings.CutPrefix(text, "tcp://"); ok {
+		text = strings.TrimSuffix(rest, "/")
+	}
 	bare := text
 	if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(inner, "]") {
 		bare = strings.TrimSuffix(inner, "]")
@@ -33,7 +36,7 @@ func hostPort(text, port string) (string, error) {
 			return "", notAHost(text)
 		}
 	}
-	if host == "" || strings.ContainsAny(host, "/?#@ []\"") {
+	if host == "" || strings.ContainsAny(host, "/?#@ []\",") {
 		return "", notAHost(text)
 	}
 	return net.JoinHostPort(host, port), nil
@@ -49,24 +52,40 @@ func isPort(text string) bool {
 	return err == nil && n > 0
 }
 
-// withoutScheme takes turn:, turns: or stun: off an address.
-func withoutScheme(text string) string {
-	for _, scheme := range []string{"turns:", "turn:", "stuns:", "stun:"} {
-		if rest, ok := strings.CutPrefix(text, scheme); ok {
-			return rest
+// relay is the address of a STUN or TURN server in the place of a host: it may be a
+// URI (RFC 7064, RFC 7065), also with the slashes that URLs have.
+type relay struct{ scheme, host, query string }
+
+func relayOf(text, scheme, query string) relay {
+	r := relay{scheme, text, query}
+	for _, own := range []string{"turns", "turn", "stuns", "stun"} {
+		if rest, ok := strings.CutPrefix(text, own+":"); ok {
+			r.scheme, r.host = own, strings.TrimPrefix(rest, "//")
+			break
 		}
 	}
-	return text
+	r.host = strings.TrimPrefix(r.host, "udp://")
+	if host, own, ok := strings.Cut(r.host, "?"); ok {
+		r.host, r.query = host, "?"+own
+	}
+	if strings.HasPrefix(r.scheme, "stun") {
+		r.query = ""
+	} else if r.scheme == "turns" && r.query == query {
+		r.query = "?transport=tcp"
+	}
+	return r
 }
 
 // port reads a variable that holds a port. Kubernetes sets one of that name for
-// each service, such as XMPP_PORT=tcp://10.0.0.1:5222 for the service xmpp.
+// each service, such as XMPP_PORT=tcp://10.0.0.1:5222 for the service xmpp, or
+// TURN_PORT=udp://10.0.0.1:3478 for the service turn.
 func (e environment) port(name, otherwise string) (string, error) {
 	v := e.get(name, otherwise)
 	if isPort(v) {
 		return v, nil
 	}
-	if u, err := url.Parse(v); err == nil && u.Scheme == "tcp" && isPort(u.Port()) {
+	relays := strings.HasPrefix(name, "TURN") || strings.HasPrefix(name, "STUN")
+	if u, err := url.Parse(v); err == nil && (u.Scheme == "tcp" || u.Scheme == "udp" && relays) && isPort(u.Port()) {
 		return u.Port(), nil
 	}
 	return "", fmt.Errorf("%s: %q is not a port between 1 and 65535", name, v)

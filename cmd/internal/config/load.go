@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"flag"
@@ -126,8 +127,8 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 		}
 		flags.Func(s.key, s.usage, take)
 	}
-	if err := flags.Parse(c.joinBools(args)); err != nil {
-		return nil, nearestFlag(err)
+	if err := ParseFlags(flags, args); err != nil {
+		return nil, err
 	}
 	if rest := flags.Args(); len(rest) > 0 {
 		return nil, fmt.Errorf("unexpected argument %q: flags begin with a dash, such as -id 3", rest[0])
@@ -154,7 +155,7 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 			}
 			c.from[s.key] = env.setOf(DockerNames(s.key))
 		}
-		if v, ok := environ(EnvName(s.key)); ok && !ofKubernetes(EnvName(s.key), v) {
+		if v, ok := environ(EnvName(s.key)); ok && !ofKubernetes(EnvName(s.key), v) && (v != "" || s.mayBeEmpty()) {
 			if err := s.set(v); err != nil {
 				return nil, fmt.Errorf("%s: %w", EnvName(s.key), err)
 			}
@@ -172,6 +173,9 @@ func Load(flags *flag.FlagSet, args []string, environ func(string) (string, bool
 		return nil, err
 	}
 	c.Warnings = append(env.warnings(), c.warnings()...)
+	if env.inContainer() && c.FocusPassword == "" && c.FocusPasswordFile == "" {
+		c.Warnings = append(c.Warnings, Warning{"JICOFO_AUTH_PASSWORD", "is not set: the node makes a password of its own, which jicofo must be told"})
+	}
 	return c, nil
 }
 
@@ -289,9 +293,9 @@ func (s setting) set(v string) error {
 		}
 		*p = f
 	case *bool:
-		b, err := strconv.ParseBool(v)
+		b, err := parseBool(v)
 		if err != nil {
-			return fmt.Errorf("%q is neither true nor false", v)
+			return err
 		}
 		*p = b
 	case *[]string:
@@ -307,6 +311,12 @@ func (s setting) set(v string) error {
 	return nil
 }
 
+// mayBeEmpty reports whether an empty text is a value. Compose files pass variables
+// on that are not set, as empty texts.
+func (s setting) mayBeEmpty() bool {
+	return s.value.Kind() == reflect.String && s.key != "id" || s.value.Kind() == reflect.Slice
+}
+
 // isBool reports whether the setting is a truth value, whose flag needs no value.
 func (s setting) isBool() bool { return s.value.Kind() == reflect.Bool }
 
@@ -316,12 +326,23 @@ func nearest(key string) string {
 	for i, u := range usages {
 		keys[i] = u.key
 	}
-	return nearestOf(key, keys)
+	return Nearest(key, keys)
 }
 
-// nearestOf returns the name most like the given one.
-func nearestOf(name string, known []string) string {
-	return slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+// Nearest returns the name most like the given one; of several the one that begins
+// most like it.
+func Nearest(name string, known []string) string {
+	return slices.MinFunc(known, func(a, b string) int {
+		return cmp.Or(distance(name, a)-distance(name, b), common(name, b)-common(name, a))
+	})
+}
+
+// common is how many bytes two names have in common at their beginning.
+func common(a, b string) (n int) {
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // distance is Levenshtein's.

@@ -41,9 +41,13 @@ func (c *Config) warnings() []Warning {
 var kubernetesNames = regexp.MustCompile(`^VNODE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // ofKubernetes reports whether a variable was set by Kubernetes, not for us: one
-// of its values has the name of our port.
+// of its values has the name of our port, and any NAME_PORT an address.
 func ofKubernetes(name, value string) bool {
-	return kubernetesNames.MatchString(name) && (strings.Contains(value, "://") || name != EnvName("port"))
+	if !kubernetesNames.MatchString(name) {
+		return false
+	}
+	address := strings.HasSuffix(name, "_PORT") && !strings.HasSuffix(name, "_SERVICE_PORT") && !strings.HasSuffix(name, "_TCP_PORT") && !strings.HasSuffix(name, "_UDP_PORT")
+	return !address || strings.Contains(value, "://")
 }
 
 // CheckNames refuses variables that begin with VNODE_ and are no setting. environ
@@ -58,38 +62,7 @@ func CheckNames(environ []string) error {
 		if !strings.HasPrefix(name, "VNODE_") || slices.Contains(known, name) || ofKubernetes(name, value) {
 			continue
 		}
-		return fmt.Errorf("unknown variable %s; the nearest is %s", name, nearestOf(name, known))
+		return fmt.Errorf("unknown variable %s; the nearest is %s", name, Nearest(name, known))
 	}
 	return nil
-}
-
-// nearestFlag names the flag that a misspelt one is most like.
-func nearestFlag(err error) error {
-	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
-	if !unknown {
-		return err
-	}
-	return fmt.Errorf("unknown flag -%s; the nearest is -%s", name, nearest(name))
-}
-
-// joinBools lets the value of a truth value follow as an argument of its own, as
-// the values of other flags may. Nothing else may stand there.
-func (c *Config) joinBools(args []string) []string {
-	bools := map[string]bool{}
-	for _, s := range c.settings() {
-		bools[s.key] = s.isBool()
-	}
-	var joined []string
-	for i := 0; i < len(args); i++ {
-		a := args[i]
-		if a == "--" {
-			return append(joined, args[i:]...)
-		}
-		if key := strings.TrimLeft(a, "-"); key != a && bools[key] && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
-			i++
-			a += "=" + args[i]
-		}
-		joined = append(joined, a)
-	}
-	return joined
 }

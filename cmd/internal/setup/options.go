@@ -142,7 +142,7 @@ func ParseFlags(flags *flag.FlagSet, args []string) (*Options, error) {
 	flags.StringVar(&o.Binary, "binary", packagedBinary, "the vnode `program` that the unit starts")
 	flags.StringVar(&o.Pieces, "pieces", "", "`kinds` of containers to make pieces for: docker, kubernetes, or both, separated by a comma")
 	flags.BoolVar(&o.PromoteFreely, "promote-without-consent", false, "visitors who raise a hand become participants without a moderator's consent (default: set-up asks at a terminal, and else a moderator must agree)")
-	if err := flags.Parse(args); err != nil {
+	if err := config.ParseFlags(flags, args); err != nil {
 		return nil, err
 	}
 	if rest := flags.Args(); len(rest) > 0 {
