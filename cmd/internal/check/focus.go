@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"vnode/bench"
+	"vnode/cmd/internal/check/probe"
 	"vnode/cmd/internal/config"
 )
 
@@ -27,22 +27,22 @@ func (c *checker) lookFocus(ctx context.Context) []Finding {
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	o := bench.FocusOptions{Addr: config.Dialable(c.cfg.C2S[0]), Password: password,
+	o := probe.Account{Address: config.Dialable(c.cfg.C2S[0]), User: "focus", Domain: c.cfg.AuthDomain, Password: password,
 		// Not jicofo's own resource: that would end its stream.
-		JID: "focus@" + c.cfg.AuthDomain + "/check-" + rand.Text()[:8]}
-	if host, _, err := net.SplitHostPort(o.Addr); err == nil {
+		Resource: "check-" + rand.Text()[:8]}
+	if host, _, err := net.SplitHostPort(o.Address); err == nil {
 		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
 			// Jicofo's disable-certificate-verification.
 			o.TLS = &tls.Config{InsecureSkipVerify: true, ServerName: c.cfg.AuthDomain}
 		}
 	}
-	focus, err := bench.DialFocus(ctx, o)
+	err := o.LogIn(ctx)
 	if err != nil && c.running.State == "drained" {
 		return []Finding{{Level: Warn, What: "the node is drained and lets no jicofo log in", Why: "No conference can begin here.", File: c.files.config,
 			Fix: "call the drain off: DELETE /admin/drain"}}
 	}
 	if err != nil {
-		f := Finding{Level: Fail, What: fmt.Sprintf("focus@%s cannot log in on %s: %v", c.cfg.AuthDomain, o.Addr, err),
+		f := Finding{Level: Fail, What: fmt.Sprintf("focus@%s cannot log in on %s: %v", c.cfg.AuthDomain, o.Address, err),
 			Why: "Without jicofo no room is opened, and visitors cannot join.", File: path,
 			Fix: fmt.Sprintf("systemctl restart vnode@%s, if the password was changed after its start", c.cfg.ID)}
 		if strings.Contains(err.Error(), "host-unknown") {
@@ -50,8 +50,7 @@ func (c *checker) lookFocus(ctx context.Context) []Finding {
 		}
 		return []Finding{f}
 	}
-	defer focus.Close(ctx)
-	return []Finding{ok(fmt.Sprintf("focus@%s can log in on %s with the password in %s", c.cfg.AuthDomain, o.Addr, path))}
+	return []Finding{ok(fmt.Sprintf("focus@%s can log in on %s with the password in %s", c.cfg.AuthDomain, o.Address, path))}
 }
 
 // lookJicofo compares jicofo.conf with the node, where both are here and hocon

@@ -48,7 +48,7 @@ type Target struct {
 	DialbackSecret string
 }
 
-// Stream is a server stream to main. One goroutine uses it.
+// Stream is a server stream to main, or a client stream to a node. One goroutine uses it.
 type Stream struct {
 	From, To string
 	// TLS is the connection's, nil without.
@@ -56,9 +56,10 @@ type Stream struct {
 	// Bidi says whether main offers bidirectional streams (XEP-0288).
 	Bidi bool
 
-	conn net.Conn
-	dec  *xml.Decoder
-	id   string
+	conn   net.Conn
+	dec    *xml.Decoder
+	id     string
+	client bool // of a client, not of a server
 }
 
 // features of a stream.
@@ -117,8 +118,12 @@ func (t *Target) negotiate(ctx context.Context, s *Stream) error {
 
 // hello sends a stream header and reads main's, with its features.
 func (s *Stream) hello() (*features, error) {
-	_, err := fmt.Fprintf(s.conn, `<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' `+
-		`xmlns:db='jabber:server:dialback' from='%s' to='%s' version='1.0' xml:lang='en'>`, s.From, s.To)
+	about := fmt.Sprintf(`xmlns='jabber:server' xmlns:db='jabber:server:dialback' from='%s'`, s.From)
+	if s.client {
+		about = `xmlns='jabber:client'`
+	}
+	_, err := fmt.Fprintf(s.conn, `<?xml version='1.0'?><stream:stream %s xmlns:stream='http://etherx.jabber.org/streams' `+
+		`to='%s' version='1.0' xml:lang='en'>`, about, s.To)
 	if err != nil {
 		return nil, err
 	}
@@ -192,12 +197,20 @@ func (s *Stream) streamError(start xml.StartElement) error {
 	return &StreamError{Condition: condition, Text: e.Text}
 }
 
-func (t *Target) startTLS(ctx context.Context, s *Stream) (*features, error) {
+// proceed asks for TLS (RFC 6120 §5.4.2).
+func (s *Stream) proceed() error {
 	if _, err := fmt.Fprint(s.conn, `<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>`); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.read("proceed", new(struct{})); err != nil {
-		return nil, fmt.Errorf("STARTTLS: %w", err)
+		return fmt.Errorf("STARTTLS: %w", err)
+	}
+	return nil
+}
+
+func (t *Target) startTLS(ctx context.Context, s *Stream) (*features, error) {
+	if err := s.proceed(); err != nil {
+		return nil, err
 	}
 	conn := tls.Client(s.conn, &tls.Config{
 		ServerName: s.To, MinVersion: tls.VersionTLS12,
