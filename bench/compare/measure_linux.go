@@ -9,10 +9,10 @@ import (
 
 	"github.com/prometheus/procfs"
 
-	"vnode/bench"
 	"vnode/bench/crowd"
 	"vnode/bench/peers"
 	"vnode/bench/report"
+	"vnode/internal/xmpptest/conference"
 )
 
 // measurement is one server on the work.
@@ -38,7 +38,7 @@ const (
 )
 
 func (m *measurement) run(ctx context.Context) (err error) {
-	ledger := bench.NewLedger()
+	ledger := conference.NewLedger()
 	m.stage, err = m.server.Open(ctx, m.Speakers, ledger)
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func (m *measurement) fill(r *report.Run, from, to clock) (cpu time.Duration) {
 func (m *measurement) join(ctx context.Context) error {
 	m.say("%s, repeat %d of %d: %d visitors join", m.server.Name, m.repeat, m.Repeats, m.visitors)
 	r := m.begin(scenarioJoin, 0)
-	if err := bench.Sleep(ctx, m.Settle/2); err != nil {
+	if err := conference.Sleep(ctx, m.Settle/2); err != nil {
 		return err
 	}
 	before, err := m.clock()
@@ -147,7 +147,7 @@ func (m *measurement) join(ctx context.Context) error {
 	if joinErr != nil {
 		r.Problems = append(r.Problems, fmt.Sprintf("%d of %d joined: %v", joined, m.visitors, joinErr))
 	}
-	if err := bench.Sleep(ctx, m.Settle); err != nil {
+	if err := conference.Sleep(ctx, m.Settle); err != nil {
 		return err
 	}
 	idle, err := m.clock()
@@ -196,7 +196,7 @@ func (m *measurement) talk(ctx context.Context, rate float64, d time.Duration) (
 		return r, err
 	}
 	m.crowd.Mark()
-	began := bench.Now()
+	began := conference.Now()
 	said, late, err := m.speak(ctx, rate, d)
 	if err != nil {
 		return r, err
@@ -209,7 +209,7 @@ func (m *measurement) talk(ctx context.Context, rate float64, d time.Duration) (
 	if ctx.Err() != nil {
 		return r, ctx.Err()
 	}
-	took := time.Duration(bench.Now() - began)
+	took := time.Duration(conference.Now() - began)
 	cpu := m.fill(&r, before, after)
 	count := m.crowd.Count()
 	m.deliveries(&r, count, cpu, said, took)
@@ -248,25 +248,25 @@ func (m *measurement) deliveries(r *report.Run, n crowd.Count, cpu time.Duration
 // slot; the moments are the same for every server of a repeat.
 func (m *measurement) speak(ctx context.Context, rate float64, d time.Duration) (said int, late time.Duration, err error) {
 	moments := rand.New(rand.NewPCG(uint64(m.repeat), uint64(rate*1000)))
-	begin := bench.Now()
+	begin := conference.Now()
 	for n := max(1, int(rate*d.Seconds())); said < n; said++ {
 		due := begin + int64((float64(said)+moments.Float64())/rate*float64(time.Second))
-		kind := bench.Presence
+		kind := conference.Presence
 		if moments.Float64() < m.ChatPart {
-			kind = bench.Chat
+			kind = conference.Chat
 		}
-		if err := bench.Sleep(ctx, time.Duration(due-bench.Now())); err != nil {
+		if err := conference.Sleep(ctx, time.Duration(due-conference.Now())); err != nil {
 			return said, 0, err
 		}
 		m.turn++
 		if err := m.stage.Speakers[m.turn%len(m.stage.Speakers)].Say(ctx, kind, due, m.Size); err != nil {
 			return said, 0, fmt.Errorf("%s: a speaker: %w", m.server.Name, err)
 		}
-		if late = time.Duration(bench.Now() - due); late > hopeless {
+		if late = time.Duration(conference.Now() - due); late > hopeless {
 			return said, late, nil
 		}
 	}
-	return said, late, bench.Sleep(ctx, time.Duration(begin+int64(d)-bench.Now()))
+	return said, late, conference.Sleep(ctx, time.Duration(begin+int64(d)-conference.Now()))
 }
 
 // hopeless is how late the load gives up: it cannot catch up any more.
@@ -285,7 +285,7 @@ func (m *measurement) drain(ctx context.Context) (took time.Duration, err error)
 }
 
 // verify reports what must not be. What is still on its way is not lost.
-func (m *measurement) verify(r *report.Run, before bench.Tally, undelivered error) {
+func (m *measurement) verify(r *report.Run, before conference.Tally, undelivered error) {
 	now := m.faults()
 	if undelivered == nil {
 		r.Metrics[report.Lost] = float64(now.Lost - min(now.Lost, before.Lost))
@@ -305,7 +305,7 @@ func (m *measurement) verify(r *report.Run, before bench.Tally, undelivered erro
 	}
 }
 
-func (m *measurement) faults() bench.Tally { return m.crowd.Sum().Tally }
+func (m *measurement) faults() conference.Tally { return m.crowd.Sum().Tally }
 
 // judge says whether the server kept up. What is still on its way when the
 // talk ends is latency; what takes a tenth as long as the talk to arrive, and

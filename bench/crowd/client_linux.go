@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // client is one visitor. What every receipt needs comes first: thousands of
@@ -56,7 +56,7 @@ type client struct {
 	done     func(error)
 	err      error // why the stage is stageDead
 
-	source *bench.Source // of what the visitor says itself
+	source *conference.Source // of what the visitor says itself
 
 	// Static after construction.
 	number  int
@@ -198,7 +198,7 @@ func dialUnix(ctx context.Context, path string) (int, error) {
 			return fd, nil
 		}
 		if errors.Is(err, unix.EAGAIN) {
-			if err = bench.Sleep(ctx, time.Millisecond); err == nil {
+			if err = conference.Sleep(ctx, time.Millisecond); err == nil {
 				continue
 			}
 		}

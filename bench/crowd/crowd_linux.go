@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // Options describes a crowd.
@@ -22,7 +22,7 @@ type Options struct {
 	URL    string
 	Domain string // of the visitors, e.g. v3.meet.jitsi
 	Room   string // bare JID, e.g. demo@conference.v3.meet.jitsi
-	Ledger *bench.Ledger
+	Ledger *conference.Ledger
 	NoAcks bool // leave stream management (XEP-0198) off
 	TLS    *tls.Config
 	Loops  int // goroutines that receive; default 1
@@ -122,14 +122,14 @@ func (c *Crowd) begin(ctx context.Context, n int, perSecond float64, parallel in
 	}
 	slots := make(chan struct{}, parallel)
 	results := make(chan error, n)
-	start := bench.Now()
+	start := conference.Now()
 	begun := 0
 	var stopped error
 	for ; begun < n && stopped == nil; begun++ {
 		due := start
 		if perSecond > 0 {
 			due += int64(float64(begun) / perSecond * float64(time.Second))
-			if stopped = bench.Sleep(ctx, time.Duration(due-bench.Now())); stopped != nil {
+			if stopped = conference.Sleep(ctx, time.Duration(due-conference.Now())); stopped != nil {
 				break
 			}
 		}

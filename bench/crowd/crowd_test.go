@@ -15,9 +15,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
 	"vnode/internal/port"
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/conference"
 )
 
 func newCrowd(t *testing.T, s *fakeServer, url string) *Crowd {
@@ -56,8 +56,8 @@ func TestVisitorsJoinHearAndLeave(t *testing.T) {
 			require.NoError(t, c.Join(ctx, Join{N: n, Parallel: 4}))
 			c.Mark()
 			for i := range rounds {
-				s.say(i%3, bench.Presence)
-				s.say(i%3, bench.Chat)
+				s.say(i%3, conference.Presence)
+				s.say(i%3, conference.Chat)
 			}
 			require.NoError(t, c.Drain(ctx))
 			sum := c.Sum()
@@ -80,42 +80,42 @@ func TestVisitorsJoinHearAndLeave(t *testing.T) {
 func TestFaultsAreCounted(t *testing.T) {
 	var held []byte
 	for name, c := range map[string]struct {
-		kind  bench.Kind
+		kind  conference.Kind
 		fault func(elem []byte, n int) [][]byte // n: from 1, of the window
-		want  bench.Tally
+		want  conference.Tally
 		lag   uint64
 	}{
-		"a line lost": {kind: bench.Chat, want: bench.Tally{Delivered: 14, Lost: 1}, fault: func(e []byte, n int) [][]byte {
+		"a line lost": {kind: conference.Chat, want: conference.Tally{Delivered: 14, Lost: 1}, fault: func(e []byte, n int) [][]byte {
 			if n == 3 {
 				return nil
 			}
 			return [][]byte{e}
 		}},
-		"the last line lost": {kind: bench.Chat, want: bench.Tally{Delivered: 14, Lost: 1}, fault: func(e []byte, n int) [][]byte {
+		"the last line lost": {kind: conference.Chat, want: conference.Tally{Delivered: 14, Lost: 1}, fault: func(e []byte, n int) [][]byte {
 			if n == 5 {
 				return nil
 			}
 			return [][]byte{e}
 		}},
-		"a presence left out for the next": {kind: bench.Presence, want: bench.Tally{Delivered: 13}, lag: 2, fault: func(e []byte, n int) [][]byte {
+		"a presence left out for the next": {kind: conference.Presence, want: conference.Tally{Delivered: 13}, lag: 2, fault: func(e []byte, n int) [][]byte {
 			if n == 2 || n == 3 {
 				return nil
 			}
 			return [][]byte{e}
 		}},
-		"twice": {kind: bench.Chat, want: bench.Tally{Delivered: 15, Duplicate: 1}, fault: func(e []byte, n int) [][]byte {
+		"twice": {kind: conference.Chat, want: conference.Tally{Delivered: 15, Duplicate: 1}, fault: func(e []byte, n int) [][]byte {
 			if n == 3 {
 				return [][]byte{e, e}
 			}
 			return [][]byte{e}
 		}},
-		"another content": {kind: bench.Presence, want: bench.Tally{Delivered: 15, Unexpected: 1}, fault: func(e []byte, n int) [][]byte {
+		"another content": {kind: conference.Presence, want: conference.Tally{Delivered: 15, Unexpected: 1}, fault: func(e []byte, n int) [][]byte {
 			if n == 3 {
 				return [][]byte{bytes.Replace(e, []byte("from='"), []byte("from='x"), 1)}
 			}
 			return [][]byte{e}
 		}},
-		"swapped": {kind: bench.Chat, want: bench.Tally{Delivered: 15, OutOfOrder: 1}, fault: func(e []byte, n int) [][]byte {
+		"swapped": {kind: conference.Chat, want: conference.Tally{Delivered: 15, OutOfOrder: 1}, fault: func(e []byte, n int) [][]byte {
 			switch n {
 			case 3:
 				held = e
@@ -144,9 +144,9 @@ func TestFaultsAreCounted(t *testing.T) {
 			}
 			s.fault = nil
 			// Another sequence shows that everything before has come.
-			other := bench.Presence
-			if c.kind == bench.Presence {
-				other = bench.Chat
+			other := conference.Presence
+			if c.kind == conference.Presence {
+				other = conference.Chat
 			}
 			crowd.wait(ctx, func(v *client) bool { return v.handled >= 4 }, "")
 			marker := viewOf(0, other)
@@ -187,7 +187,7 @@ func TestDrainTellsWhoWaits(t *testing.T) {
 	c := newCrowd(t, s, s.webSocket())
 	require.NoError(t, c.Join(ctx, Join{N: 2}))
 	s.fault = func(int, int, []byte) [][]byte { return nil }
-	s.say(0, bench.Chat)
+	s.say(0, conference.Chat)
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	require.ErrorContains(t, c.Drain(short), "2 visitors wait for stanzas")
@@ -200,7 +200,7 @@ func TestAcksAreExact(t *testing.T) {
 	c := newCrowd(t, s, s.webSocket())
 	require.NoError(t, c.Join(ctx, Join{N: 1}))
 	for range 5 {
-		s.say(0, bench.Presence) // with the 4 of the join: 9, so that an <r/> is last
+		s.say(0, conference.Presence) // with the 4 of the join: 9, so that an <r/> is last
 	}
 	require.Eventually(t, func() bool {
 		s.mu.Lock()
@@ -215,10 +215,10 @@ func TestAcksAreExact(t *testing.T) {
 func TestHistoryIsNoDisorder(t *testing.T) {
 	ctx := testContext(t)
 	s := newFakeServer(t, 1)
-	s.say(0, bench.Chat)
-	st := s.sources[0].Publish(bench.Chat)
+	s.say(0, conference.Chat)
+	st := s.sources[0].Publish(conference.Chat)
 	s.history = append(s.history, fmt.Appendf(nil, "<message xmlns='jabber:client' from='%s/speaker0' type='groupchat'><body>%s</body><delay xmlns='%s'/></message>", fakeRoom, st, wire.NSDelay))
-	s.say(0, bench.Presence)
+	s.say(0, conference.Presence)
 	c := newCrowd(t, s, s.webSocket())
 	require.NoError(t, c.Join(ctx, Join{N: 2}))
 	s.fault = func(member, _ int, elem []byte) [][]byte {
@@ -227,11 +227,11 @@ func TestHistoryIsNoDisorder(t *testing.T) {
 		}
 		return [][]byte{elem}
 	}
-	s.say(0, bench.Chat)
+	s.say(0, conference.Chat)
 	s.fault = nil
 	require.NoError(t, c.Drain(ctx))
 	require.NoError(t, c.Join(ctx, Join{N: 2})) // others get replayed
-	s.say(0, bench.Chat)
+	s.say(0, conference.Chat)
 	require.NoError(t, c.Drain(ctx))
 	requireNoFaults(t, c)
 }
@@ -246,7 +246,7 @@ func TestStalledVisitorsAreGuests(t *testing.T) {
 	require.Equal(t, 2, c.Stall(2))
 	c.Mark()
 	for range 10 {
-		s.say(0, bench.Chat)
+		s.say(0, conference.Chat)
 	}
 	require.NoError(t, c.Drain(ctx))
 	require.EqualValues(t, 20, c.Count().Delivered)
@@ -264,13 +264,13 @@ func TestCutVisitorsResume(t *testing.T) {
 	c := newCrowd(t, s, s.webSocket())
 	require.NoError(t, c.Join(ctx, Join{N: 6}))
 	c.Mark()
-	s.say(0, bench.Chat)
+	s.say(0, conference.Chat)
 	require.Equal(t, 3, c.Cut(2))
 	for i := range 10 {
-		s.say(i%2, bench.Chat)
+		s.say(i%2, conference.Chat)
 	}
 	require.NoError(t, c.Resume(ctx, 0))
-	s.say(1, bench.Presence)
+	s.say(1, conference.Presence)
 	require.NoError(t, c.Drain(ctx))
 	sum := c.Sum()
 	require.Equal(t, 6, sum.Joined)
@@ -299,17 +299,17 @@ func TestVisitorsChat(t *testing.T) {
 	ctx := testContext(t)
 	s := newFakeServer(t, 1)
 	c := newCrowd(t, s, s.webSocket())
-	require.False(t, c.Chat(0, bench.Now(), 0), "nobody is there")
+	require.False(t, c.Chat(0, conference.Now(), 0), "nobody is there")
 	require.NoError(t, c.Join(ctx, Join{N: 1}))
-	require.True(t, c.Chat(5, bench.Now(), 0))
-	_, lines := s.ledger.Published(bench.RoleVisitor)
+	require.True(t, c.Chat(5, conference.Now(), 0))
+	_, lines := s.ledger.Published(conference.RoleVisitor)
 	require.EqualValues(t, 1, lines)
 }
 
 func TestJoinsThatFail(t *testing.T) {
 	ctx := testContext(t)
 	join := func(t *testing.T, url string) error {
-		c, err := New(Options{URL: url, Domain: fakeDomain, Room: fakeRoom, Ledger: bench.NewLedger()})
+		c, err := New(Options{URL: url, Domain: fakeDomain, Room: fakeRoom, Ledger: conference.NewLedger()})
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		return c.Join(ctx, Join{N: 2})
@@ -379,7 +379,7 @@ func TestByTLS(t *testing.T) {
 	defer c.Close()
 	require.NoError(t, c.Join(ctx, Join{N: 3}))
 	for range 10 {
-		s.say(0, bench.Chat)
+		s.say(0, conference.Chat)
 	}
 	require.NoError(t, c.Drain(ctx))
 	requireNoFaults(t, c)
@@ -412,16 +412,16 @@ func TestAddresses(t *testing.T) {
 // the history.
 func TestOrderIsOverBothSequences(t *testing.T) {
 	var s seen
-	stamp := func(k bench.Kind, seq, order uint64) *bench.Stamp {
-		return &bench.Stamp{Source: 1, Kind: k, Seq: seq, Order: order}
+	stamp := func(k conference.Kind, seq, order uint64) *conference.Stamp {
+		return &conference.Stamp{Source: 1, Kind: k, Seq: seq, Order: order}
 	}
-	require.Equal(t, fresh, s.add(stamp(bench.Presence, 1, 1), false))
-	require.Equal(t, fresh, s.add(stamp(bench.Chat, 1, 3), false))
-	require.Equal(t, late, s.add(stamp(bench.Presence, 2, 2), false))
-	require.Equal(t, fresh, s.add(stamp(bench.Presence, 3, 4), false))
-	require.Equal(t, late, s.add(stamp(bench.Chat, 2, 4), false))
-	require.Equal(t, fresh, s.add(stamp(bench.Chat, 3, 2), true))
-	require.Equal(t, fresh, s.add(stamp(bench.Chat, 4, 5), false))
+	require.Equal(t, fresh, s.add(stamp(conference.Presence, 1, 1), false))
+	require.Equal(t, fresh, s.add(stamp(conference.Chat, 1, 3), false))
+	require.Equal(t, late, s.add(stamp(conference.Presence, 2, 2), false))
+	require.Equal(t, fresh, s.add(stamp(conference.Presence, 3, 4), false))
+	require.Equal(t, late, s.add(stamp(conference.Chat, 2, 4), false))
+	require.Equal(t, fresh, s.add(stamp(conference.Chat, 3, 2), true))
+	require.Equal(t, fresh, s.add(stamp(conference.Chat, 4, 5), false))
 }
 
 // Whatever sequence comes, what is counted agrees with a plain list.
@@ -436,7 +436,7 @@ func FuzzSeen(f *testing.F) {
 			if n == 0 {
 				continue
 			}
-			a := s.add(&bench.Stamp{Source: 2, Kind: bench.Chat, Seq: uint64(n), Order: uint64(i) + 1}, false)
+			a := s.add(&conference.Stamp{Source: 2, Kind: conference.Chat, Seq: uint64(n), Order: uint64(i) + 1}, false)
 			require.Equal(t, got[n], a == twice, "%d of %v", n, numbers)
 			if !got[n] {
 				require.Equal(t, n < last, a == late, "%d of %v", n, numbers)
@@ -459,7 +459,7 @@ func FuzzSeen(f *testing.F) {
 		if last == 0 {
 			superseded = 0
 		}
-		gotNever, gotSuperseded := s.missing(viewOf(2, bench.Chat), from, to)
+		gotNever, gotSuperseded := s.missing(viewOf(2, conference.Chat), from, to)
 		require.Equal(t, never, gotNever, "%v", numbers)
 		require.Equal(t, superseded, gotSuperseded, "%v", numbers)
 	})
@@ -497,7 +497,7 @@ func FuzzBOSHAnswers(f *testing.F) {
 
 // The stamp is found wherever it is, with and without a right guess.
 func TestStampsAreFoundWhateverTheGuess(t *testing.T) {
-	st := bench.Stamp{Source: 7, Kind: bench.Chat, Seq: 12, Order: 30, At: 1}
+	st := conference.Stamp{Source: 7, Kind: conference.Chat, Seq: 12, Order: 30, At: 1}
 	var h hints
 	for _, elem := range []string{
 		"<message><body>" + st.String() + "</body></message>",

@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vnode/bench"
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/conference"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +46,7 @@ const (
 // fakeServer is one room whose server trusts everybody.
 type fakeServer struct {
 	t      *testing.T
-	ledger *bench.Ledger
+	ledger *conference.Ledger
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -54,7 +54,7 @@ type fakeServer struct {
 	names    string      // format of user names, by number
 	members  []*fakePeer // in order of their joins
 	sessions map[string]*fakePeer
-	sources  []*bench.Source
+	sources  []*conference.Source
 	newest   [][]byte // presence by source
 	history  [][]byte
 	refuse   bool // joins
@@ -79,23 +79,23 @@ type fakePeer struct {
 }
 
 func newFakeServer(t *testing.T, sources int) *fakeServer {
-	s := &fakeServer{t: t, ledger: bench.NewLedger(), names: "%08x-0000-4000-8000-000000000000", sessions: make(map[string]*fakePeer)}
+	s := &fakeServer{t: t, ledger: conference.NewLedger(), names: "%08x-0000-4000-8000-000000000000", sessions: make(map[string]*fakePeer)}
 	for i := range sources {
-		s.sources = append(s.sources, s.ledger.Add(bench.RoleParticipant, fmt.Sprintf("speaker%d", i)))
+		s.sources = append(s.sources, s.ledger.Add(conference.RoleParticipant, fmt.Sprintf("speaker%d", i)))
 		s.newest = append(s.newest, nil)
-		s.say(i, bench.Presence)
+		s.say(i, conference.Presence)
 	}
 	return s
 }
 
 // say publishes to everybody who is in.
-func (s *fakeServer) say(source int, k bench.Kind) {
+func (s *fakeServer) say(source int, k conference.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src := s.sources[source]
 	st := src.Publish(k)
 	elem := fmt.Appendf(nil, "<presence xmlns='jabber:client' from='%s/%s' to='x'><stamp xmlns='urn:vnode:bench'>%s</stamp></presence>", fakeRoom, src.Nick(), st)
-	if k == bench.Chat {
+	if k == conference.Chat {
 		elem = fmt.Appendf(nil, "<message xmlns='jabber:client' from='%s/%s' to='x' type='groupchat'><body>%s</body></message>", fakeRoom, src.Nick(), st)
 	} else {
 		s.newest[source] = elem

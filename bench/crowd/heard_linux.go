@@ -3,7 +3,7 @@ package crowd
 import (
 	"bytes"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // heard is what the visitors of one loop have got lately. A room says the same
@@ -18,7 +18,7 @@ type heard struct {
 
 // line is one stanza.
 type line struct {
-	stamp bench.Stamp
+	stamp conference.Stamp
 	text  []byte // as one visitor got it
 	// text[to:rest] is that visitor's address, empty if it is not there.
 	to, rest int
@@ -85,7 +85,7 @@ func (l *line) is(b []byte, address string) bool {
 // parsed takes a stanza that had to be parsed, and remembers it for the others.
 // It reports false when somebody else has got that stanza, by its source and
 // number, with any other difference than the address.
-func (h *heard) parsed(v *client, st *bench.Stamp, b []byte) bool {
+func (h *heard) parsed(v *client, st *conference.Stamp, b []byte) bool {
 	if len(b) > heardText {
 		return true
 	}
@@ -103,7 +103,7 @@ func (h *heard) parsed(v *client, st *bench.Stamp, b []byte) bool {
 	return true
 }
 
-func heardHash(st *bench.Stamp) uint32 {
+func heardHash(st *conference.Stamp) uint32 {
 	return (uint32(viewOf(st.Source, st.Kind))*0x9E3779B1 + uint32(st.Seq)) % heardIndex
 }
 

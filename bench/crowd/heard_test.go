@@ -10,20 +10,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // audience is visitors in a room, without a server.
 type audience struct {
-	src      *bench.Source
+	src      *conference.Source
 	loop     *loop
 	visitors []*client
 }
 
 func newAudience(n int) *audience {
-	ledger := bench.NewLedger()
+	ledger := conference.NewLedger()
 	c := &Crowd{opt: Options{Ledger: ledger, Room: fakeRoom}, addr: address{transport: WebSocket}}
-	a := &audience{src: ledger.Add(bench.RoleParticipant, "speaker"), loop: &loop{crowd: c, buf: make([]byte, readSize)}}
+	a := &audience{src: ledger.Add(conference.RoleParticipant, "speaker"), loop: &loop{crowd: c, buf: make([]byte, readSize)}}
 	a.loop.tally.reset()
 	for i := range n {
 		v := newClient(c, a.loop, i, Steady)
@@ -43,7 +43,7 @@ type batch struct {
 func (a *audience) batch(lines int) batch {
 	var b batch
 	for range lines {
-		line := bench.ChatLine(a.src, fakeRoom, "Speaker", bench.Now(), 900)
+		line := conference.ChatLine(a.src, fakeRoom, "Speaker", conference.Now(), 900)
 		elem := append([]byte("<message to='"+a.visitors[0].jid+"'"), line[len("<message"):]...)
 		b.frames = append(b.frames, 0x81, 126, byte(len(elem)>>8), byte(len(elem)))
 		b.addresses = append(b.addresses, len(b.frames)+len("<message to='"))
@@ -157,7 +157,7 @@ func TestFaultsInTheMiddleOfABatch(t *testing.T) {
 				require.Equal(t, []uint64{want.delivered, want.late, want.twice, want.unexpected},
 					[]uint64{got.delivered, got.late, got.twice, got.unexpected}, "delivered, late, twice, unexpected")
 				for i, v := range a.visitors {
-					lost, _ := v.seen.missing(viewOf(0, bench.Chat), 1, lines)
+					lost, _ := v.seen.missing(viewOf(0, conference.Chat), 1, lines)
 					if i != wrong {
 						require.Zero(t, lost)
 						continue

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // loop is one goroutine that receives for many clients.
@@ -190,7 +190,7 @@ func (v *client) readable() {
 
 // took handles received bytes, of which n are new.
 func (v *client) took(b []byte, n int) {
-	now := bench.Now()
+	now := conference.Now()
 	v.loop.tally.bytes += uint64(n)
 	v.received += uint64(n)
 	used, err := v.framing.take(v, b, now)

@@ -3,8 +3,8 @@ package crowd
 import (
 	"bytes"
 
-	"vnode/bench"
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/conference"
 )
 
 // seen is what one client has got of every source, of which each has two
@@ -40,8 +40,8 @@ const (
 	twice
 )
 
-func viewOf(source int, k bench.Kind) int {
-	if k == bench.Chat {
+func viewOf(source int, k conference.Kind) int {
+	if k == conference.Chat {
 		return 2*source + 1
 	}
 	return 2 * source
@@ -49,7 +49,7 @@ func viewOf(source int, k bench.Kind) int {
 
 // add takes the next stamp. A line of the room's history is in no order with
 // what the room looks like now.
-func (s *seen) add(st *bench.Stamp, history bool) arrival {
+func (s *seen) add(st *conference.Stamp, history bool) arrival {
 	if n := st.Source + 1 - len(s.newest); n > 0 {
 		s.newest = append(s.newest, make([]newest, n)...)
 		s.first = append(s.first, make([]uint32, 2*n)...)
@@ -138,7 +138,7 @@ func (c *Crowd) newest() []uint32 {
 	sources := c.opt.Ledger.Sources()
 	want := make([]uint32, 2*len(sources))
 	for i, s := range sources {
-		want[2*i], want[2*i+1] = uint32(s.Published(bench.Presence)), uint32(s.Published(bench.Chat))
+		want[2*i], want[2*i+1] = uint32(s.Published(conference.Presence)), uint32(s.Published(conference.Chat))
 	}
 	return want
 }
@@ -158,26 +158,26 @@ func (v *client) has(want []uint32) bool {
 	return true
 }
 
-func kindOf(view int) bench.Kind {
+func kindOf(view int) conference.Kind {
 	if view%2 == 1 {
-		return bench.Chat
+		return conference.Chat
 	}
-	return bench.Presence
+	return conference.Presence
 }
 
 // valid reports whether a client can count what has that stamp.
-func valid(st *bench.Stamp) bool {
+func valid(st *conference.Stamp) bool {
 	return st.Source >= 0 && st.Source < maxSources && st.Seq <= 1<<32-1
 }
 
 // stamped takes a stanza with a stamp.
-func (v *client) stamped(st *bench.Stamp, b []byte, now int64) {
+func (v *client) stamped(st *conference.Stamp, b []byte, now int64) {
 	t := &v.loop.tally
 	if !valid(st) {
 		t.unexpected++
 		return
 	}
-	history := st.Kind == bench.Chat && st.At < v.joinedAt && bytes.Contains(b, delayed)
+	history := st.Kind == conference.Chat && st.At < v.joinedAt && bytes.Contains(b, delayed)
 	switch v.seen.add(st, history) {
 	case late:
 		t.late++
@@ -206,7 +206,7 @@ var (
 )
 
 // find returns the stamp of a stanza.
-func (h *hints) find(b []byte) (bench.Stamp, bool) {
+func (h *hints) find(b []byte) (conference.Stamp, bool) {
 	hint := &h.last[0]
 	if b[1] == 'm' {
 		hint = &h.last[1]
@@ -216,13 +216,13 @@ func (h *hints) find(b []byte) (bench.Stamp, bool) {
 	for i := len(b) - *hint - slack; i <= len(b)-*hint+slack; i++ {
 		if i > 0 && i+len(mark) < len(b) && b[i] == mark[0] && bytes.HasPrefix(b[i:], mark) {
 			*hint = len(b) - i
-			return bench.ParseStamp(b[i:])
+			return conference.ParseStamp(b[i:])
 		}
 	}
 	i := bytes.Index(b, mark)
 	if i < 0 {
-		return bench.Stamp{}, false
+		return conference.Stamp{}, false
 	}
 	*hint = len(b) - i
-	return bench.ParseStamp(b[i:])
+	return conference.ParseStamp(b[i:])
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"vnode/bench"
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/conference"
 )
 
 // offers is what the server's stream features hold.
@@ -190,7 +190,7 @@ func (v *client) enable() error {
 
 func (v *client) join() {
 	v.stage = stageJoining
-	v.send(bench.VisitorPresence(v.crowd.opt.Room, v.nick, "Visitor "+strconv.Itoa(v.number+1)))
+	v.send(conference.VisitorPresence(v.crowd.opt.Room, v.nick, "Visitor "+strconv.Itoa(v.number+1)))
 }
 
 // resumed is the end of a resumption.
@@ -221,7 +221,7 @@ func (v *client) presence(b []byte, h *wire.Header, now int64) error {
 	if v.stage != stageJoining {
 		return nil
 	}
-	if st, ok := bench.ParseStamp(b); ok {
+	if st, ok := conference.ParseStamp(b); ok {
 		v.stamped(&st, b, now)
 		return nil
 	}
@@ -260,7 +260,7 @@ func (v *client) stanza(b []byte, now int64) {
 }
 
 // request takes an IQ: of the focus, in the relay scenario with a stamp.
-func (v *client) request(b []byte, st bench.Stamp, stamped bool, now int64) {
+func (v *client) request(b []byte, st conference.Stamp, stamped bool, now int64) {
 	h, err := wire.ParseHeader(b)
 	if err != nil {
 		v.fail(err)
@@ -302,9 +302,9 @@ func (v *client) chat(due int64, size int) bool {
 		return false
 	}
 	if v.source == nil {
-		v.source = v.crowd.opt.Ledger.Add(bench.RoleVisitor, v.nick)
+		v.source = v.crowd.opt.Ledger.Add(conference.RoleVisitor, v.nick)
 	}
-	v.send(bench.ChatLine(v.source, v.crowd.opt.Room, "Visitor "+strconv.Itoa(v.number+1), due, size))
+	v.send(conference.ChatLine(v.source, v.crowd.opt.Room, "Visitor "+strconv.Itoa(v.number+1), due, size))
 	v.flush()
 	return true
 }

@@ -5,8 +5,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"vnode/bench"
 	"vnode/bench/report"
+	"vnode/internal/xmpptest/conference"
 )
 
 // tally is what one loop has counted. The loop's mu guards it.
@@ -59,7 +59,7 @@ func (t *tally) reset() {
 // Mark begins a window: what counts as delivered, and every distribution, is of
 // stanzas published from here on.
 func (c *Crowd) Mark() {
-	c.since.Store(bench.Now())
+	c.since.Store(conference.Now())
 	for _, l := range c.loops {
 		l.mu.Lock()
 		l.tally.reset()
@@ -172,7 +172,7 @@ type Sum struct {
 	Joined int    // in the room now
 	Ended  int    // were in the room or on their way, and broke
 	First  string // why the first of them did
-	Tally  bench.Tally
+	Tally  conference.Tally
 	// Superseded are presences that never came but were followed by a newer one
 	// of the same occupant: what a server may leave out for a client that lags.
 	// They are not among the lost.
@@ -196,10 +196,10 @@ func (c *Crowd) Sum() Sum {
 		}
 		s.Joined++
 		for i, src := range sources {
-			for _, k := range []bench.Kind{bench.Presence, bench.Chat} {
+			for _, k := range []conference.Kind{conference.Presence, conference.Chat} {
 				from, to := src.Due(k, v.joinedAt)
 				never, superseded := v.seen.missing(viewOf(i, k), from, to)
-				if k == bench.Presence && !v.stalled {
+				if k == conference.Presence && !v.stalled {
 					s.Superseded += superseded
 					never -= superseded
 				}

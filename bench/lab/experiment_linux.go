@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vnode/bench"
 	"vnode/bench/crowd"
 	"vnode/bench/report"
+	"vnode/internal/xmpptest/conference"
 )
 
 // Params are the knobs of an experiment. Those it has no use for are ignored.
@@ -173,7 +173,7 @@ func (s *stage) settle(ctx context.Context, least time.Duration) error {
 		if now.rss < low-low/100 {
 			low, since = now.rss, time.Now()
 		}
-		if err := bench.Sleep(ctx, time.Second/2); err != nil {
+		if err := conference.Sleep(ctx, time.Second/2); err != nil {
 			return err
 		}
 	}

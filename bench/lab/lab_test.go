@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vnode/bench"
 	"vnode/bench/report"
 	"vnode/internal/child"
 	"vnode/internal/port"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/prosody"
 )
@@ -169,11 +169,11 @@ func TestARealMain(t *testing.T) {
 			URL: nodeURLs(web, c2s, ""), Domain: nodeDomain, Prefix: prefix, Main: mainDomain,
 			Focus: Focus{Addr: c2s, JID: focusJID, Password: "secret"}, Admin: Admin{Addr: admin}, PID: vnode.PID(),
 		},
-		Conference: func(ctx context.Context, ledger *bench.Ledger) (bench.Conference, error) {
-			return bench.NewLive(ctx, bench.LiveOptions{
+		Conference: func(ctx context.Context, ledger *conference.Ledger) (conference.Conference, error) {
+			return conference.NewLive(ctx, conference.LiveOptions{
 				URL: main.WebSocketURL(), Domain: main.MainDomain(), Room: roomName + "@" + main.RoomsDomain(),
 				Component: main.VisitorsDomain(), VNode: "v" + nodeID, Ledger: ledger,
-				Focus: bench.FocusOptions{Addr: main.C2SAddr().String(), JID: focusJID, Password: main.FocusPassword()},
+				Focus: conference.FocusOptions{Addr: main.C2SAddr().String(), JID: focusJID, Password: main.FocusPassword()},
 			})
 		},
 	}

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vnode/bench"
 	"vnode/bench/report"
+	"vnode/internal/xmpptest/conference"
 )
 
 // outstanding is how many signalling bytes may wait between focus and visitors:
@@ -37,7 +37,7 @@ func relay(ctx context.Context, s *stage) ([]report.Run, error) {
 	share, profileErr := profiled()
 	waiting, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	for s.crowd.Count().Requests < uint64(sent) && bench.Sleep(waiting, time.Millisecond) == nil {
+	for s.crowd.Count().Requests < uint64(sent) && conference.Sleep(waiting, time.Millisecond) == nil {
 	}
 	if got := s.crowd.Count().Requests; got != uint64(sent) && ctx.Err() == nil {
 		w.problems = append(w.problems, fmt.Sprintf("%d of %d IQs arrived", got, sent))
@@ -119,7 +119,7 @@ func (s *stage) pump(ctx context.Context, nicks []string) (sent int, err error) 
 			if now.Sub(moved) > drainTime {
 				break
 			}
-			_ = bench.Sleep(ctx, 100*time.Microsecond) // the loop looks at ctx
+			_ = conference.Sleep(ctx, 100*time.Microsecond) // the loop looks at ctx
 			continue
 		}
 		// As many as leave in one write, each complete in itself.
@@ -142,7 +142,7 @@ const requestID = "relay-"
 // its end.
 func appendRequest(b []byte, to string, n int, pad []byte) []byte {
 	const rest = 260
-	st := bench.Stamp{Kind: bench.Chat, Seq: uint64(n) + 1, Order: uint64(n) + 1, At: bench.Now()}
+	st := conference.Stamp{Kind: conference.Chat, Seq: uint64(n) + 1, Order: uint64(n) + 1, At: conference.Now()}
 	b = fmt.Appendf(b, "<iq type='set' id='%s%d' to='%s'><jingle xmlns='urn:xmpp:jingle:1' action='session-initiate' sid='bench'><content>", requestID, n, to)
 	b = append(b, pad[:max(0, len(pad)-rest)]...)
 	return fmt.Appendf(b, "</content><stamp xmlns='urn:vnode:bench'>%s</stamp></jingle></iq>", st)

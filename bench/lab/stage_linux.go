@@ -9,9 +9,9 @@ import (
 	"net"
 	"time"
 
-	"vnode/bench"
 	"vnode/bench/crowd"
 	"vnode/bench/report"
+	"vnode/internal/xmpptest/conference"
 )
 
 // Lab is where experiments run.
@@ -22,7 +22,7 @@ type Lab struct {
 	Target  *Target
 	// Conference opens the room on a real main; nil: main is simulated, and
 	// the target finds it at MainListen.
-	Conference func(context.Context, *bench.Ledger) (bench.Conference, error)
+	Conference func(context.Context, *conference.Ledger) (conference.Conference, error)
 	MainListen string
 	Room       string // localpart of the room; default bench
 	Cores      Cores
@@ -44,10 +44,10 @@ type stage struct {
 	p        Params
 	target   *Target
 	node     *node // nil: not ours
-	ledger   *bench.Ledger
-	room     bench.Conference
+	ledger   *conference.Ledger
+	room     conference.Conference
 	focus    *focus
-	speakers []bench.Speaker
+	speakers []conference.Speaker
 	roomJID  string
 	crowd    *crowd.Crowd
 	probe    *probe
@@ -67,7 +67,7 @@ const closeTime = 10 * time.Second
 // open sets a stage: a node, main, the focus, a room with participants, and a
 // crowd without visitors. Close it.
 func (l *Lab) open(ctx context.Context, p Params) (*stage, error) {
-	s := &stage{lab: l, p: p, ledger: bench.NewLedger(), rng: rand.New(rand.NewPCG(l.Seed, 0))}
+	s := &stage{lab: l, p: p, ledger: conference.NewLedger(), rng: rand.New(rand.NewPCG(l.Seed, 0))}
 	if err := s.set(ctx); err != nil {
 		if s.node != nil {
 			if tail := s.node.process.LogTail(); tail != "" {
@@ -177,7 +177,7 @@ func (s *stage) openRoom(ctx context.Context, listener net.Listener, name string
 		return nil
 	}
 	t := s.target
-	main, err := bench.NewMain(bench.MainOptions{
+	main, err := conference.NewMain(conference.MainOptions{
 		Domain: t.Main, Prefix: t.Prefix, Node: t.Domain, NodeAddr: t.S2S, Listener: listener, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -207,9 +207,9 @@ func (s *stage) leaveNode(ctx context.Context) error {
 // It returns how many stanzas that was and the most one was late.
 func (s *stage) publish(ctx context.Context, rate float64, d time.Duration) (n int, late time.Duration, err error) {
 	return s.schedule(ctx, rate, d, func(due int64) error {
-		kind := bench.Presence
+		kind := conference.Presence
 		if s.rng.Float64() < s.p.ChatShare {
-			kind = bench.Chat
+			kind = conference.Chat
 		}
 		s.turn++
 		return s.speakers[s.turn%len(s.speakers)].Say(ctx, kind, due, s.p.Bytes)
@@ -219,24 +219,24 @@ func (s *stage) publish(ctx context.Context, rate float64, d time.Duration) (n i
 // schedule calls do at Poisson times.
 func (s *stage) schedule(ctx context.Context, rate float64, d time.Duration, do func(due int64) error) (n int, late time.Duration, err error) {
 	if rate <= 0 {
-		return 0, 0, bench.Sleep(ctx, d)
+		return 0, 0, conference.Sleep(ctx, d)
 	}
-	begin := bench.Now()
+	begin := conference.Now()
 	end := begin + int64(d)
 	for due := begin; ; {
 		due += int64(s.rng.ExpFloat64() / rate * float64(time.Second))
 		if due > end {
-			return n, late, bench.Sleep(ctx, time.Duration(end-bench.Now()))
+			return n, late, conference.Sleep(ctx, time.Duration(end-conference.Now()))
 		}
-		wait := time.Duration(due - bench.Now())
+		wait := time.Duration(due - conference.Now())
 		if wait > 0 {
-			if err := bench.Sleep(ctx, wait); err != nil {
+			if err := conference.Sleep(ctx, wait); err != nil {
 				return n, late, err
 			}
 		} else if ctx.Err() != nil {
 			return n, late, ctx.Err()
 		}
-		late = max(late, time.Duration(bench.Now()-due))
+		late = max(late, time.Duration(conference.Now()-due))
 		if err := do(due); err != nil {
 			return n, late, err
 		}
@@ -298,7 +298,7 @@ func (w *window) checkFocus(ctx context.Context) {
 		if seen == joined {
 			return
 		}
-		if time.Now().After(patience) || bench.Sleep(ctx, 10*time.Millisecond) != nil {
+		if time.Now().After(patience) || conference.Sleep(ctx, 10*time.Millisecond) != nil {
 			w.problems = append(w.problems, fmt.Sprintf("the focus sees %d of %d visitors", seen, joined))
 			return
 		}

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"text/template"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // Names of the room at servers that need no focus.
@@ -73,8 +73,8 @@ func startMUC(ctx context.Context, s *Server, config string, o Options, run func
 // serveRoom says that visitors find the room there, and speakers too.
 func (s *Server) serveRoom(url string) {
 	s.URL, s.Domain, s.Room, s.Echoes = url, mucDomain, mucRoom, true
-	s.open = func(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error) {
-		local := bench.NewLocal(bench.LocalOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Dial: s.Dial(), Ledger: l})
+	s.open = func(ctx context.Context, speakers int, l *conference.Ledger) (*Stage, error) {
+		local := conference.NewLocal(conference.LocalOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Dial: s.Dial(), Ledger: l})
 		st := &Stage{close: local.Close}
 		for range speakers {
 			p, err := local.Join(ctx)

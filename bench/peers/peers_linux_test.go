@@ -18,9 +18,9 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"vnode/bench"
 	"vnode/bench/peers/floor"
 	"vnode/internal/child"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/needs"
 )
 
@@ -109,11 +109,11 @@ func TestEveryServerServesTheSameRoom(t *testing.T) {
 
 func serve(ctx context.Context, t *testing.T, s *Server) {
 	t.Helper()
-	ledger := bench.NewLedger()
+	ledger := conference.NewLedger()
 	st, err := s.Open(ctx, speakers, ledger)
 	require.NoError(t, err)
 	require.Len(t, st.Speakers, speakers)
-	swarm := bench.NewSwarm(bench.SwarmOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Ledger: ledger, Dial: s.Dial(), NoAcks: true})
+	swarm := conference.NewSwarm(conference.SwarmOptions{URL: s.URL, Domain: s.Domain, Room: s.Room, Ledger: ledger, Dial: s.Dial(), NoAcks: true})
 	defer swarm.Close()
 	require.NoError(t, swarm.Join(ctx, visitors, 0))
 	for range rounds {

@@ -8,8 +8,8 @@ import (
 	"os"
 	"strings"
 
-	"vnode/bench"
 	"vnode/internal/port"
+	"vnode/internal/xmpptest/conference"
 )
 
 // ErrNotInstalled is wrapped by the errors of [Start] when a server's program
@@ -35,13 +35,13 @@ type Server struct {
 	ports   port.Ports // it listens at
 	proc    *process
 	helpers family
-	open    func(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error)
+	open    func(ctx context.Context, speakers int, l *conference.Ledger) (*Stage, error)
 }
 
 // Stage is a room whose speakers are in and which visitors may enter. Close
 // it.
 type Stage struct {
-	Speakers []bench.Speaker
+	Speakers []conference.Speaker
 	close    func(context.Context) error
 }
 
@@ -117,7 +117,7 @@ func (k Kind) Start(ctx context.Context, o Options) (*Server, error) {
 
 // Open lets that many speakers in, with the right to speak. It blocks until
 // they are in or ctx ends.
-func (s *Server) Open(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error) {
+func (s *Server) Open(ctx context.Context, speakers int, l *conference.Ledger) (*Stage, error) {
 	st, err := s.open(ctx, speakers, l)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", s.Name, err, s.proc.LogTail())
@@ -165,7 +165,7 @@ func (s *Server) hold(n int) (err error) {
 }
 
 // Dial returns what reaches the URL; nil: any TCP dialer.
-func (s *Server) Dial() bench.DialFunc {
+func (s *Server) Dial() conference.DialFunc {
 	if s.Socket == "" {
 		return nil
 	}

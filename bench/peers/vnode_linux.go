@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // Names of the node's conference: the second node of the default main domain.
@@ -45,7 +45,7 @@ func startVNode(ctx context.Context, s *Server, o Options) error {
 		return errors.Join(err, main.Close())
 	}
 	s.Domain, s.Room = nodeDomain, nodeRoom
-	s.open = func(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error) {
+	s.open = func(ctx context.Context, speakers int, l *conference.Ledger) (*Stage, error) {
 		return side.open(ctx, speakers, l)
 	}
 	return nil
@@ -86,8 +86,8 @@ func (s *Server) runNode(ctx context.Context, o Options, side *nodeSide) error {
 
 // open plays main and jicofo: participants, the room on the node, and main's
 // connection to it.
-func (n *nodeSide) open(ctx context.Context, speakers int, l *bench.Ledger) (*Stage, error) {
-	main, err := bench.NewMain(bench.MainOptions{
+func (n *nodeSide) open(ctx context.Context, speakers int, l *conference.Ledger) (*Stage, error) {
+	main, err := conference.NewMain(conference.MainOptions{
 		Domain: mainDomain, Node: nodeDomain, NodeAddr: n.s2s, Listener: n.main, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -95,7 +95,7 @@ func (n *nodeSide) open(ctx context.Context, speakers int, l *bench.Ledger) (*St
 	}
 	room := main.Room(roomName, l)
 	st := &Stage{}
-	var focus *bench.Focus
+	var focus *conference.Focus
 	st.close = func(ctx context.Context) error {
 		err := room.DisconnectVNode(ctx)
 		if focus != nil {
@@ -112,7 +112,7 @@ func (n *nodeSide) open(ctx context.Context, speakers int, l *bench.Ledger) (*St
 			st.Speakers = append(st.Speakers, p)
 		}
 		var err error
-		if focus, err = bench.DialFocus(ctx, bench.FocusOptions{Addr: n.c2s, JID: focusJID, Password: n.password}); err != nil {
+		if focus, err = conference.DialFocus(ctx, conference.FocusOptions{Addr: n.c2s, JID: focusJID, Password: n.password}); err != nil {
 			return err
 		}
 		if _, err := focus.CreateRoom(ctx, nodeRoom, l); err != nil {

@@ -12,8 +12,8 @@ import (
 	"os"
 	"strings"
 
-	"vnode/bench"
 	"vnode/bench/lab"
+	"vnode/internal/xmpptest/conference"
 )
 
 var runCommand = command{
@@ -241,7 +241,7 @@ func readSecret(path string) (string, error) {
 }
 
 // live opens conferences at the real main.
-func (t *targetFlags) live() (func(context.Context, *bench.Ledger) (bench.Conference, error), error) {
+func (t *targetFlags) live() (func(context.Context, *conference.Ledger) (conference.Conference, error), error) {
 	if t.mainFocus == "" || t.mainFocusPassword == "" {
 		return nil, fmt.Errorf("-main needs -main-focus and -main-focus-password-file as well: %w", errUsage)
 	}
@@ -258,12 +258,12 @@ func (t *targetFlags) live() (func(context.Context, *bench.Ledger) (bench.Confer
 		component = "visitors." + t.mainDomain
 	}
 	vnode, _, _ := strings.Cut(t.domain, ".")
-	return func(ctx context.Context, l *bench.Ledger) (bench.Conference, error) {
-		o := bench.FocusOptions{Addr: t.mainFocus, JID: t.mainFocusJID, Password: password}
+	return func(ctx context.Context, l *conference.Ledger) (conference.Conference, error) {
+		o := conference.FocusOptions{Addr: t.mainFocus, JID: t.mainFocusJID, Password: password}
 		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
 			o.TLS = &tls.Config{ServerName: t.mainDomain, InsecureSkipVerify: t.insecure}
 		}
-		return bench.NewLive(ctx, bench.LiveOptions{
+		return conference.NewLive(ctx, conference.LiveOptions{
 			URL: t.main, Domain: t.mainDomain, Room: t.room + "@" + t.prefix + "." + t.mainDomain,
 			Component: component, VNode: vnode, Focus: o, Ledger: l,
 		})

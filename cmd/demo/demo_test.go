@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vnode/bench"
 	"vnode/internal/port"
+	"vnode/internal/xmpptest/conference"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,12 +69,12 @@ func hold(t *testing.T) *port.Port {
 func TestProgressInLines(t *testing.T) {
 	var out bytes.Buffer
 	v := newView(&out, options{visitors: 2, talk: time.Hour})
-	v.show(bench.Snapshot{Phase: "visitors join", Progress: bench.Progress{Joined: 1, Resumptions: bench.Resumptions{Cuts: 4, Resumed: 3}}, CPU: 0.5, RSS: 3 << 20})
+	v.show(conference.Snapshot{Phase: "visitors join", Progress: conference.Progress{Joined: 1, Resumptions: conference.Resumptions{Cuts: 4, Resumed: 3}}, CPU: 0.5, RSS: 3 << 20})
 	require.Contains(t, out.String(), "visitors join: 1 of 2 visitors, 0 stanzas delivered")
 	require.Contains(t, out.String(), "resumed 3 of 4, node 50% CPU 3.0 MB")
-	require.Zero(t, v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 1}}))
+	require.Zero(t, v.stayed(conference.Snapshot{Progress: conference.Progress{Joined: 1}}))
 	v.options.talk = time.Nanosecond
-	v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 2}})
-	require.Equal(t, 2, v.stayed(bench.Snapshot{Progress: bench.Progress{Joined: 2}}))
+	v.stayed(conference.Snapshot{Progress: conference.Progress{Joined: 2}})
+	require.Equal(t, 2, v.stayed(conference.Snapshot{Progress: conference.Progress{Joined: 2}}))
 	v.done()
 }

@@ -7,7 +7,7 @@ import (
 	"net"
 	"net/netip"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/prosody"
 )
 
@@ -15,7 +15,7 @@ import (
 type mainSide interface {
 	name() string
 	s2sAddr() string // for the node
-	conference(context.Context) (bench.Conference, error)
+	meeting(context.Context) (conference.Conference, error)
 }
 
 // startMain starts a real Prosody, or the simulated main where there is none.
@@ -31,7 +31,7 @@ func (s *stage) startMain(ctx context.Context) (mainSide, error) {
 	if err != nil {
 		return nil, err
 	}
-	main, err := bench.NewMain(bench.MainOptions{
+	main, err := conference.NewMain(conference.MainOptions{
 		Domain: mainDomain, Node: nodeDomain, NodeAddr: s.s2sAddr(), Listener: l, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -68,11 +68,11 @@ func (s *stage) startProsody(ctx context.Context) (mainSide, error) {
 func (m *realMain) name() string    { return "demo with a real main Prosody" }
 func (m *realMain) s2sAddr() string { return m.server.S2SAddr().String() }
 
-func (m *realMain) conference(ctx context.Context) (bench.Conference, error) {
-	live, err := bench.NewLive(ctx, bench.LiveOptions{
+func (m *realMain) meeting(ctx context.Context) (conference.Conference, error) {
+	live, err := conference.NewLive(ctx, conference.LiveOptions{
 		URL: m.server.WebSocketURL(), Domain: m.server.MainDomain(), Room: roomName + "@" + m.server.RoomsDomain(),
 		Component: m.server.VisitorsDomain(), VNode: "v" + nodeID, Ledger: m.stage.ledger,
-		Focus: bench.FocusOptions{Addr: m.server.C2SAddr().String(), JID: focusJID, Password: m.server.FocusPassword()},
+		Focus: conference.FocusOptions{Addr: m.server.C2SAddr().String(), JID: focusJID, Password: m.server.FocusPassword()},
 	})
 	if err != nil {
 		return nil, err
@@ -83,13 +83,13 @@ func (m *realMain) conference(ctx context.Context) (bench.Conference, error) {
 // simulatedMain is the load generator's.
 type simulatedMain struct {
 	stage *stage
-	main  *bench.Main
+	main  *conference.Main
 	addr  string
 }
 
 func (m *simulatedMain) name() string    { return "demo with a simulated main server" }
 func (m *simulatedMain) s2sAddr() string { return m.addr }
 
-func (m *simulatedMain) conference(context.Context) (bench.Conference, error) {
+func (m *simulatedMain) meeting(context.Context) (conference.Conference, error) {
 	return m.main.Room(roomName, m.stage.ledger), nil
 }

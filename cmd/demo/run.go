@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"vnode/bench"
 	"vnode/internal/child"
+	"vnode/internal/xmpptest/conference"
 )
 
 // Names of the demo's conference: node 3 of the default main domain.
@@ -38,7 +38,7 @@ func run(ctx context.Context, o options, out, progress io.Writer) (err error) {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	s := &stage{options: o, dir: dir, ledger: bench.NewLedger(), progress: progress}
+	s := &stage{options: o, dir: dir, ledger: conference.NewLedger(), progress: progress}
 	report, err := s.perform(ctx)
 	err = errors.Join(err, s.close())
 	if report == nil {
@@ -66,7 +66,7 @@ type stage struct {
 	// Static after construction.
 	options
 	dir      string
-	ledger   *bench.Ledger
+	ledger   *conference.Ledger
 	progress io.Writer
 
 	node    *child.Process
@@ -91,7 +91,7 @@ func (s *stage) close() error {
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
 
 // perform sets the stage and plays the conference on it.
-func (s *stage) perform(ctx context.Context) (*bench.Report, error) {
+func (s *stage) perform(ctx context.Context) (*conference.Report, error) {
 	program, err := s.program(ctx)
 	if err != nil {
 		return nil, err
@@ -104,29 +104,29 @@ func (s *stage) perform(ctx context.Context) (*bench.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	conference, err := main.conference(ctx)
+	meeting, err := main.meeting(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.later(conference.Close)
-	focus, err := bench.DialFocus(ctx, bench.FocusOptions{Addr: s.c2s, JID: focusJID, Password: password})
+	s.later(meeting.Close)
+	focus, err := conference.DialFocus(ctx, conference.FocusOptions{Addr: s.c2s, JID: focusJID, Password: password})
 	if err != nil {
 		return nil, fmt.Errorf("at the node: %w", err)
 	}
 	s.later(focus.Close)
-	swarm := bench.NewSwarm(bench.SwarmOptions{
+	swarm := conference.NewSwarm(conference.SwarmOptions{
 		URL:    "ws://" + s.http + "/xmpp-websocket?room=" + roomName + "&vnode=v" + nodeID,
 		Domain: nodeDomain, Room: nodeRoom, Ledger: s.ledger,
 	})
 	s.later(func(context.Context) error { swarm.Close(); return nil })
-	meter, err := bench.NewMeter(s.node.PID())
+	meter, err := conference.NewMeter(s.node.PID())
 	if err != nil {
 		return nil, err
 	}
 	view := newView(s.progress, s.options)
 	defer view.done()
-	scenario := bench.Scenario{
-		Name: main.name(), Conference: conference, Focus: focus, Room: nodeRoom, Swarm: swarm, Ledger: s.ledger, Meter: meter,
+	scenario := conference.Scenario{
+		Name: main.name(), Conference: meeting, Focus: focus, Room: nodeRoom, Swarm: swarm, Ledger: s.ledger, Meter: meter,
 		Participants: s.participants, Visitors: s.visitors, JoinRate: s.joinRate, Talk: s.talk,
 		Updates: 4, Lines: 2, VisitorLines: 2, Changes: 0.3, Cuts: s.cuts,
 		Watch: view.show, WatchEvery: view.every(),
@@ -134,7 +134,7 @@ func (s *stage) perform(ctx context.Context) (*bench.Report, error) {
 	return scenario.Run(ctx), nil
 }
 
-func (s *stage) writeJSON(r *bench.Report) error {
+func (s *stage) writeJSON(r *conference.Report) error {
 	if s.json == "" {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // view shows the progress: a bar on a terminal, a line now and then elsewhere.
@@ -41,7 +41,7 @@ func (v *view) every() time.Duration {
 }
 
 // show is told how far the scenario is.
-func (v *view) show(s bench.Snapshot) {
+func (v *view) show(s conference.Snapshot) {
 	const tenth = 100 * time.Microsecond
 	seconds, cpu, mb := time.Since(v.began).Seconds(), 100*s.CPU, float64(s.RSS)/(1<<20)
 	if v.bar == nil {
@@ -58,7 +58,7 @@ func (v *view) show(s bench.Snapshot) {
 }
 
 // stayed is how much of their stay the visitors have behind them, in visitors.
-func (v *view) stayed(s bench.Snapshot) int {
+func (v *view) stayed(s conference.Snapshot) int {
 	if s.Joined < v.options.visitors {
 		return 0
 	}

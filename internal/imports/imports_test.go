@@ -82,20 +82,18 @@ var rules = []rule{
 		"it only runs programs"},
 	{"vnode/internal/port", nil,
 		"it only holds ports"},
-	{"vnode/bench/crowd", []string{"vnode/internal/wire", "vnode/bench", "vnode/bench/report"},
-		"an independent peer, as bench is"},
-	{"vnode/bench/lab", []string{"vnode/internal/wire", "vnode/internal/child", "vnode/internal/port", "vnode/bench", "vnode/bench/crowd", "vnode/bench/report"},
+	{"vnode/bench/crowd", []string{"vnode/internal/wire", "vnode/internal/xmpptest/conference", "vnode/bench/report"},
+		"an independent peer, as the conference is"},
+	{"vnode/bench/lab", []string{"vnode/internal/wire", "vnode/internal/child", "vnode/internal/port", "vnode/internal/xmpptest/conference", "vnode/bench/crowd", "vnode/bench/report"},
 		"it drives a node from outside, and knows it by its program and its ports"},
 	{"vnode/bench/report", nil,
 		"figures are figures, whoever took them"},
-	{"vnode/bench/compare", []string{"vnode/bench", "vnode/bench/crowd", "vnode/bench/peers", "vnode/bench/peers/floor", "vnode/bench/report"},
+	{"vnode/bench/compare", []string{"vnode/internal/xmpptest/conference", "vnode/bench/crowd", "vnode/bench/peers", "vnode/bench/peers/floor", "vnode/bench/report"},
 		"it measures servers from outside"},
 	{"vnode/bench/peers/floor", []string{"vnode/internal/wire"},
 		"the floor must not lean on what is measured against it"},
-	{"vnode/bench/peers", []string{"vnode/bench", "vnode/bench/peers/floor", "vnode/internal/child", "vnode/internal/port"},
+	{"vnode/bench/peers", []string{"vnode/internal/xmpptest/conference", "vnode/bench/peers/floor", "vnode/internal/child", "vnode/internal/port"},
 		"other servers, and ours, run as programs"},
-	{"vnode/bench", []string{"vnode/internal/wire", "vnode/bench/report"},
-		"floor 2: a load test that used the server's packages would share its errors"},
 	{"vnode/internal/xmpptest/...", []string{"vnode/internal/wire", "vnode/internal/port", "vnode/internal/xmpptest/..."},
 		"test peers must not lean on what they test"},
 	{"vnode/internal/conformance", nil,
@@ -129,9 +127,9 @@ var rules = []rule{
 		"it looks at a node from outside; in the place of one that does not run it listens for main"},
 	{"vnode/cmd/vnode", []string{"vnode/cmd/internal/build", "vnode/cmd/internal/config", "vnode/cmd/internal/node", "vnode/cmd/internal/systemd", "vnode/cmd/internal/setup", "vnode/cmd/internal/check", "vnode/visitor/sasl"},
 		"a command is thin: logic lives where it can be tested"},
-	{"vnode/cmd/bench", []string{"vnode/bench/...", "vnode/cmd/internal/build"},
+	{"vnode/cmd/bench", []string{"vnode/bench/...", "vnode/internal/xmpptest/conference", "vnode/cmd/internal/build"},
 		"a load test sees a server from outside, as its users do"},
-	{"vnode/cmd/demo", []string{"vnode/bench", "vnode/internal/child", "vnode/internal/xmpptest/prosody"},
+	{"vnode/cmd/demo", []string{"vnode/internal/xmpptest/conference", "vnode/internal/child", "vnode/internal/xmpptest/prosody"},
 		"the demonstration drives the built command from outside, as an operator would"},
 }
 
@@ -248,4 +246,18 @@ func matches(pattern, path string) bool {
 		return path == base || strings.HasPrefix(path, base+"/")
 	}
 	return path == pattern
+}
+
+// The server carries neither its load test nor what only tests use. Of mellium it has
+// the vocabulary, not the client.
+func TestTheProductCarriesNoLoadTest(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "vnode/cmd/vnode").Output()
+	require.NoError(t, err)
+	for p := range strings.Lines(string(out)) {
+		p = strings.TrimSpace(p)
+		for _, not := range []string{"vnode/bench/...", "vnode/internal/xmpptest/...", "vnode/internal/child", "testing", "github.com/stretchr/testify/..."} {
+			require.Falsef(t, matches(not, p), "vnode links %s", p)
+		}
+		require.NotContains(t, []string{"mellium.im/xmpp", "mellium.im/sasl", "mellium.im/xmpp/dial"}, p)
+	}
 }

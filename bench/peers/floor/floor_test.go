@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,14 +43,14 @@ func TestRoom(t *testing.T) {
 	for name, batch := range map[string]int{"one by one": 1, "in batches": 4} {
 		t.Run(name, func(t *testing.T) {
 			url := serve(t, Options{Domain: domain, Speakers: 2, Batch: batch})
-			ledger := bench.NewLedger()
-			local := bench.NewLocal(bench.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+			ledger := conference.NewLedger()
+			local := conference.NewLocal(conference.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
 			defer func() { require.NoError(t, local.Close(t.Context())) }()
 			first, err := local.Join(t.Context())
 			require.NoError(t, err)
 			second, err := local.Join(t.Context())
 			require.NoError(t, err)
-			swarm := bench.NewSwarm(bench.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+			swarm := conference.NewSwarm(conference.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
 			defer swarm.Close()
 			for range 3 {
 				require.NoError(t, swarm.Join(t.Context(), 1, 0))
@@ -71,15 +71,15 @@ func TestRoom(t *testing.T) {
 // A visitor that goes without a word is no reason to stop.
 func TestReceiverThatIsGone(t *testing.T) {
 	url := serve(t, Options{Domain: domain, Speakers: 1})
-	ledger := bench.NewLedger()
-	local := bench.NewLocal(bench.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	ledger := conference.NewLedger()
+	local := conference.NewLocal(conference.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
 	defer func() { require.NoError(t, local.Close(t.Context())) }()
 	speaker, err := local.Join(t.Context())
 	require.NoError(t, err)
-	gone := bench.NewSwarm(bench.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	gone := conference.NewSwarm(conference.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
 	require.NoError(t, gone.Join(t.Context(), 2, 0))
 	gone.Close()
-	there := bench.NewSwarm(bench.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	there := conference.NewSwarm(conference.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
 	defer there.Close()
 	require.NoError(t, there.Join(t.Context(), 2, 0))
 	for range 10 {

@@ -18,8 +18,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
 	"vnode/cmd/internal/config"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/jitsi"
 	"vnode/internal/xmpptest/turn"
 )
@@ -177,13 +177,13 @@ func TestAllFitsAfterSetUp(t *testing.T) {
 }
 
 // loginAsJicofo logs in at the node as jicofo does.
-func (s *stage) loginAsJicofo(t *testing.T) *bench.Focus {
+func (s *stage) loginAsJicofo(t *testing.T) *conference.Focus {
 	cfg := s.options(t, nil).Config
 	b, err := os.ReadFile(cfg.FocusPasswordFile)
 	require.NoError(t, err)
-	var focus *bench.Focus
+	var focus *conference.Focus
 	require.Eventually(t, func() bool {
-		focus, err = bench.DialFocus(t.Context(), bench.FocusOptions{
+		focus, err = conference.DialFocus(t.Context(), conference.FocusOptions{
 			Addr: cfg.C2S[0], JID: "focus@" + cfg.AuthDomain + "/focus", Password: strings.TrimSpace(string(b)),
 		})
 		return err == nil

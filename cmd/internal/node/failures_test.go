@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/prosody"
 )
 
@@ -166,13 +166,13 @@ func TestLinkIsCutWhileVisitorsTalk(t *testing.T) {
 	require.NoError(t, err)
 	fast.RetryMin, fast.RetryMax = 10*time.Millisecond, 100*time.Millisecond
 	require.NoError(t, node.federation.Reload(fast))
-	ledger := bench.NewLedger()
-	conference := node.simulatedMain(ln).Room("demo", ledger)
-	_, err = conference.Join(t.Context())
+	ledger := conference.NewLedger()
+	meeting := node.simulatedMain(ln).Room("demo", ledger)
+	_, err = meeting.Join(t.Context())
 	require.NoError(t, err)
 	_, err = node.focus().CreateRoom(t.Context(), demoRoom, nil)
 	require.NoError(t, err)
-	require.NoError(t, conference.ConnectVNode(t.Context()))
+	require.NoError(t, meeting.ConnectVNode(t.Context()))
 	swarm := node.swarm(ledger)
 	const visitors, rounds, lines = 5, 8, 40
 	require.NoError(t, swarm.Join(t.Context(), visitors, 0))
@@ -194,7 +194,7 @@ func TestLinkIsCutWhileVisitorsTalk(t *testing.T) {
 		for _, v := range swarm.Visitors() {
 			back += v.Tally().Errors
 		}
-		return conference.Heard().Delivered, back
+		return meeting.Heard().Delivered, back
 	}
 	require.Eventually(t, func() bool {
 		delivered, back := account()
@@ -202,7 +202,7 @@ func TestLinkIsCutWhileVisitorsTalk(t *testing.T) {
 	}, 40*time.Second, 10*time.Millisecond)
 	delivered, back := account()
 	t.Logf("%d said, %d arrived, %d came back, so %d did both", said, delivered, back, delivered+back-said)
-	heard := conference.Heard()
+	heard := meeting.Heard()
 	require.Zero(t, heard.Duplicate+heard.OutOfOrder+heard.Unexpected+heard.Misaddressed)
 	require.EqualValues(t, said-delivered, heard.Lost)
 	require.LessOrEqual(t, delivered, uint64(said))

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
 	"vnode/cmd/internal/config"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/prosody"
 )
 
@@ -26,14 +26,14 @@ type stage struct {
 	main  *prosody.Server
 	nodes map[string]*running
 	links map[string]*link
-	focus map[string]*bench.Focus
+	focus map[string]*conference.Focus
 }
 
 // newStage starts nodes and a main that knows them. The streams of the nodes
 // notice failures within about a second.
 func newStage(t *testing.T, options prosody.Options, ids ...string) *stage {
 	t.Helper()
-	s := &stage{t: t, nodes: map[string]*running{}, links: map[string]*link{}, focus: map[string]*bench.Focus{}}
+	s := &stage{t: t, nodes: map[string]*running{}, links: map[string]*link{}, focus: map[string]*conference.Focus{}}
 	ports, err := prosody.Reserve()
 	require.NoError(t, err)
 	options.Ports, options.Nodes = ports, map[string]netip.AddrPort{}
@@ -87,7 +87,7 @@ func (s *stage) open() {
 
 func (s *stage) openOnMain() {
 	s.t.Helper()
-	f, err := bench.DialFocus(s.t.Context(), bench.FocusOptions{
+	f, err := conference.DialFocus(s.t.Context(), conference.FocusOptions{
 		Addr: s.main.C2SAddr().String(), JID: "focus@auth.meet.jitsi/focus", Password: s.main.FocusPassword(),
 	})
 	require.NoError(s.t, err)

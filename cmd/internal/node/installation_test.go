@@ -16,9 +16,9 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
 	"vnode/cmd/internal/config"
 	"vnode/internal/xmpptest/browser"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/jitsi"
 	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/nginx"
@@ -121,11 +121,11 @@ func (i *installation) show(node string) *show {
 	i.t.Helper()
 	ctx, t := i.t.Context(), i.t
 	s := &show{installation: i, node: node, name: "demo" + node}
-	ledger := bench.NewLedger()
-	live, err := bench.NewLive(ctx, bench.LiveOptions{
+	ledger := conference.NewLedger()
+	live, err := conference.NewLive(ctx, conference.LiveOptions{
 		URL: i.MainWebSocketURL(), Domain: i.Domain, Room: s.name + "@conference." + i.Domain,
 		Component: "visitors." + i.Domain, VNode: node, Ledger: ledger,
-		Focus: bench.FocusOptions{Addr: i.C2S().String(), JID: "focus@auth." + i.Domain + "/focus", Password: i.FocusPassword},
+		Focus: conference.FocusOptions{Addr: i.C2S().String(), JID: "focus@auth." + i.Domain + "/focus", Password: i.FocusPassword},
 	})
 	require.NoError(t, err)
 	closeAtEnd(t, live.Close)
@@ -133,7 +133,7 @@ func (i *installation) show(node string) *show {
 	s.participant.until("seen.occupants.includes(nick)")
 	password, err := os.ReadFile(i.Path("etc/vnode/focus-password"))
 	require.NoError(t, err)
-	focus, err := bench.DialFocus(ctx, bench.FocusOptions{
+	focus, err := conference.DialFocus(ctx, conference.FocusOptions{
 		Addr: i.config(node).C2S[0], JID: "focus@auth.meet.jitsi/focus", Password: string(password[:len(password)-1]),
 	})
 	require.NoError(t, err)

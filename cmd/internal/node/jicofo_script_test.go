@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"vnode/bench"
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/conference"
 )
 
 // scriptedJicofo behaves as jicofo's source of August 2026 does, as far as nodes
@@ -36,7 +36,7 @@ type scriptedJicofo struct {
 	// Guarded by mu.
 	life        int // counts its starts
 	up          bool
-	main        *bench.Focus
+	main        *conference.Focus
 	nodes       map[string]*nodeLogin        // by id
 	conferences map[string]*jicofoConference // by the room's localpart
 }
@@ -128,7 +128,7 @@ func (j *scriptedJicofo) pause(d time.Duration) {
 func (j *scriptedJicofo) keepMain(life int) {
 	for n := 0; j.alive(life); n++ {
 		ctx, cancel := context.WithTimeout(j.ctx, 5*time.Second)
-		f, err := bench.DialFocus(ctx, bench.FocusOptions{Addr: j.w.main.C2SAddr().String(), JID: "focus@auth.meet.jitsi/focus", Password: j.w.main.FocusPassword()})
+		f, err := conference.DialFocus(ctx, conference.FocusOptions{Addr: j.w.main.C2SAddr().String(), JID: "focus@auth.meet.jitsi/focus", Password: j.w.main.FocusPassword()})
 		cancel()
 		if err != nil {
 			j.pause(50 * time.Millisecond)
@@ -277,7 +277,7 @@ func (j *scriptedJicofo) read(id string, n *nodeLogin, r *wire.Reader) error {
 		case string(h.Type) == "unavailable" && strings.Contains(stanza, "<destroy"):
 			if c := j.conferences[local]; c != nil {
 				delete(c.nodes, id)
-				j.visitorsIQ((*bench.Focus).DisconnectVNode, local, id)
+				j.visitorsIQ((*conference.Focus).DisconnectVNode, local, id)
 			}
 		case n.joined[room] == nil:
 		case string(h.Type) == "error":
@@ -292,7 +292,7 @@ func (j *scriptedJicofo) read(id string, n *nodeLogin, r *wire.Reader) error {
 }
 
 // visitorsIQ tells main of a node, without waiting for its answer.
-func (j *scriptedJicofo) visitorsIQ(what func(*bench.Focus, context.Context, string, string, string) error, local, id string) {
+func (j *scriptedJicofo) visitorsIQ(what func(*conference.Focus, context.Context, string, string, string) error, local, id string) {
 	if f := j.main; f != nil {
 		j.running.Go(func() {
 			ctx, cancel := context.WithTimeout(j.ctx, 5*time.Second)
@@ -392,7 +392,7 @@ func (j *scriptedJicofo) request(local string, visitor bool) (node string, err e
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.visitorsIQ((*bench.Focus).ConnectVNode, local, node)
+	j.visitorsIQ((*conference.Focus).ConnectVNode, local, node)
 	return node, nil
 }
 
@@ -444,7 +444,7 @@ func (j *scriptedJicofo) endLocked(local string) {
 		return
 	}
 	for id := range c.nodes {
-		j.visitorsIQ((*bench.Focus).DisconnectVNode, local, id)
+		j.visitorsIQ((*conference.Focus).DisconnectVNode, local, id)
 		j.leave(id, local)
 	}
 	delete(j.conferences, local)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // BenchmarkJoin lets visitors join a room with 30 main participants, over
@@ -41,15 +41,15 @@ func benchmarkJoins(b *testing.B, at int) {
 	cfg.MaxConnections, cfg.MaxVisitors, cfg.MaxVisitorsPerRoom, cfg.MaxJoinsPerSecond = 1<<20, 1<<20, 1<<20, 1<<20
 	cfg.LogLevel = "error"
 	node := start(b, cfg)
-	ledger := bench.NewLedger()
-	conference := node.simulatedMain(ln).Room("demo", ledger)
+	ledger := conference.NewLedger()
+	meeting := node.simulatedMain(ln).Room("demo", ledger)
 	for range participants {
-		_, err := conference.Join(b.Context())
+		_, err := meeting.Join(b.Context())
 		require.NoError(b, err)
 	}
 	_, err = node.focus().CreateRoom(b.Context(), demoRoom, ledger)
 	require.NoError(b, err)
-	require.NoError(b, conference.ConnectVNode(b.Context()))
+	require.NoError(b, meeting.ConnectVNode(b.Context()))
 
 	before := memoryInUse()
 	var received atomic.Int64
@@ -84,7 +84,7 @@ func benchmarkJoins(b *testing.B, at int) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	require.NoError(b, conference.Close(ctx))
+	require.NoError(b, meeting.Close(ctx))
 	node.stop()
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 	"vnode/muc/rate"
 )
 
@@ -44,12 +44,12 @@ func TestOperatorModeratesAConference(t *testing.T) {
 	require.NoError(t, err)
 	cfg := testConfig(t, ln.Addr().String())
 	node := start(t, cfg)
-	conference := node.simulatedMain(ln).Room("demo", bench.NewLedger())
-	_, err = conference.Join(t.Context())
+	meeting := node.simulatedMain(ln).Room("demo", conference.NewLedger())
+	_, err = meeting.Join(t.Context())
 	require.NoError(t, err)
 	_, err = node.focus().CreateRoom(t.Context(), demoRoom, nil)
 	require.NoError(t, err)
-	require.NoError(t, conference.ConnectVNode(t.Context()))
+	require.NoError(t, meeting.ConnectVNode(t.Context()))
 	visitors := []*person{enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", demoRoom), enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", demoRoom)}
 
 	file := filepath.Join(cfg.StateDir, "admin-token")
@@ -123,21 +123,21 @@ func TestOperatorBansAnAddressBehindAProxy(t *testing.T) {
 	cfg := testConfig(t, ln.Addr().String())
 	cfg.TrustedProxies = []string{"127.0.0.1"}
 	node := start(t, cfg)
-	ledger := bench.NewLedger()
-	conference := node.simulatedMain(ln).Room("demo", ledger)
-	_, err = conference.Join(t.Context())
+	ledger := conference.NewLedger()
+	meeting := node.simulatedMain(ln).Room("demo", ledger)
+	_, err = meeting.Join(t.Context())
 	require.NoError(t, err)
 	_, err = node.focus().CreateRoom(t.Context(), demoRoom, nil)
 	require.NoError(t, err)
-	require.NoError(t, conference.ConnectVNode(t.Context()))
+	require.NoError(t, meeting.ConnectVNode(t.Context()))
 
-	behind := func(address string) *bench.Swarm {
+	behind := func(address string) *conference.Swarm {
 		proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: node.Addresses().HTTP[0]})
 			r.Out.Header.Set("X-Forwarded-For", address)
 		}})
 		t.Cleanup(proxy.Close)
-		s := bench.NewSwarm(bench.SwarmOptions{
+		s := conference.NewSwarm(conference.SwarmOptions{
 			URL:    "ws://" + proxy.Listener.Addr().String() + "/xmpp-websocket?room=demo&vnode=v3",
 			Domain: "v3.meet.jitsi", Room: demoRoom, Ledger: ledger,
 		})

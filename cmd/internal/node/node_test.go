@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vnode/bench"
 	"vnode/cmd/internal/config"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/prosody"
 	"vnode/muc/rate"
 	"vnode/muc/room"
@@ -112,8 +112,8 @@ func (r *running) password() string {
 	return strings.TrimSpace(string(b))
 }
 
-func (r *running) focus() *bench.Focus {
-	f, err := bench.DialFocus(r.t.Context(), bench.FocusOptions{
+func (r *running) focus() *conference.Focus {
+	f, err := conference.DialFocus(r.t.Context(), conference.FocusOptions{
 		Addr: r.Addresses().C2S[0], JID: "focus@auth.meet.jitsi/focus", Password: r.password(),
 	})
 	require.NoError(r.t, err)
@@ -126,8 +126,8 @@ func (r *running) focus() *bench.Focus {
 }
 
 // simulatedMain plays main for the node, listening on ln.
-func (r *running) simulatedMain(ln net.Listener) *bench.Main {
-	m, err := bench.NewMain(bench.MainOptions{
+func (r *running) simulatedMain(ln net.Listener) *conference.Main {
+	m, err := conference.NewMain(conference.MainOptions{
 		Domain: "meet.jitsi", Node: "v3.meet.jitsi", NodeAddr: r.Addresses().S2S[0], Listener: ln, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(r.t, err)
@@ -141,8 +141,8 @@ func (r *running) simulatedMain(ln net.Listener) *bench.Main {
 
 const demoRoom = "demo@conference.v3.meet.jitsi"
 
-func (r *running) swarm(l *bench.Ledger) *bench.Swarm {
-	o := bench.SwarmOptions{
+func (r *running) swarm(l *conference.Ledger) *conference.Swarm {
+	o := conference.SwarmOptions{
 		URL:    "ws://" + r.Addresses().HTTP[0] + "/xmpp-websocket?room=demo&vnode=v3",
 		Domain: "v3.meet.jitsi", Room: demoRoom, Ledger: l,
 	}
@@ -152,7 +152,7 @@ func (r *running) swarm(l *bench.Ledger) *bench.Swarm {
 			return new(net.Dialer).DialContext(ctx, network, addr)
 		}
 	}
-	s := bench.NewSwarm(o)
+	s := conference.NewSwarm(o)
 	r.t.Cleanup(s.Close)
 	return s
 }
@@ -174,14 +174,14 @@ func TestVisitorsWatchARealMainRoom(t *testing.T) {
 			options.Ports = ports
 			options.Nodes = map[string]netip.AddrPort{"v3": netip.MustParseAddrPort(node.Addresses().S2S[0])}
 			main := prosody.Run(t, options)
-			ledger := bench.NewLedger()
-			conference, err := bench.NewLive(t.Context(), bench.LiveOptions{
+			ledger := conference.NewLedger()
+			meeting, err := conference.NewLive(t.Context(), conference.LiveOptions{
 				URL: main.WebSocketURL(), Domain: main.MainDomain(), Room: "demo@" + main.RoomsDomain(),
 				Component: main.VisitorsDomain(), VNode: "v3", Ledger: ledger,
-				Focus: bench.FocusOptions{Addr: main.C2SAddr().String(), JID: "focus@auth.meet.jitsi/focus", Password: main.FocusPassword()},
+				Focus: conference.FocusOptions{Addr: main.C2SAddr().String(), JID: "focus@auth.meet.jitsi/focus", Password: main.FocusPassword()},
 			})
 			require.NoError(t, err)
-			play(t, node, conference, ledger)
+			play(t, node, meeting, ledger)
 			node.stop()
 		})
 	}
@@ -193,10 +193,10 @@ func TestVisitorsWatchASimulatedMainRoom(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	node := start(t, testConfig(t, ln.Addr().String()))
-	ledger := bench.NewLedger()
-	conference := node.simulatedMain(ln).Room("demo", ledger)
-	play(t, node, conference, ledger)
-	require.Empty(t, conference.Faults())
+	ledger := conference.NewLedger()
+	meeting := node.simulatedMain(ln).Room("demo", ledger)
+	play(t, node, meeting, ledger)
+	require.Empty(t, meeting.Faults())
 	node.stop()
 }
 
@@ -207,19 +207,19 @@ func TestVisitorsByUnixSocket(t *testing.T) {
 	cfg := testConfig(t, ln.Addr().String())
 	cfg.HTTP = []string{"unix:" + filepath.Join(t.TempDir(), "http")}
 	node := start(t, cfg)
-	ledger := bench.NewLedger()
-	conference := node.simulatedMain(ln).Room("demo", ledger)
-	play(t, node, conference, ledger)
-	require.Empty(t, conference.Faults())
+	ledger := conference.NewLedger()
+	meeting := node.simulatedMain(ln).Room("demo", ledger)
+	play(t, node, meeting, ledger)
+	require.Empty(t, meeting.Faults())
 	node.stop()
 	_, err = os.Stat(strings.TrimPrefix(cfg.HTTP[0], "unix:"))
 	require.ErrorIs(t, err, os.ErrNotExist, "the socket's name is gone")
 }
 
-func play(t *testing.T, node *running, conference bench.Conference, ledger *bench.Ledger) {
+func play(t *testing.T, node *running, meeting conference.Conference, ledger *conference.Ledger) {
 	t.Helper()
-	scenario := bench.Scenario{
-		Name: t.Name(), Conference: conference, Focus: node.focus(), Room: demoRoom, Swarm: node.swarm(ledger), Ledger: ledger,
+	scenario := conference.Scenario{
+		Name: t.Name(), Conference: meeting, Focus: node.focus(), Room: demoRoom, Swarm: node.swarm(ledger), Ledger: ledger,
 		Participants: 3, Visitors: 50, JoinRate: 50, Talk: 3 * time.Second,
 		Updates: 10, Lines: 6, VisitorLines: 6, Changes: 1, Drain: 30 * time.Second,
 	}
@@ -229,7 +229,7 @@ func play(t *testing.T, node *running, conference bench.Conference, ledger *benc
 	t.Log("\n" + table.String())
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	require.NoError(t, conference.Close(ctx))
+	require.NoError(t, meeting.Close(ctx))
 	require.Empty(t, report.Problems)
 }
 
@@ -240,13 +240,13 @@ func TestShutdownEndsConferencesFirst(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	node := start(t, testConfig(t, ln.Addr().String()))
-	ledger := bench.NewLedger()
-	conference := node.simulatedMain(ln).Room("demo", ledger)
-	_, err = conference.Join(t.Context())
+	ledger := conference.NewLedger()
+	meeting := node.simulatedMain(ln).Room("demo", ledger)
+	_, err = meeting.Join(t.Context())
 	require.NoError(t, err)
 	created, err := node.focus().CreateRoom(t.Context(), demoRoom, ledger)
 	require.NoError(t, err)
-	require.NoError(t, conference.ConnectVNode(t.Context()))
+	require.NoError(t, meeting.ConnectVNode(t.Context()))
 	swarm := node.swarm(ledger)
 	require.NoError(t, swarm.Join(t.Context(), 20, 0))
 
@@ -267,7 +267,7 @@ func TestShutdownEndsConferencesFirst(t *testing.T) {
 	present, ever := created.Visitors()
 	require.Zero(t, present)
 	require.Equal(t, 20, ever)
-	_ = conference.Close(ctx) // it has nobody to say good-bye to
+	_ = meeting.Close(ctx) // it has nobody to say good-bye to
 }
 
 func TestAdmin(t *testing.T) {

@@ -17,19 +17,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
 	"vnode/cmd/internal/admin"
 	"vnode/cmd/internal/config"
+	"vnode/internal/xmpptest/conference"
 )
 
 // shift is an operator at work on a node with a conference.
 type shift struct {
 	*running
-	token      string
-	conference bench.Conference
-	swarm      *bench.Swarm
-	created    *bench.FocusRoom
-	focused    *bench.Focus
+	token   string
+	meeting conference.Conference
+	swarm   *conference.Swarm
+	created *conference.FocusRoom
+	focused *conference.Focus
 }
 
 // startShift starts a node with a conference of one participant and so many
@@ -51,14 +51,14 @@ func startShiftLogging(t *testing.T, visitors int, change func(*config.Config), 
 		change(cfg)
 	}
 	s.running = startLogging(t, cfg, log)
-	ledger := bench.NewLedger()
-	s.conference = s.simulatedMain(ln).Room("demo", ledger)
-	_, err = s.conference.Join(t.Context())
+	ledger := conference.NewLedger()
+	s.meeting = s.simulatedMain(ln).Room("demo", ledger)
+	_, err = s.meeting.Join(t.Context())
 	require.NoError(t, err)
 	s.focused = s.focus()
 	s.created, err = s.focused.CreateRoom(t.Context(), demoRoom, ledger)
 	require.NoError(t, err)
-	require.NoError(t, s.conference.ConnectVNode(t.Context()))
+	require.NoError(t, s.meeting.ConnectVNode(t.Context()))
 	s.swarm = s.running.swarm(ledger)
 	require.NoError(t, s.swarm.Join(t.Context(), visitors, 0))
 	return s
@@ -100,7 +100,7 @@ func (s *shift) ask(method, path, body string) (int, string) {
 func (s *shift) leaves() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	_ = s.conference.Close(ctx) // it may have nobody to say good-bye to
+	_ = s.meeting.Close(ctx) // it may have nobody to say good-bye to
 }
 
 // What the status page shows is what is the case.
@@ -165,7 +165,7 @@ func TestOperatorDrains(t *testing.T) {
 	code, body = s.ask("GET", "/readyz", "")
 	require.Equal(t, 503, code)
 	require.Contains(t, body, "an operator drains the node")
-	_, err := s.focused.CreateRoom(t.Context(), "another@conference.v3.meet.jitsi", bench.NewLedger())
+	_, err := s.focused.CreateRoom(t.Context(), "another@conference.v3.meet.jitsi", conference.NewLedger())
 	require.NoError(t, err, "a focus that is logged in is refused no room")
 	require.NoError(t, s.swarm.Join(t.Context(), 2, 0), "the room goes on, and takes visitors")
 	_, body = s.ask("GET", "/metrics", "")
@@ -175,7 +175,7 @@ func TestOperatorDrains(t *testing.T) {
 	require.Equal(t, 200, code, body)
 	code, _ = s.ask("GET", "/readyz", "")
 	require.Equal(t, 200, code)
-	_, err = s.focused.CreateRoom(t.Context(), "third@conference.v3.meet.jitsi", bench.NewLedger())
+	_, err = s.focused.CreateRoom(t.Context(), "third@conference.v3.meet.jitsi", conference.NewLedger())
 	require.NoError(t, err)
 }
 

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
 	"vnode/internal/wire"
+	"vnode/internal/xmpptest/conference"
 	"vnode/visitor"
 )
 
@@ -33,20 +33,20 @@ func TestPanicsUnderLoad(t *testing.T) {
 			}
 		}
 	})
-	ledger := bench.NewLedger()
+	ledger := conference.NewLedger()
 	main := node.simulatedMain(ln)
-	conference := main.Room("demo", ledger)
-	other, err := bench.DialFocus(t.Context(), bench.FocusOptions{
+	meeting := main.Room("demo", ledger)
+	other, err := conference.DialFocus(t.Context(), conference.FocusOptions{
 		Addr: node.Addresses().C2S[0], JID: "focus@auth.meet.jitsi/other", Password: node.password(),
 	})
 	require.NoError(t, err)
-	behind := bench.NewLedger()
-	meeting := main.Room("second", behind)
-	_, err = meeting.Join(t.Context())
+	behind := conference.NewLedger()
+	aside := main.Room("second", behind)
+	_, err = aside.Join(t.Context())
 	require.NoError(t, err)
 	second, err := other.CreateRoom(t.Context(), "second@conference.v3.meet.jitsi", behind)
 	require.NoError(t, err)
-	require.NoError(t, meeting.ConnectVNode(t.Context()))
+	require.NoError(t, aside.ConnectVNode(t.Context()))
 
 	done := make(chan struct{})
 	go func() {
@@ -67,7 +67,7 @@ func TestPanicsUnderLoad(t *testing.T) {
 			t.Error("jicofo was not told that the room is gone")
 		}
 	}()
-	play(t, node, conference, ledger)
+	play(t, node, meeting, ledger)
 	<-done
 	destroyed, _ := second.Destroyed()
 	require.True(t, destroyed)

@@ -9,23 +9,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 )
 
 // conferenceToCut is a node with a simulated main and thirty visitors.
 type conferenceToCut struct {
 	node    *running
-	room    *bench.MainRoom
-	focus   *bench.FocusRoom
-	speaker bench.Speaker
-	swarm   *bench.Swarm
+	room    *conference.MainRoom
+	focus   *conference.FocusRoom
+	speaker conference.Speaker
+	swarm   *conference.Swarm
 }
 
 func newConferenceToCut(t *testing.T) *conferenceToCut {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ledger := bench.NewLedger()
+	ledger := conference.NewLedger()
 	c := &conferenceToCut{node: start(t, testConfig(t, ln.Addr().String()))}
 	c.room = c.node.simulatedMain(ln).Room("demo", ledger)
 	c.speaker, err = c.room.Join(t.Context())
@@ -40,7 +40,7 @@ func newConferenceToCut(t *testing.T) *conferenceToCut {
 
 const visitorsToCut = 30
 
-func cut(v *bench.Visitor, halfOpen bool) error {
+func cut(v *conference.Visitor, halfOpen bool) error {
 	if halfOpen {
 		return v.CutHalfOpen()
 	}
@@ -119,7 +119,7 @@ func TestTheEndOfAConferenceWaitsForThoseWhoAreAway(t *testing.T) {
 	require.NoError(t, c.swarm.WaitEnd(ctx))
 	for i, v := range c.swarm.Visitors() {
 		end, _ := v.Ended()
-		require.Equal(t, bench.End{Destroyed: true, Reason: "Conference ended."}, end, "visitor %d", i)
+		require.Equal(t, conference.End{Destroyed: true, Reason: "Conference ended."}, end, "visitor %d", i)
 	}
 	<-c.focus.Out()
 }
@@ -129,10 +129,10 @@ func TestAScenarioWithLostConnections(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	node := start(t, testConfig(t, ln.Addr().String()))
-	ledger := bench.NewLedger()
-	conference := node.simulatedMain(ln).Room("demo", ledger)
-	scenario := bench.Scenario{
-		Name: t.Name(), Conference: conference, Focus: node.focus(), Room: demoRoom, Swarm: node.swarm(ledger), Ledger: ledger,
+	ledger := conference.NewLedger()
+	meeting := node.simulatedMain(ln).Room("demo", ledger)
+	scenario := conference.Scenario{
+		Name: t.Name(), Conference: meeting, Focus: node.focus(), Room: demoRoom, Swarm: node.swarm(ledger), Ledger: ledger,
 		Participants: 3, Visitors: visitorsToCut, JoinRate: 50, Talk: 3 * time.Second,
 		Updates: 20, Lines: 20, VisitorLines: 40, Changes: 1, Cuts: 20, Drain: 30 * time.Second,
 	}
@@ -142,6 +142,6 @@ func TestAScenarioWithLostConnections(t *testing.T) {
 	t.Log("\n" + table.String())
 	require.Empty(t, report.Problems)
 	require.Positive(t, report.Resumed.Cuts)
-	require.Empty(t, conference.Faults())
+	require.Empty(t, meeting.Faults())
 	node.stop()
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 	"vnode/visitor/visitorlist"
 	"vnode/visitor/visitorlist/stomp"
 )
@@ -62,22 +62,22 @@ func TestModeratorsListVisitors(t *testing.T) {
 	withTokens(t, cfg)
 	cfg.TokenOptional = true
 	node := start(t, cfg)
-	conference := node.simulatedMain(ln).Room("demo", bench.NewLedger())
-	_, err = conference.Join(t.Context())
+	meeting := node.simulatedMain(ln).Room("demo", conference.NewLedger())
+	_, err = meeting.Join(t.Context())
 	require.NoError(t, err)
 	_, err = node.focus().CreateRoom(t.Context(), demoRoom, nil)
 	require.NoError(t, err)
-	require.NoError(t, conference.ConnectVNode(t.Context()))
+	require.NoError(t, meeting.ConnectVNode(t.Context()))
 	first := enter(t, node.Addresses().C2S[0], "v3.meet.jitsi", demoRoom)
 	infos, err := node.rooms.Rooms(t.Context())
 	require.NoError(t, err)
-	meeting := infos[0].MeetingID
+	id := infos[0].MeetingID
 
 	page := node.subscribe(listToken(t, "demo", true))
 	connected := page.next()
 	require.Equal(t, stomp.Connected, connected.Command, "%v", connected.Headers)
-	page.send(stomp.Subscribe, "id", "topic", "destination", "/secured/conference/visitors-list/topic/"+meeting)
-	page.send(stomp.Subscribe, "id", "queue", "destination", "/secured/conference/visitors-list/queue/"+meeting+"/abcdef01")
+	page.send(stomp.Subscribe, "id", "topic", "destination", "/secured/conference/visitors-list/topic/"+id)
+	page.send(stomp.Subscribe, "id", "queue", "destination", "/secured/conference/visitors-list/queue/"+id+"/abcdef01")
 	list := page.next()
 	require.Equal(t, "queue", list.Get("subscription"))
 	require.JSONEq(t, fmt.Sprintf(`[{"n":"","r":%q}]`, first.nick), string(list.Body))
@@ -96,7 +96,7 @@ func TestModeratorsListVisitors(t *testing.T) {
 	other := node.subscribe(listToken(t, "another", true))
 	connected = other.next()
 	require.Equal(t, stomp.Connected, connected.Command)
-	other.send(stomp.Subscribe, "id", "topic", "destination", "/secured/conference/visitors-list/topic/"+meeting)
+	other.send(stomp.Subscribe, "id", "topic", "destination", "/secured/conference/visitors-list/topic/"+id)
 	refused := other.next()
 	require.Contains(t, refused.Get("message"), "does not allow")
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"vnode/bench"
+	"vnode/internal/xmpptest/conference"
 	"vnode/internal/xmpptest/jitsi"
 	"vnode/internal/xmpptest/needs"
 	"vnode/internal/xmpptest/nginx"
@@ -42,14 +42,14 @@ func newStage(t *testing.T, o jitsi.Options) *stage {
 }
 
 // conference holds one on main, with a participant, and connects the node.
-func (s *stage) conference(node, name string) *conference {
+func (s *stage) meeting(node, name string) *meeting {
 	t := s.t
 	nd := s.node(node)
-	ledger := bench.NewLedger()
-	live, err := bench.NewLive(s.ctx, bench.LiveOptions{
+	ledger := conference.NewLedger()
+	live, err := conference.NewLive(s.ctx, conference.LiveOptions{
 		URL: s.MainWebSocketURL(), Domain: s.Domain, Room: name + "@conference." + s.Domain,
 		Component: "visitors." + s.Domain, VNode: node, Ledger: ledger,
-		Focus: bench.FocusOptions{Addr: s.C2S().String(), JID: "focus@auth." + s.Domain + "/focus", Password: s.FocusPassword},
+		Focus: conference.FocusOptions{Addr: s.C2S().String(), JID: "focus@auth." + s.Domain + "/focus", Password: s.FocusPassword},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -59,7 +59,7 @@ func (s *stage) conference(node, name string) *conference {
 	})
 	speaker, err := live.Join(s.ctx)
 	require.NoError(t, err)
-	focus, err := bench.DialFocus(s.ctx, bench.FocusOptions{
+	focus, err := conference.DialFocus(s.ctx, conference.FocusOptions{
 		Addr: nd.cfg.C2S[0], JID: "focus@auth.meet.jitsi/focus", Password: s.password(),
 	})
 	require.NoError(t, err)
@@ -72,12 +72,12 @@ func (s *stage) conference(node, name string) *conference {
 	_, err = focus.CreateRoom(s.ctx, room, ledger)
 	require.NoError(t, err)
 	require.NoError(t, live.ConnectVNode(s.ctx))
-	return &conference{room: room, speaker: speaker}
+	return &meeting{room: room, speaker: speaker}
 }
 
-type conference struct {
+type meeting struct {
 	room    string
-	speaker bench.Speaker
+	speaker conference.Speaker
 }
 
 func (s *stage) node(id string) node {
@@ -96,7 +96,7 @@ func (s *stage) password() string {
 
 // browser gets into the room through nginx, which knows the node by ?vnode=
 // alone.
-func (s *stage) browser(node string, c *conference) *jitsi.Browser {
+func (s *stage) browser(node string, c *meeting) *jitsi.Browser {
 	url := fmt.Sprintf("wss://%s/xmpp-websocket?room=demo&vnode=%s", s.Domain, node)
 	b, err := jitsi.Open(s.ctx, url, node+".meet.jitsi", s.TLS(), s.Dial)
 	require.NoError(s.t, err)
@@ -112,7 +112,7 @@ func (s *stage) browser(node string, c *conference) *jitsi.Browser {
 func TestFromInstallationToVisitor(t *testing.T) {
 	s := newStage(t, jitsi.Options{})
 	for _, id := range []string{"v1", "v2"} {
-		c := s.conference(id, "demo"+id)
+		c := s.meeting(id, "demo"+id)
 		watcher, other := s.browser(id, c), s.browser(id, c)
 		require.NoError(t, watcher.Say(s.ctx, fmt.Sprintf(
 			`<message xmlns='jabber:client' type='groupchat' to='%s' id='hello'><body>hello from a visitor</body></message>`, c.room)))
