@@ -75,6 +75,16 @@ func TestTheAudienceComesBack(t *testing.T) {
 		w.down.Store(false)
 		w.back(75 * time.Second)
 	})
+	row("main is killed, and a speaker's browser is 50 s late to see it", func(t *testing.T, w *world) {
+		w.speakers[1].resumes = 50 * time.Second
+		w.fault()
+		w.down.Store(true)
+		require.NoError(t, w.main.Kill())
+		w.pause(w.scaled(2 * time.Second))
+		require.NoError(t, w.main.Restart(t.Context()))
+		w.down.Store(false)
+		w.back(50*time.Second + 75*time.Second) // behind that speaker
+	})
 	row("a node is killed and started", func(t *testing.T, w *world) {
 		node := w.nodes["v3"]
 		w.onBoth()
