@@ -138,13 +138,17 @@ func (s *Service) turnAway(from Session, local string, st *wire.Stanza, err erro
 
 // enter finds the box for a client's stanza, and makes one for a join; counted
 // says that it is a join of the focus's, to be taken back by joined. box and error
-// are nil when the stanza is an orphan of a closed session.
+// are nil for what needs no answer: an orphan of a closed session, or the leave of a
+// page whose room has ended.
 func (s *Service) enter(from Session, local string, st *wire.Stanza, orphan bool) (b *box, counted bool, err error) {
 	if string(st.Name) != "presence" || len(st.Type) > 0 {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		if b := s.rooms[local]; b != nil {
 			return b, false, nil
+		}
+		if string(st.Name) == "presence" && string(st.Type) == "unavailable" && !from.Admin() { // jicofo waits for an answer
+			return nil, false, nil
 		}
 		return nil, false, wire.ErrItemNotFound.From(s.domains.Rooms)
 	}

@@ -107,7 +107,7 @@ func (h *Room) withoutRoom(from Session, who Who, st *wire.Stanza) {
 	case string(st.Type) == "unavailable" && h.waiting.index[from] != nil:
 		w := h.waiting.drop(from)
 		h.out.Deliver(from, h.selfGone(from, w.nick))
-	case string(st.Type) == "unavailable": // its page leaves a room that has ended
+	case string(st.Type) == "unavailable" && !from.Admin(): // its page leaves; jicofo waits for an answer
 	case len(st.Type) > 0:
 		h.refuse(from, st, wire.ErrItemNotFound.From(h.domains.Rooms))
 	case st.To.Resource == "":

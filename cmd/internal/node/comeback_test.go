@@ -123,6 +123,29 @@ func TestTheAudienceComesBack(t *testing.T) {
 		}
 		require.Len(t, w.jicofo.has("fifth"), 2, "jicofo uses the node again")
 	})
+	row("all nodes are drained by force", func(t *testing.T, w *world) {
+		for _, p := range w.nodes {
+			code, body := w.ask(p, "POST", "/admin/drain", `{"force": true, "timeout": "1ms"}`)
+			require.Equal(t, 202, code, body)
+		}
+		w.eventually("the rooms are gone", func() bool { return len(w.jicofo.has("demo")) == 0 })
+		watched := func(room string) {
+			speaker := w.open(&page{room: room, speaks: true})
+			w.eventually("a speaker is in "+room, speaker.watches)
+			for range 2 {
+				visitor := w.open(&page{room: room, prefer: true})
+				w.eventually("a visitor watches "+room, visitor.watches)
+				_, _, reloads, _, _ := visitor.is()
+				require.Zero(t, reloads, "jicofo sent it to a node that it is not logged in at")
+			}
+		}
+		watched("during")
+		for _, p := range w.nodes {
+			code, body := w.ask(p, "DELETE", "/admin/drain", "")
+			require.Equal(t, 200, code, body)
+		}
+		watched("after")
+	})
 	row("a drained node is left alone", func(t *testing.T, w *world) {
 		node := w.nodes["v3"]
 		w.onBoth()

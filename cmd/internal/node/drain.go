@@ -31,17 +31,24 @@ type door interface {
 // be sent away, and it goes on sending visitors to the rooms it has here. So the
 // node takes every room it is asked for as long as one is left, and at a deadline
 // ends those that are. Once none is left it ends jicofo's session and refuses its
-// login until the drain is called off. Its methods may be called from any
-// goroutine and do not block.
+// login until the drain is called off, as long as jicofo can use another node: with
+// none at all it would take one for a conference that it is not logged in at, and
+// send the visitors there as long as the conference lasts, whatever comes back
+// meanwhile. Its methods may be called from any goroutine and do not block.
 type drainer struct {
 	// Static after construction.
 	rooms  draining
 	door   door
 	health *admin.Health
 	log    *slog.Logger
-	window func() time.Duration // the ends of rooms are spread over
-	wake   chan struct{}        // of capacity 1: something has changed
-	empty  chan struct{}        // closed once a drain for good has emptied the node
+	window func() time.Duration            // the ends of rooms are spread over
+	others func(ctx context.Context) error // why no other node can take over
+	wake   chan struct{}                   // of capacity 1: something has changed
+	empty  chan struct{}                   // closed once a drain for good has emptied the node
+
+	// Owned by run's goroutine.
+	asked time.Time // the other nodes, last
+	alone error     // what came of it
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -51,8 +58,8 @@ type drainer struct {
 	why      string
 }
 
-func newDrainer(rooms draining, door door, health *admin.Health, log *slog.Logger, window func() time.Duration) *drainer {
-	return &drainer{rooms: rooms, door: door, health: health, log: log, window: window, wake: make(chan struct{}, 1), empty: make(chan struct{})}
+func newDrainer(rooms draining, door door, health *admin.Health, log *slog.Logger, window func() time.Duration, others func(context.Context) error) *drainer {
+	return &drainer{rooms: rooms, door: door, health: health, log: log, window: window, others: others, wake: make(chan struct{}, 1), empty: make(chan struct{})}
 }
 
 // begin drains; timeout 0 sets no deadline. A later call replaces deadline and
@@ -150,8 +157,13 @@ func (d *drainer) step(ctx context.Context) bool {
 		d.log.Info("ending the rooms that are left", "rooms", len(rooms), "visitors", people)
 		spread(ctx, d.window(), perRoom, d.endSome)
 	}
-	d.sendAway()
-	if len(rooms) == 0 {
+	alone := !forGood && d.isAlone(ctx)
+	d.sendAway(!alone)
+	switch {
+	case len(rooms) > 0:
+	case alone:
+		d.tell(admin.Drained, fmt.Sprintf("%s; no room is left, but jicofo may begin conferences here: %v", why, d.alone))
+	default:
 		d.tell(admin.Drained, why+"; no room is left, and jicofo uses other nodes")
 	}
 	if forGood {
@@ -175,13 +187,28 @@ func count(rooms []room.Info, now time.Time) (people int, expected bool) {
 	return people, expected
 }
 
-// sendAway ends jicofo's session if no room is left, and refuses its login. A room
-// that it makes meanwhile is lost with the session: then it is let in again to
-// hear of that, and sent away in a later step.
-func (d *drainer) sendAway() {
+// askAgain is how often a node that drains asks whether another can take over.
+const askAgain = 5 * time.Second
+
+// isAlone reports whether jicofo has no other node to use.
+func (d *drainer) isAlone(ctx context.Context) bool {
+	if now := time.Now(); now.Sub(d.asked) >= askAgain {
+		was := d.alone
+		d.asked, d.alone = now, d.others(ctx)
+		if d.alone != nil && was == nil {
+			d.log.Warn("jicofo stays logged in at a node that drains", "why", d.alone)
+		}
+	}
+	return d.alone != nil
+}
+
+// sendAway ends jicofo's session if it may and no room is left, and refuses its
+// login. A room that it makes meanwhile is lost with the session: then it is let in
+// again to hear of that, and sent away in a later step.
+func (d *drainer) sendAway(may bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	idle := d.on && d.rooms.Idle()
+	idle := may && d.on && d.rooms.Idle()
 	d.door.RefuseAdmins(idle)
 	if idle && d.door.EndAdmins() > 0 {
 		d.log.Info("no room is left: jicofo is logged out, and refused until the drain is called off")

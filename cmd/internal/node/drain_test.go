@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -23,6 +24,7 @@ type inn struct {
 	untold  bool // the focus has yet to hear of an end
 	full    bool // lets no focus in
 	focuses int  // that are logged in
+	alone   bool // no other node can take over
 	endedAt []time.Time
 }
 
@@ -30,6 +32,22 @@ func (i *inn) RefuseAdmins(on bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.full = on
+}
+
+func (i *inn) others(context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.alone {
+		return errors.New("no other node can take over")
+	}
+	return nil
+}
+
+// isAlone sets whether no other node can take over.
+func (i *inn) isAlone(on bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.alone = on
 }
 
 func (i *inn) EndAdmins() (open int) {
@@ -110,7 +128,7 @@ func inDrain(t *testing.T, test func(t *testing.T, d *drainer, i *inn), guests .
 		i := &inn{guests: guests, focuses: 1}
 		health := new(admin.Health)
 		health.Set(admin.Ready, "")
-		d := newDrainer(i, i, health, slog.New(slog.DiscardHandler), func() time.Duration { return 10 * time.Second })
+		d := newDrainer(i, i, health, slog.New(slog.DiscardHandler), func() time.Duration { return 10 * time.Second }, i.others)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go d.run(ctx)
@@ -161,6 +179,36 @@ func TestDrainLetsConferencesGoOn(t *testing.T) {
 		require.Equal(t, admin.Ready, d.state())
 		require.ErrorContains(t, d.cancel(), "does not drain")
 	}, 5, 7)
+}
+
+// Jicofo is not sent away while it has no other node: one that it is not logged in at
+// it would take all the same, and stay with it. That is asked again and again, also
+// when jicofo was sent away already.
+func TestDrainKeepsJicofoWithoutAnotherNode(t *testing.T) {
+	inDrain(t, func(t *testing.T, d *drainer, i *inn) {
+		i.isAlone(true)
+		d.begin(time.Minute, "an operator drains the node")
+		time.Sleep(2 * time.Minute)
+		require.Zero(t, i.left())
+		state, why := d.health.Get()
+		require.Equal(t, admin.Drained, state)
+		require.Equal(t, "an operator drains the node; no room is left, but jicofo may begin conferences here: no other node can take over", why)
+		require.False(t, i.takesNone())
+		require.Equal(t, 1, i.loggedIn())
+		i.isAlone(false)
+		time.Sleep(askAgain + time.Second)
+		require.True(t, i.takesNone())
+		require.Zero(t, i.loggedIn())
+		i.isAlone(true)
+		time.Sleep(askAgain + time.Second)
+		require.False(t, i.takesNone(), "the other node has gone as well")
+		require.NoError(t, d.cancel())
+		require.Equal(t, admin.Ready, d.state())
+		d.finish(0, "the node ends")
+		time.Sleep(time.Second)
+		require.True(t, emptied(d), "at the end nobody is waited for")
+		require.True(t, i.takesNone())
+	}, 3)
 }
 
 // A room that jicofo makes while it is sent away is lost with its session. It is

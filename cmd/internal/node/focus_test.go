@@ -2,7 +2,10 @@ package node
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -45,11 +48,19 @@ func TestFocusIsToldOfTheRoomsItLost(t *testing.T) {
 // until the drain is called off. A stream that ended without an error would keep
 // jicofo from connecting again.
 func TestDrainedNodeSendsJicofoAway(t *testing.T) {
-	node := start(t, testConfig(t, "127.0.0.1:1"))
+	cfg := testConfig(t, "127.0.0.1:1")
+	node := start(t, cfg)
 	first := node.loginAsFocus()
 	first.write("<presence to='" + demoRoom + "/focus'><x xmlns='" + wire.NSMUC + "'/></presence>")
 	require.Contains(t, first.expect("presence"), "code='201'")
 	require.ErrorContains(t, operator{node.Node}.Drain(t.Context(), 0, "an operator drains the node", false), "other-nodes is empty")
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(admin.Report{State: admin.Ready, Focus: true})
+	}))
+	defer other.Close()
+	next := *cfg
+	next.OtherNodes = []string{other.Listener.Addr().String()}
+	require.NoError(t, node.Reload(&next))
 	require.NoError(t, operator{node.Node}.Drain(t.Context(), 0, "an operator drains the node", true))
 	require.Eventually(t, func() bool { return node.drain.state() == admin.Draining }, 10*time.Second, time.Millisecond)
 	first.write("<presence type='unavailable' to='" + demoRoom + "/focus'/>")

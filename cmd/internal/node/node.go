@@ -259,7 +259,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 		n.log.Error("the record of the process before is of no use", "error", err)
 	}
 	n.web = n.withHealth(n.withList(n.web, &clients), &clients)
-	n.drain = newDrainer(n.rooms, n.clients, n.health, n.log, n.spread)
+	n.drain = newDrainer(n.rooms, n.clients, n.health, n.log, n.spread, n.takesOver)
 	n.metrics = newMetrics(n.registry, n)
 	return nil
 }

@@ -79,6 +79,15 @@ func newWorld(t *testing.T, program string, scale float64, flags []string, ids .
 		w.nodes[id] = p
 		options.Nodes[id] = netip.MustParseAddrPort(p.s2s)
 	}
+	for _, p := range w.nodes {
+		var others []string
+		for _, o := range w.nodes {
+			if o != p {
+				others = append(others, o.admin)
+			}
+		}
+		p.args = append(p.args, "-other-nodes", strings.Join(others, ","))
+	}
 	w.main = prosody.Run(t, options)
 	t.Cleanup(func() {
 		cancel()
