@@ -136,20 +136,21 @@ func (st *stream) claimMore(d domainPair, key string) error {
 	id := st.id
 	st.srv.wg.Go(func() {
 		defer st.checked()
-		var valid bool
-		err := st.guarded(func() (err error) {
-			valid, err = st.srv.verify(d, id, key)
-			return err
-		})
-		if valid {
-			st.log.Info("stream carries one more pair", "pair", d.String(), "method", "dialback")
-		}
-		if valid {
-			st.prove(d, dialbackResult(d, "valid"))
-		} else if err := st.answerVerified(d, false, err); err != nil {
+		if err := st.guarded(func() error { return st.check(d, id, key) }); err != nil {
 			st.end(endingOf(err, "write"))
 		}
 	})
+	return nil
+}
+
+// check decides about a further pair.
+func (st *stream) check(d domainPair, id, key string) error {
+	valid, err := st.srv.verify(d, id, key)
+	if !valid {
+		return st.answerVerified(d, false, err)
+	}
+	st.log.Info("stream carries one more pair", "pair", d.String(), "method", "dialback")
+	st.prove(d, dialbackResult(d, "valid"))
 	return nil
 }
 
@@ -193,7 +194,10 @@ func (s *Server) verify(d domainPair, id, key string) (valid bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	valid, err = st.ask(ctx, id, key)
+	err = st.guarded(func() (err error) {
+		valid, err = st.ask(ctx, id, key)
+		return err
+	})
 	if err != nil {
 		st.end(endingOf(err, st.phase))
 	} else {

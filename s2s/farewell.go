@@ -41,6 +41,12 @@ func (st *stream) finish() *ending {
 	return e
 }
 
+func (st *stream) ending() *ending {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.ended
+}
+
 // farewell is the last that is written: our header if it is still missing, what
 // we have handled if the peer wants to know (after a loss it may only have
 // stopped to write), the error if there is one, the end.

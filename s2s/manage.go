@@ -60,13 +60,18 @@ func (st *stream) enable() error {
 	}
 	st.in.Store(0)
 	st.counting.Store(true)
+	st.consent()
+	st.wakeWriter()
+	return nil
+}
+
+// consent has the writer say that we count too, and count from there on.
+func (st *stream) consent() {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.control = append(st.control, smEnabled...)
 	st.acks.Manage()
 	st.acks.Enabled()
-	st.mu.Unlock()
-	st.wakeWriter()
-	return nil
 }
 
 // enabled is the peer's consent to what we asked for.
@@ -106,19 +111,23 @@ func (st *stream) acknowledged(h *wire.Header) error {
 	if err != nil {
 		return refuse(BadProtocol, wire.InvalidXML, "no count of stanzas")
 	}
-	st.mu.Lock()
-	if st.acks.Method() != acks.Management {
-		st.mu.Unlock()
-		return nil
-	}
-	ok := st.acks.Count(uint32(n))
-	st.noteAnswer()
-	st.mu.Unlock()
-	if !ok {
+	if !st.counted(uint32(n)) {
 		return refuse(BadProtocol, wire.UndefinedCondition, "more stanzas acknowledged than sent")
 	}
 	st.wakeWriter()
 	return nil
+}
+
+// counted reports false when the peer cannot have handled so much.
+func (st *stream) counted(n uint32) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.acks.Method() != acks.Management {
+		return true
+	}
+	ok := st.acks.Count(n)
+	st.noteAnswer()
+	return ok
 }
 
 // noteAnswer notes the answer to the question under way, if there is one.
@@ -147,7 +156,11 @@ func (st *stream) manage() error {
 	}
 	r := st.home.takeResumption()
 	if r != nil && st.offersSM {
-		done, err := st.resume(r)
+		done := false
+		err := st.guarded(func() (err error) {
+			done, err = st.resume(r)
+			return err
+		})
 		if err != nil {
 			st.home.hold(r)
 		}
@@ -162,11 +175,15 @@ func (st *stream) manage() error {
 	if !st.offersSM {
 		return nil
 	}
+	st.askToManage()
+	return st.send([]byte(smEnable))
+}
+
+func (st *stream) askToManage() {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.acks.Manage()
 	st.acks.Ask(time.Now(), "", st.heard.Load())
-	st.mu.Unlock()
-	return st.send([]byte(smEnable))
 }
 
 // resume asks the peer to continue r on this stream and reports whether it
@@ -212,10 +229,7 @@ func (st *stream) resume(r *resumption) (done bool, err error) {
 // ended: it waits for the stream to be resumed, or is answered with an error.
 // It may have arrived; sent again it might arrive twice.
 func (st *stream) settle(e *ending) {
-	st.mu.Lock()
-	a, id, d := st.acks, st.resumeID, st.resumeFor
-	st.acks.GiveUp()
-	st.mu.Unlock()
+	a, id, d := st.takeAcks()
 	if id != "" && (e.reason == Lost || e.reason == Stalled) {
 		st.home.hold(&resumption{id: id, in: st.in.Load(), acks: a, lasts: d, until: time.Now().Add(d)})
 		return
@@ -225,6 +239,14 @@ func (st *stream) settle(e *ending) {
 		return
 	}
 	st.srv.unacknowledged(st.log, a.Lost())
+}
+
+func (st *stream) takeAcks() (a acks.State[sent], resumeID string, resumeFor time.Duration) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	a = st.acks
+	st.acks.GiveUp()
+	return a, st.resumeID, st.resumeFor
 }
 
 // unacknowledged answers stanzas that may or may not have arrived.

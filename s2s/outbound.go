@@ -31,7 +31,9 @@ func (s *Server) open(ctx context.Context, d domainPair) (*stream, error) {
 	if err := st.guarded(st.manage); err != nil {
 		return nil, st.abandon(err)
 	}
-	st.becomeReady()
+	if err := st.guarded(func() error { st.becomeReady(); return nil }); err != nil {
+		return nil, st.abandon(err)
+	}
 	return st, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"vnode/internal/guard"
 )
 
 // domains of a stream or a pair: local is one of Hosts, remote one of Peers.
@@ -47,27 +49,32 @@ func newPair(s *Server, d domainPair) *pair {
 // push queues one stanza and sees to it that something will send it. It takes
 // stanza over and never blocks.
 func (p *pair) push(stanza []byte) {
-	c := p.srv.cfg.Load()
-	p.mu.Lock()
+	carrier, refused := p.accept(stanza)
 	switch {
-	case p.closed:
-		p.mu.Unlock()
-		p.srv.undelivered(p.log, stanza, undeliveredShutdown)
-		return
-	case p.q.len() >= c.QueueStanzas || p.q.bytes+len(stanza) > c.QueueBytes:
-		p.mu.Unlock()
-		p.srv.undelivered(p.log, stanza, undeliveredOverflow)
-		return
-	}
-	p.q.push(item{stanza: stanza, deadline: time.Now().Add(c.QueueTimeout)})
-	carrier := p.carrier()
-	if carrier == nil {
-		p.needStream()
-	}
-	p.mu.Unlock()
-	if carrier != nil {
+	case refused != "":
+		p.srv.undelivered(p.log, stanza, refused)
+	case carrier != nil:
 		carrier.wakeWriter()
 	}
+}
+
+// accept queues a stanza, and returns the stream to be woken for it, or why it was
+// not taken.
+func (p *pair) accept(stanza []byte) (carrier *stream, refused undeliveredCause) {
+	c := p.srv.cfg.Load()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return nil, undeliveredShutdown
+	case p.q.len() >= c.QueueStanzas || p.q.bytes+len(stanza) > c.QueueBytes:
+		return nil, undeliveredOverflow
+	}
+	p.q.push(item{stanza: stanza, deadline: time.Now().Add(c.QueueTimeout)})
+	if carrier = p.carrier(); carrier == nil {
+		p.needStream()
+	}
+	return carrier, ""
 }
 
 // carrier returns the stream in use, nil when there is none. p.mu is held.
@@ -115,19 +122,7 @@ func (p *pair) nudge() {
 
 // expire answers what waited too long for a stream.
 func (p *pair) expire() {
-	p.mu.Lock()
-	p.expiry = nil
-	if len(p.carriers) > 0 || p.closed {
-		p.mu.Unlock()
-		return
-	}
-	expired := p.q.popUntil(time.Now())
-	why := undeliveredExpired
-	if p.failure.gone() {
-		why = undeliveredNotFound
-	}
-	p.needStream()
-	p.mu.Unlock()
+	expired, why := p.takeExpired()
 	for _, it := range expired {
 		p.srv.undelivered(p.log, it.stanza, why)
 	}
@@ -136,10 +131,27 @@ func (p *pair) expire() {
 	}
 }
 
+func (p *pair) takeExpired() (expired []item, why undeliveredCause) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expiry = nil
+	if len(p.carriers) > 0 || p.closed {
+		return nil, ""
+	}
+	why = undeliveredExpired
+	if p.failure.gone() {
+		why = undeliveredNotFound
+	}
+	expired = p.q.popUntil(time.Now())
+	p.needStream()
+	return expired, why
+}
+
 // attach adds a ready stream. It replaces an older one: a peer opens a second
 // stream only when it has lost the first, which we may not have noticed yet.
 func (p *pair) attach(st *stream) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.carriers = slices.Insert(p.carriers, 0, st)
 	if p.expiry != nil {
 		p.expiry.Stop()
@@ -147,7 +159,6 @@ func (p *pair) attach(st *stream) {
 	}
 	p.failure = nil
 	p.nudge()
-	p.mu.Unlock()
 	st.wakeWriter()
 }
 
@@ -155,15 +166,13 @@ func (p *pair) attach(st *stream) {
 // did not send. The next carrier goes on, or a new one is sought.
 func (p *pair) detach(st *stream) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.carriers = slices.DeleteFunc(p.carriers, func(c *stream) bool { return c == st })
-	next := p.carrier()
-	if next == nil {
-		p.needStream()
-	}
-	p.mu.Unlock()
-	if next != nil {
+	if next := p.carrier(); next != nil {
 		next.wakeWriter()
+		return
 	}
+	p.needStream()
 }
 
 // take pops stanzas for st to write, up to about budget bytes but at least
@@ -185,8 +194,8 @@ func (p *pair) take(st *stream, budget int) (its []item) {
 // giveBack returns what st took but could not send.
 func (p *pair) giveBack(its []item) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.q.pushFront(its)
-	p.mu.Unlock()
 }
 
 // setKeep makes the pair hold a stream open for good.
@@ -227,26 +236,36 @@ func (p *pair) drop() int {
 // hold keeps a lost stream until it is resumed, or for as long as that makes
 // sense.
 func (p *pair) hold(r *resumption) {
+	if !p.keepLost(r) {
+		p.giveUp(r)
+	}
+}
+
+func (p *pair) keepLost(r *resumption) bool {
 	left := time.Until(r.until)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.closed || left <= 0 {
-		p.mu.Unlock()
-		p.giveUp(r)
-		return
+		return false
 	}
 	p.lost = r
 	r.timer = time.AfterFunc(left, func() {
-		p.mu.Lock()
-		current := p.lost == r
-		if current {
-			p.lost = nil
-		}
-		p.mu.Unlock()
-		if current {
+		if p.forgetLost(r) {
 			p.giveUp(r)
 		}
 	})
-	p.mu.Unlock()
+	return true
+}
+
+// forgetLost reports whether r was still kept.
+func (p *pair) forgetLost(r *resumption) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lost != r {
+		return false
+	}
+	p.lost = nil
+	return true
 }
 
 func (p *pair) giveUp(r *resumption) {
@@ -290,7 +309,7 @@ func (p *pair) dialLoop() {
 			r = retry{}
 		}
 		began := time.Now()
-		st, err := p.srv.open(p.srv.ctx, p.domainPair)
+		st, err := p.open()
 		if err != nil {
 			p.failed(err)
 		} else {
@@ -299,6 +318,12 @@ func (p *pair) dialLoop() {
 		c := p.srv.cfg.Load()
 		p.pause(r.next(c.RetryMin, c.RetryMax, time.Since(began)))
 	}
+}
+
+// open opens a stream. A panic before there is one is a failure like others.
+func (p *pair) open() (st *stream, err error) {
+	defer p.srv.guard.Recover(guard.Stream, &fault{err: &err})
+	return p.srv.open(p.srv.ctx, p.domainPair)
 }
 
 // wanted reports whether the dial loop should go on. When not, the loop ends
@@ -319,18 +344,10 @@ const hurry = 5 * time.Second
 func (p *pair) pause(d time.Duration) {
 	end := time.Now().Add(d)
 	for {
-		p.mu.Lock()
-		if p.hopeful {
-			end = earliest(end, p.encouraged.Add(jitter()))
-		}
-		busy, done := p.busy(), p.closed || len(p.carriers) > 0 || !p.wants()
-		p.mu.Unlock()
+		var needless bool
+		end, needless = p.pauseUntil(end)
 		left := time.Until(end)
-		if busy {
-			left = min(left, hurry)
-			end = time.Now().Add(left)
-		}
-		if done || left <= 0 {
+		if needless || left <= 0 {
 			return
 		}
 		t := time.NewTimer(left)
@@ -344,6 +361,20 @@ func (p *pair) pause(d time.Duration) {
 			return
 		}
 	}
+}
+
+// pauseUntil is when a pause ends that was to last until end, if it is not
+// needless.
+func (p *pair) pauseUntil(end time.Time) (until time.Time, needless bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hopeful {
+		end = earliest(end, p.encouraged.Add(jitter()))
+	}
+	if p.busy() {
+		end = earliest(end, time.Now().Add(hurry))
+	}
+	return end, p.closed || len(p.carriers) > 0 || !p.wants()
 }
 
 func earliest(a, b time.Time) time.Time {
@@ -383,14 +414,24 @@ func (p *pair) failed(err error) {
 		return
 	}
 	p.srv.m.connectFailures[e.reason].Inc()
-	p.mu.Lock()
 	level := slog.LevelDebug
-	if p.failure == nil || p.failure.reason != e.reason || p.failure.condition() != e.condition() || time.Since(p.told) > repeatWarning {
-		level, p.told = slog.LevelWarn, time.Now()
+	if p.isNews(e) {
+		level = slog.LevelWarn
 	}
-	p.failure = e
-	p.mu.Unlock()
 	c := p.srv.cfg.Load()
 	p.log.Log(context.Background(), level, "cannot open a stream to "+p.remote+" at "+c.target(p.remote).String()+advice(e, c, p.domainPair),
 		"reason", e.reason, "error", e)
+}
+
+// isNews notes a failure, and reports whether the operator should be told of it.
+func (p *pair) isNews(e *ending) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.failure
+	p.failure = e
+	if before != nil && before.reason == e.reason && before.condition() == e.condition() && time.Since(p.told) <= repeatWarning {
+		return false
+	}
+	p.told = time.Now()
+	return true
 }

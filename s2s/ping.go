@@ -52,16 +52,22 @@ func (s *Server) isPong(h *wire.Header, from, to wire.JID) bool {
 }
 
 func (st *stream) pong(id string, from, to wire.JID) bool {
+	if !st.notePong(id, from, to) {
+		return false
+	}
+	st.home.answers.Store(true)
+	st.wakeWriter()
+	return true
+}
+
+func (st *stream) notePong(id string, from, to wire.JID) bool {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	// Before it is ready its reader may be about to change its domains.
 	if !st.isReady || from != (wire.JID{Domain: st.remote}) || to != (wire.JID{Domain: st.local}) || !st.acks.Pong(id) {
-		st.mu.Unlock()
 		return false
 	}
 	st.noteAnswer()
-	st.mu.Unlock()
-	st.home.answers.Store(true)
-	st.wakeWriter()
 	return true
 }
 
@@ -71,10 +77,17 @@ var errSilent = errors.New("the peer does not answer any more")
 // stream alive, and finds out when the peer does not answer any more. It
 // returns when there is something to do again.
 func (st *stream) look(written time.Time, silence time.Duration) (next time.Time) {
-	now := time.Now()
+	next, gone := st.lookNow(time.Now(), written, silence)
+	if gone {
+		st.end(because(Stalled, errSilent))
+	}
+	return next
+}
+
+func (st *stream) lookNow(now, written time.Time, silence time.Duration) (next time.Time, gone bool) {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	a := &st.acks
-	gone := false
 	switch next = written.Add(silence); {
 	case now.Before(next):
 	case a.Prompt():
@@ -95,9 +108,5 @@ func (st *stream) look(written time.Time, silence time.Duration) (next time.Time
 		st.home.answers.Store(false)
 		gone = false
 	}
-	st.mu.Unlock()
-	if gone {
-		st.end(because(Stalled, errSilent))
-	}
-	return next
+	return next, gone
 }

@@ -166,21 +166,9 @@ func sleep(ctx context.Context, d time.Duration) {
 // accept starts an incoming stream, or turns it away.
 func (s *Server) accept(conn net.Conn) {
 	c := s.cfg.Load()
-	s.mu.Lock()
-	p := &place{addr: block(addrOf(conn)), believed: s.speaks(c, addrOf(conn)), since: time.Now(), leave: func() { conn.Close() }}
-	full := s.closing || s.incoming >= c.MaxStreams
-	var gives *place
-	if !full {
-		var ok bool
-		gives, ok = s.places.take(p, c.MaxPending)
-		full = !ok
-	}
-	if !full {
-		s.incoming++
-		s.wg.Add(1)
-	}
-	s.mu.Unlock()
-	if full {
+	p := &place{addr: block(addrOf(conn)), since: time.Now(), leave: func() { conn.Close() }}
+	gives, ok := s.placed(c, p, addrOf(conn))
+	if !ok {
 		s.turnAway(conn, c)
 		return
 	}
@@ -196,6 +184,21 @@ func (s *Server) accept(conn net.Conn) {
 		st.place = p
 		st.acceptAndServe()
 	}()
+}
+
+// placed counts an incoming stream and gives it a place, maybe another's.
+func (s *Server) placed(c *settings, p *place, addr netip.Addr) (gives *place, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing || s.incoming >= c.MaxStreams {
+		return nil, false
+	}
+	p.believed = s.speaks(c, addr)
+	if gives, ok = s.places.take(p, c.MaxPending); ok {
+		s.incoming++
+		s.wg.Add(1)
+	}
+	return gives, ok
 }
 
 // speaks reports whether a connection comes from an address that speaks for peers,
@@ -310,9 +313,7 @@ func (s *Server) waiting() (stanzas, bytes int, oldest time.Time) {
 // unacked counts what peers have not acknowledged.
 func (s *Server) unacked() (n int) {
 	for _, st := range s.allStreams() {
-		st.mu.Lock()
-		n += len(st.acks.Unacked())
-		st.mu.Unlock()
+		n += st.unacked()
 	}
 	return n
 }
@@ -325,7 +326,14 @@ type link struct {
 
 // linked counts one stream more or less with a peer and tells the Handler.
 func (s *Server) linked(peer string, by int) {
+	if change, changed := s.countLink(peer, by); changed {
+		s.handler.Link(peer, change)
+	}
+}
+
+func (s *Server) countLink(peer string, by int) (change uint64, changed bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	l := s.links[peer]
 	if l == nil {
 		l = &link{}
@@ -333,15 +341,10 @@ func (s *Server) linked(peer string, by int) {
 	}
 	before := l.streams
 	l.streams += by
-	changed := (before == 0) != (l.streams == 0)
-	if changed {
+	if changed = (before == 0) != (l.streams == 0); changed {
 		l.change++
 	}
-	change := l.change
-	s.mu.Unlock()
-	if changed {
-		s.handler.Link(peer, change)
-	}
+	return l.change, changed
 }
 
 func (s *Server) allPairs() []*pair {
@@ -384,8 +387,8 @@ func (s *Server) authenticated(st *stream) {
 		return
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.places.free(st.place)
-	s.mu.Unlock()
 }
 
 // Close stops listening and dialing, writes what waits on streams that are up,

@@ -67,7 +67,7 @@ type stream struct {
 	peerIdle   time.Duration       // silence the peer accepts, 0: unknown
 	offersSM   bool                // the peer of an outgoing stream does
 	home       *pair               // of domainPair, once ready; nil when it was configured away
-	doing      *wire.Stanza        // the Handler has; nil while it has none
+	doing      []byte              // the element that is handled
 	got        wire.Stanza         // the current one; here so that it is not allocated for each
 	jids       map[string]wire.JID // addresses seen, by their bytes
 
@@ -228,20 +228,24 @@ func (st *stream) wakeWriter() {
 func (st *stream) becomeReady() {
 	st.r.SetLimits(st.cfg.limits(true))
 	st.r.Check(maxSkipped)
+	st.learnWhatArrives()
+	st.setReady()
+	go st.writeLoop() // finish waits for it
+	st.srv.authenticated(st)
+	st.srv.m.streams[st.dir][negotiating].Dec()
+	st.srv.m.streams[st.dir][ready].Inc()
+	st.prove(st.domainPair, nil)
+	st.srv.reachable(st.remote)
+}
+
+func (st *stream) setReady() {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.isReady = true
 	st.phase = "stanza"
 	if st.ended == nil {
 		st.raw.SetReadDeadline(time.Time{})
 	}
-	st.mu.Unlock()
-	st.srv.authenticated(st)
-	st.srv.m.streams[st.dir][negotiating].Dec()
-	st.srv.m.streams[st.dir][ready].Inc()
-	st.learnWhatArrives()
-	go st.writeLoop()
-	st.prove(st.domainPair, nil)
-	st.srv.reachable(st.remote)
 }
 
 // prove lets stanzas of d in, out, or both: in when the peer proved to be
@@ -282,7 +286,7 @@ func (st *stream) carry(p *pair, d domainPair, answer []byte) bool {
 // serve reads a ready stream until it ends and finishes it.
 func (st *stream) serve() {
 	st.log.Info("stream ready", "method", st.method, "bidi", st.bidi)
-	st.end(endingOf(st.guarded(st.readLoop), st.phase))
+	st.end(endingOf(st.guardedReading(), st.phase))
 	st.finish()
 }
 
@@ -298,7 +302,9 @@ func (st *stream) readLoop() error {
 			return because(Closed, nil)
 		}
 		st.heard.Add(1)
+		st.doing = tok.Data
 		err = st.top(&tok)
+		st.doing = nil
 		st.heard.Add(1)
 		if err != nil {
 			return err
@@ -361,9 +367,7 @@ func (st *stream) stanza(s *wire.Stanza) (err error) {
 // hand gives a stanza to whom it is for.
 func (st *stream) hand(s *wire.Stanza) {
 	if !st.srv.isPong(&s.Header, s.From, s.To) {
-		st.doing = s
 		st.srv.handler.Stanza(s)
-		st.doing = nil
 	}
 }
 
@@ -427,6 +431,7 @@ func (st *stream) element(elem []byte, h *wire.Header) error {
 // reads on for the last acknowledgements.
 func (st *stream) end(e *ending) {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	if st.ended == nil {
 		st.ended = e
 		wait := time.Duration(0)
@@ -438,6 +443,12 @@ func (st *stream) end(e *ending) {
 		}
 		st.raw.SetReadDeadline(time.Now().Add(wait))
 	}
-	st.mu.Unlock()
 	st.wakeWriter()
+}
+
+// unacked is how many stanzas the peer has not acknowledged.
+func (st *stream) unacked() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return len(st.acks.Unacked())
 }

@@ -17,6 +17,7 @@ type batch struct {
 	taken   []taken
 	large   []sent // beyond what the peer accepts
 	last    bool   // ends with the closing tag: nothing may follow
+	tried   bool   // the connection was given it: nobody knows how much it took
 }
 
 // taken are the stanzas one pair put into a batch.
@@ -28,21 +29,36 @@ type taken struct {
 // writeLoop writes what the pairs of a ready stream and its reader have to
 // say, until the stream ended.
 func (st *stream) writeLoop() {
-	if err := st.guarded(st.writeAll); err != nil {
+	defer close(st.written)
+	var b batch
+	if err := st.guarded(func() error { st.writeAll(&b); return nil }); err != nil {
 		st.end(endingOf(err, "write"))
+		st.stop(&b)
 	}
 }
 
-func (st *stream) writeAll() error {
-	defer close(st.written)
-	var b batch
+// stop is the end of a writer that met a panic while it had b in hand. Stanzas that
+// the connection was not given go out on the next stream; others may have arrived,
+// and are answered as any that were not acknowledged.
+func (st *stream) stop(b *batch) {
+	if b.tried {
+		return
+	}
+	for _, t := range b.taken {
+		st.unsent(len(t.its))
+		t.from.giveBack(t.its)
+	}
+	st.write(st.farewell(st.ending()), st.cfg.WriteTimeout)
+}
+
+func (st *stream) writeAll(b *batch) {
 	silence, written := st.keepAlive(), time.Now()
 	t := time.NewTimer(silence)
 	defer t.Stop()
 	for {
-		st.gather(&b)
-		if len(b.buf) > 0 && !st.flush(&b) || b.last {
-			return nil
+		st.gather(b)
+		if len(b.buf) > 0 && !st.flush(b) || b.last {
+			return
 		}
 		if len(b.buf) > 0 {
 			written = time.Now()
@@ -70,27 +86,33 @@ func (st *stream) keepAlive() time.Duration {
 // gather fills b. A stream that ends in order still sends what waits; one that
 // ends with an error leaves it to the next stream.
 func (st *stream) gather(b *batch) {
-	b.taken, b.large = b.taken[:0], b.large[:0]
-	st.mu.Lock()
-	b.buf = append(b.buf[:0], st.control...)
-	b.control = len(b.buf)
-	st.control = st.control[:0]
-	ended := st.ended
-	if ended == nil || ended.reason == Shutdown {
-		for _, p := range st.carries {
-			st.gatherFrom(p, b)
-		}
-		if now := time.Now(); st.acks.WantsAnswer(now) {
-			b.buf = st.appendQuestion(b.buf, now)
-		}
-	}
-	st.mu.Unlock()
+	b.taken, b.large, b.tried = b.taken[:0], b.large[:0], false
+	ended := st.collect(b)
 	for _, s := range b.large {
 		st.srv.undelivered(s.from.log, s.stanza, undeliveredTooLarge)
 	}
 	if b.last = ended != nil && len(b.taken) == 0; b.last {
 		b.buf = append(b.buf, st.farewell(ended)...)
 	}
+}
+
+// collect fills b with what waits, and returns how the stream ended if it has.
+func (st *stream) collect(b *batch) (ended *ending) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	b.buf = append(b.buf[:0], st.control...)
+	b.control = len(b.buf)
+	st.control = st.control[:0]
+	if st.ended != nil && st.ended.reason != Shutdown {
+		return st.ended
+	}
+	for _, p := range st.carries {
+		st.gatherFrom(p, b)
+	}
+	if now := time.Now(); st.acks.WantsAnswer(now) {
+		b.buf = st.appendQuestion(b.buf, now)
+	}
+	return st.ended
 }
 
 // gatherFrom takes what p has to send, as much as the peer may leave
@@ -121,6 +143,7 @@ func (st *stream) gatherFrom(p *pair, b *batch) {
 // go back to their pairs: a peer cannot have read them. It reports whether the
 // stream is still good.
 func (st *stream) flush(b *batch) bool {
+	b.tried = true
 	n, err := st.write(b.buf, st.cfg.WriteTimeout)
 	sent, bytes := 0, 0
 	end := b.control
@@ -147,6 +170,6 @@ func (st *stream) flush(b *batch) bool {
 
 func (st *stream) unsent(n int) {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	st.acks.Unsent(n)
-	st.mu.Unlock()
 }

@@ -76,9 +76,7 @@ func (k *Known) Get(domain string) (Fingerprint, bool) {
 // Learn remembers what domain showed, appending to the file. When it fails the
 // certificate is remembered until the process ends.
 func (k *Known) Learn(domain string, seen Fingerprint) error {
-	k.mu.Lock()
-	k.certs[domain] = seen
-	k.mu.Unlock()
+	k.remember(domain, seen)
 	if k.path == "" {
 		return nil
 	}
@@ -88,4 +86,10 @@ func (k *Known) Learn(domain string, seen Fingerprint) error {
 	}
 	_, err = fmt.Fprintf(f, "%s %v\n", domain, seen)
 	return errors.Join(err, f.Close())
+}
+
+func (k *Known) remember(domain string, seen Fingerprint) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.certs[domain] = seen
 }
