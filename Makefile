@@ -30,6 +30,7 @@ test: ## set up and run all tests, race detector on, a real Prosody included
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these files'; exit 1; }
 	$(GO) test -race -timeout 8m ./...
 	cd .ci/pack && $(GO) vet ./... && $(GO) test ./...
+	cd .ci/chart && $(GO) vet ./... && $(GO) test ./...
 	$(GO) test -run Alloc ./internal/wire ./internal/socket ./fanout ./s2s ./muc/... ./visitor/... ./bench/crowd
 
 build: ## build bin/vnode
@@ -47,7 +48,7 @@ deb: ## Debian packages for amd64 and arm64, without root
 image: ## container images for amd64 and arm64, without a daemon
 	@$(PACK) $(ARGS) image
 
-release: ## archives, packages, images, SBOM and SHA256SUMS of a tree without changes
+release: ## archives, packages, images, chart, SBOM and SHA256SUMS of a tree without changes
 	@$(PACK) -release $(ARGS)
 
 test-deb: ## install, upgrade and purge the package in a container with systemd: root, four minutes

@@ -15,7 +15,7 @@ import (
 type Build struct {
 	// Programs are the paths of the built programs, by architecture.
 	Programs map[string]string
-	// Bash and Zsh are completions, Chart is not yet packed.
+	// Bash and Zsh are completions.
 	Bash, Zsh []byte
 	// Modules are those that are linked into the programs.
 	Modules []Module
@@ -86,6 +86,7 @@ func (r *Release) files(b *Build, arch string) ([]file, error) {
 		{to: "usr/share/zsh/vendor-completions/_vnode", text: b.Zsh},
 		{to: doc + "examples/vnode.toml", from: r.path("cmd/internal/config/default.toml")},
 		{to: doc + "examples/vnode@.socket", from: r.path("docs/packaging/vnode@.socket")},
+		{to: doc + "examples/kubernetes.yaml", from: r.path("docs/packaging/kubernetes/vnode.yaml")},
 		{to: doc + "copyright", text: r.copyright(b.Modules)},
 	}
 	for _, pattern := range []string{"README.md", "SECURITY.md", "docs/*.md"} {
@@ -97,6 +98,11 @@ func (r *Release) files(b *Build, arch string) ([]file, error) {
 			return nil, err
 		}
 	}
+	chart, err := r.chart("usr/share/vnode/chart/")
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, chart...)
 	for _, pattern := range []string{"docs/images/*", "docs/monitoring/*"} {
 		err := r.each(pattern, func(path string) error {
 			all = append(all, file{to: doc + strings.TrimPrefix(path, r.path("docs")+"/"), from: path})
@@ -106,7 +112,7 @@ func (r *Release) files(b *Build, arch string) ([]file, error) {
 			return nil, err
 		}
 	}
-	err := r.each("docs/man/*.8", func(path string) error {
+	err = r.each("docs/man/*.8", func(path string) error {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err

@@ -32,6 +32,7 @@ var kinds = []struct {
 	{"tarball", (*Release).tarball},
 	{"deb", (*Release).deb},
 	{"image", (*Release).image},
+	{"chart", (*Release).helm},
 	{"sbom", (*Release).sbom},
 }
 

@@ -25,7 +25,7 @@ func sample(t *testing.T) (*Release, *Build) {
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
 	r := &Release{Root: root, Out: t.TempDir(), Arches: []string{"amd64", "arm64"}, Maintainer: "M <m@example.org>",
-		Version: Version{Git: "v1.2.3", Debian: "1.2.3", Time: time.Unix(1_700_000_000, 0).UTC()}}
+		Version: Version{Git: "v1.2.3", Debian: "1.2.3", Chart: "1.2.3", Time: time.Unix(1_700_000_000, 0).UTC()}}
 	b := &Build{Programs: map[string]string{}, Bash: []byte("complete"), Zsh: []byte("#compdef vnode"), Modules: []Module{
 		{Path: "example.org/mit", Version: "v1.0.0", License: "MIT", Text: "MIT License\n\nCopyright (c) 2020 A. Uthor\n\nPermission is granted.\n"},
 		{Path: "example.org/apache", Version: "v2.0.0", License: "Apache-2.0", Text: "Apache License", Notice: "made by B"},
@@ -184,6 +184,22 @@ func TestDeb(t *testing.T) {
 	}
 }
 
+// The chart runs the image of its release.
+func TestChart(t *testing.T) {
+	r, b := sample(t)
+	made, err := r.helm(b)
+	require.NoError(t, err)
+	f, err := os.Open(made[0])
+	require.NoError(t, err)
+	defer f.Close()
+	zip, err := gzip.NewReader(f)
+	require.NoError(t, err)
+	all := unpacked(t, zip)
+	require.Contains(t, string(all["vnode/Chart.yaml"].text), "\nversion: 1.2.3\nappVersion: \"v1.2.3\"\n")
+	require.Contains(t, all, "vnode/templates/statefulset.yaml")
+	require.Contains(t, all, "vnode/values.schema.json")
+}
+
 // The changelog has the newest section of ours, in lines that Debian's tools take.
 func TestDebianChangelog(t *testing.T) {
 	r, _ := sample(t)
@@ -205,15 +221,16 @@ func TestDebianChangelog(t *testing.T) {
 func TestDebianVersion(t *testing.T) {
 	at := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	last := ""
-	for _, c := range []struct{ git, want string }{
-		{"0123abc", "0~git20261201.120000.0123abc"},
-		{"v1.2.0-rc1", "1.2.0~rc1"},
-		{"v1.2.0-rc1-3-g0123abc", "1.2.0~rc1+3.0123abc"},
-		{"v1.2.0", "1.2.0"},
-		{"v1.2.0-14-g0123abc", "1.2.0+14.0123abc"},
-		{"v1.2.0-14-g0123abc-dirty", "1.2.0+14.0123abc+dirty"},
-		{"v1.2.1", "1.2.1"},
+	for _, c := range []struct{ git, want, chart string }{
+		{"0123abc", "0~git20261201.120000.0123abc", "0.0.0-git.0123abc"},
+		{"v1.2.0-rc1", "1.2.0~rc1", "1.2.0-rc1"},
+		{"v1.2.0-rc1-3-g0123abc", "1.2.0~rc1+3.0123abc", "1.2.0-rc1+3.0123abc"},
+		{"v1.2.0", "1.2.0", "1.2.0"},
+		{"v1.2.0-14-g0123abc", "1.2.0+14.0123abc", "1.2.0+14.0123abc"},
+		{"v1.2.0-14-g0123abc-dirty", "1.2.0+14.0123abc+dirty", "1.2.0+14.0123abc.dirty"},
+		{"v1.2.1", "1.2.1", "1.2.1"},
 	} {
+		require.Equal(t, c.chart, chartVersionOf(c.git))
 		have := debianVersion(c.git, at)
 		require.Equal(t, c.want, have)
 		if dpkg, err := exec.LookPath("dpkg"); err == nil && last != "" {

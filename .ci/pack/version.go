@@ -13,10 +13,10 @@ import (
 // Version names a commit.
 type Version struct {
 	// Git is its name as git describe has it, which the program is stamped with;
-	// Debian is the same as dpkg orders versions.
-	Git, Debian string
-	Time        time.Time
-	Dirty       bool
+	// Debian is the same as dpkg orders versions, Chart as Helm wants one: SemVer.
+	Git, Debian, Chart string
+	Time               time.Time
+	Dirty              bool
 }
 
 func versionOf(root string) (Version, error) {
@@ -34,6 +34,7 @@ func versionOf(root string) (Version, error) {
 		return v, err
 	}
 	v.Git, v.Time = name, time.Unix(seconds, 0).UTC()
+	v.Chart = chartVersionOf(name)
 	v.Debian, v.Dirty = debianVersion(name, v.Time), strings.HasSuffix(name, "-dirty")
 	return v, nil
 }
@@ -47,6 +48,22 @@ func git(root string, args ...string) (string, error) {
 		return "", fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(errs.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// chartVersionOf is a version by the rules of SemVer.
+func chartVersionOf(name string) string {
+	m := described.FindStringSubmatch(name)
+	if m == nil {
+		return "0.0.0-git." + strings.ReplaceAll(name, "-", ".")
+	}
+	v := m[1]
+	if m[2] != "" {
+		v += "-" + m[2]
+	}
+	if build := strings.Trim(m[3]+"."+m[4]+strings.ReplaceAll(m[5], "-", "."), "."); build != "" {
+		v += "+" + build
+	}
+	return v
 }
 
 var described = regexp.MustCompile(`^v([0-9][0-9A-Za-z.]*)(?:-((?:rc|beta|alpha)[0-9.]*))?(?:-([0-9]+)-g([0-9a-f]+))?(-dirty)?$`)

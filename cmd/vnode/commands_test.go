@@ -21,7 +21,7 @@ import (
 type typed struct{ document, command string }
 
 // programs begin what is a command; other code is a name, a path or an option.
-var programs = regexp.MustCompile(`^(sudo |TOKEN=\$\(sudo )?(\S*/)?(vnode|bench|make|go|systemctl|journalctl|nginx|prosody|prosodyctl|hocon|curl|apt-get|docker|kubectl|install|tar|ss|ssh|chmod|chown|kill|cat|ethtool|rm|git|cp|mv|ln) `)
+var programs = regexp.MustCompile(`^(sudo |TOKEN=\$\(sudo )?(\S*/)?(vnode|bench|make|go|systemctl|journalctl|nginx|prosody|prosodyctl|hocon|curl|apt-get|docker|kubectl|helm|skopeo|install|tar|ss|ssh|chmod|chown|kill|cat|ethtool|rm|git|cp|mv|ln) `)
 
 // typedCommands are all commands of the documents: in code blocks a line each,
 // in the text whatever begins with a program and says more than its name.
@@ -76,7 +76,7 @@ var trials = []struct {
 	{`^(systemctl|journalctl) `, false, "it needs systemd; the unit is verified by TestUnit"},
 	{`^(TOKEN=|curl )`, false, "it asks a running node; the operator's API is tested in cmd/internal/node"},
 	{`^(ss|ssh|ethtool|kill) `, false, "it looks at a real machine or kills a program"},
-	{`^(docker|kubectl) `, false, "it needs containers; TestContainerPieces reads what it is given"},
+	{`^(docker|kubectl|helm|skopeo) `, false, "it needs containers; TestContainerPieces reads what it is given, and .ci/chart renders the chart"},
 	{`^(sudo )?apt-get `, false, "it installs"},
 	{`^(chmod|rm|cat) `, false, "it needs the file that was found"},
 }

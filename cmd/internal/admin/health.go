@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"slices"
@@ -51,8 +52,13 @@ func (h *Health) Get() (state State, why string) {
 	return h.state, h.why
 }
 
+// Process names this process by chance: it tells nothing of the node.
+var Process = rand.Text()
+
 // Report is the answer of /readyz and /healthz.
 type Report struct {
+	// Process is [Process] of the node: one that finds its own has asked itself.
+	Process string `json:"process"`
 	// OK is what was asked for: healthy or ready.
 	OK    bool  `json:"ok"`
 	Ready bool  `json:"ready"`
@@ -77,7 +83,7 @@ const aliveTimeout = 5 * time.Second
 // only where it is wanted: what is there goes on.
 func (s *Server) report() Report {
 	state, why := s.o.Health.Get()
-	r := Report{Ready: state == Ready, State: state, Reasons: []string{}, Links: make(map[string]bool)}
+	r := Report{Process: Process, Ready: state == Ready, State: state, Reasons: []string{}, Links: make(map[string]bool)}
 	if why != "" {
 		r.Reasons = append(r.Reasons, why)
 	}

@@ -43,7 +43,9 @@ func (n *Node) takesOver(ctx context.Context) error {
 	return fmt.Errorf("no other node can take over: %s; see to one of them, or drain all the same with {\"force\": true}", strings.Join(why, "; "))
 }
 
-// readyForJicofo asks a node whether it takes conferences and jicofo is there.
+// readyForJicofo asks a node whether it takes conferences and jicofo is there. This
+// node itself does not count: where all nodes are told the same list, each finds
+// itself in it.
 func readyForJicofo(ctx context.Context, address string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
 	if err != nil {
@@ -60,6 +62,8 @@ func readyForJicofo(ctx context.Context, address string) error {
 		return fmt.Errorf("%s is no node's admin address: %w", address, err)
 	}
 	switch {
+	case r.Process == admin.Process:
+		return fmt.Errorf("%s is this node itself", address)
 	case r.State != admin.Ready:
 		return fmt.Errorf("%s is %s", address, r.State)
 	case !r.Focus:

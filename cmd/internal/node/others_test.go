@@ -34,8 +34,10 @@ func TestDrainAsksTheOtherNodes(t *testing.T) {
 	require.ErrorContains(t, err, other.Listener.Addr().String()+" is draining")
 	report = admin.Report{State: admin.Ready}
 	require.ErrorContains(t, operator{node.Node}.Drain(t.Context(), 0, "x", false), "jicofo is not logged in at "+other.Listener.Addr().String())
+	report = admin.Report{State: admin.Ready, Focus: true, Process: admin.Process}
+	require.ErrorContains(t, operator{node.Node}.Drain(t.Context(), 0, "x", false), other.Listener.Addr().String()+" is this node itself")
 	require.Equal(t, admin.Ready, node.drain.state())
-	report = admin.Report{State: admin.Ready, Focus: true}
+	report = admin.Report{State: admin.Ready, Focus: true, Process: "another"}
 	require.NoError(t, operator{node.Node}.Drain(t.Context(), 0, "x", false))
 	require.Eventually(t, func() bool { return node.drain.state() == admin.Drained }, 20*time.Second, 5*time.Millisecond)
 }

@@ -169,13 +169,13 @@ func TestPiecesOfContainersAreAskedFor(t *testing.T) {
 	root := jitsi.Install(t, jitsi.Options{})
 	dry := mustRun(t, root.Dir, "-nodes", "2", "-dry-run")
 	require.Contains(t, dry, "pieces/nginx-locations.conf")
-	for _, foreign := range []string{"pieces/docker", "pieces/kubernetes", "StatefulSet", "docker compose"} {
+	for _, foreign := range []string{"pieces/docker", "pieces/kubernetes", "Helm chart for nodes v1 to v2", "docker compose"} {
 		require.NotContains(t, dry, foreign)
 	}
-	require.Contains(t, mustRun(t, root.Dir, "-nodes", "2", "-dry-run", "-pieces", "kubernetes"), "StatefulSet")
+	require.Contains(t, mustRun(t, root.Dir, "-nodes", "2", "-dry-run", "-pieces", "kubernetes"), "Helm chart for nodes v1 to v2")
 	mustRun(t, root.Dir, "-nodes", "2", "-pieces", "docker")
 	require.FileExists(t, root.Path("etc/vnode/pieces/docker/docker-compose.vnode.yml"))
-	require.NoFileExists(t, root.Path("etc/vnode/pieces/kubernetes/vnode.yaml"))
+	require.NoFileExists(t, root.Path("etc/vnode/pieces/kubernetes/values.yaml"))
 	mustRun(t, root.Dir, "-add", "3")
 	require.Contains(t, read(t, root.Dir, "etc/vnode/pieces/docker/vnode.env"), "vnode0,vnode1,vnode2")
 	_, err := run(t, root.Dir, "-nodes", "2", "-pieces", "docker,podman")

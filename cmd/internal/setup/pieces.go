@@ -72,13 +72,12 @@ func (pl *planner) planPieces() error {
 		"MaxParticipants": pl.o.MaxParticipants, "VisitorsPerNode": pl.o.VisitorsPerNode}
 	prosody := pl.completePiece()
 	prosody.Modules = true
-	kubernetes := map[string]any{"Nodes": pl.nodes, "MainDomain": pl.world.mainDomain, "MainS2S": pl.o.MainS2S,
+	kubernetes := map[string]any{"Count": len(pl.nodes), "TURNServices": pl.world.turnServices, "MainDomain": pl.world.mainDomain, "MainS2S": pl.o.MainS2S,
 		"RoomPrefix": pl.world.roomPrefix, "ExtraDomains": list(pl.o.ExtraDomains), "PasswordFile": pl.passwordFile()}
 	if len(pl.nodes) > 0 {
 		first := pl.nodes[0].Number
-		kubernetes["First"], kubernetes["Last"] = first, first+len(pl.nodes)-1
 		// Ordinals follow each other: gaps in the numbers here do not exist there.
-		kubernetes["Nodes"] = consecutive(first, len(pl.nodes))
+		kubernetes["First"], kubernetes["Last"] = first, first+len(pl.nodes)-1
 	}
 	for _, p := range []struct {
 		name, template, comment string
@@ -92,7 +91,7 @@ func (pl *planner) planPieces() error {
 		{"docker/vnode.env", "vnode.env", "#", docker, "docker"},
 		{"docker/docker-compose.vnode.yml", "docker-compose.vnode.yml", "#", docker, "docker"},
 		{"docker/vnode-router.conf", "vnode-router.conf", "#", docker, "docker"},
-		{"kubernetes/vnode.yaml", "kubernetes.yaml", "#", kubernetes, "kubernetes"},
+		{"kubernetes/values.yaml", "kubernetes-values.yaml", "#", kubernetes, "kubernetes"},
 	} {
 		path := pl.piece(p.name)
 		if len(pl.nodes) == 0 || p.kind != "" && !slices.Contains(list(pl.o.Pieces), p.kind) {
@@ -110,11 +109,4 @@ func (pl *planner) planPieces() error {
 		}
 	}
 	return nil
-}
-
-func consecutive(first, n int) (all []node) {
-	for i := range n {
-		all = append(all, node{Number: first + i})
-	}
-	return all
 }
