@@ -55,6 +55,8 @@ var badOnTCP = []badInput{
 	{"document type", anyTime, `<!DOCTYPE a [<!ENTITY b "c">]>`, wire.RestrictedXML},
 	{"comment", anyTime, `<!-- x -->`, wire.RestrictedXML},
 	{"processing instruction", anyTime, `<?php x ?>`, wire.RestrictedXML},
+	{"UTF-16", connected, "\xFF\xFE<\x00s\x00", wire.UnsupportedEncoding},
+	{"UTF-16, the other way", connected, "\xFE\xFF\x00<\x00s", wire.UnsupportedEncoding},
 	{"XML declaration in another encoding", connected, `<?xml version='1.0' encoding='utf-16'?>`, wire.UnsupportedEncoding},
 	{"end tag of nothing", connected, `</stream:stream>`, wire.NotWellFormed},
 	{"end tag of another element", afterOpen, `</foo>`, wire.NotWellFormed},

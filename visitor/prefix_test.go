@@ -82,6 +82,12 @@ func TestStreamHeadersOfOthers(t *testing.T) {
 			"\xEF\xBB\xBF<?xml version='1.0' encoding='UTF-8'?>" + strings.ReplaceAll(streamTo[len("<?xml version='1.0'?>"):], "%s", testDomain),
 			anonymousAuth, bindIQ, `<enable xmlns='urn:xmpp:sm:3'/>`, `<r xmlns='urn:xmpp:sm:3'/>`,
 		},
+		"no default": {
+			`<s:stream xmlns:s='http://etherx.jabber.org/streams' xmlns:c='jabber:client' to='v3.meet.jitsi' version='1.0'>`,
+			`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'>
+				=
+			</auth>`, `<c:iq type='set' id='_bind_auth_2'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></c:iq>`, `<enable xmlns='urn:xmpp:sm:3'/>`, `<r xmlns='urn:xmpp:sm:3'></r>`,
+		},
 		"a prefix declared anew": {
 			`<s:stream xmlns='jabber:client' xmlns:s='http://etherx.jabber.org/streams' xmlns:a='urn:something:else' to='v3.meet.jitsi' version='1.0'>`,
 			`<a:auth xmlns:a='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>`, bindIQ, `<enable xmlns='urn:xmpp:sm:3'/>`, `<r xmlns='urn:xmpp:sm:3'/>`,
@@ -255,6 +261,24 @@ func TestPathsWithASlash(t *testing.T) {
 			rec := httptest.NewRecorder()
 			h.srv.HTTPHandler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
 			require.Equal(t, status, rec.Code, path)
+		}
+	})
+}
+
+// Proxies make several slashes of two parts of a path. No client of a WebSocket or
+// BOSH follows a redirection.
+func TestPathsWithSeveralSlashes(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, h *house) {
+		for _, path := range []string{"//xmpp-websocket", "/xmpp-websocket//", "///xmpp-websocket///?room=a//b", "//http-bind", "//http-bind//?x=//"} {
+			req := httptest.NewRequest(http.MethodGet, "http://node"+path, nil)
+			rec := httptest.NewRecorder()
+			h.srv.HTTPHandler().ServeHTTP(rec, req)
+			require.Equal(t, 200, rec.Code, path)
+		}
+		for _, path := range []string{"//x//http-bind", "/http//bind"} {
+			rec := httptest.NewRecorder()
+			h.srv.HTTPHandler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://node"+path, nil))
+			require.Equal(t, 404, rec.Code, path)
 		}
 	})
 }

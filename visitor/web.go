@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"vnode/visitor/admission"
@@ -29,7 +30,23 @@ func (s *Server) HTTPHandler() http.Handler {
 		mux.HandleFunc(WebSocketPath+slash, s.serveWebSocket)
 		mux.Handle(BOSHPath+slash, s.originsOnly(s.bosh))
 	}
-	return mux
+	return OneSlash(mux)
+}
+
+// OneSlash serves a path with several slashes in a row, which proxies make of two
+// parts, as the one without: [http.ServeMux] would redirect, and no client of a
+// WebSocket or BOSH follows.
+func OneSlash(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "//") {
+			plain, u := *r, *r.URL
+			for strings.Contains(u.Path, "//") {
+				u.Path, u.RawPath = strings.ReplaceAll(u.Path, "//", "/"), ""
+			}
+			plain.URL, r = &u, &plain
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // originsOnly keeps pages of other origins out.

@@ -60,6 +60,8 @@ func TestSkipProlog(t *testing.T) {
 	for doc, want := range map[string]error{
 		"<?xml version='1.0' encoding='iso-8859-1'?><a/>": errEncoding,
 		"<?xml version='1.0'":                             errNotWellFormed,
+		"\xFF\xFE<\x00a\x00":                              errEncoding,
+		"\xFE\xFF\x00<\x00a":                              errEncoding,
 	} {
 		_, err := SkipProlog([]byte(doc))
 		require.Equal(t, want, err, doc)

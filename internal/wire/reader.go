@@ -141,6 +141,10 @@ func (r *Reader) token() (Token, error) {
 	switch {
 	case len(b) == 0, !r.opened && bytes.HasPrefix(byteOrderMark, b):
 		return Token{}, nil
+	case !r.opened && utf16(b):
+		return Token{}, errEncoding
+	case !r.opened && len(b) == 1 && b[0] >= 0xFE:
+		return Token{}, nil // may become a byte order mark
 	case b[0] != '<':
 		return Token{}, errNotWellFormed
 	case !r.opened:

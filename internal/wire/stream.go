@@ -12,7 +12,7 @@ type StreamHeader struct {
 // ParseStreamHeader reads the header of a TCP stream from a token of kind
 // [StreamStart] and checks what any stream must have: the stream namespace,
 // version 1.0 and content as its default namespace, unless that is the streams'
-// own and stanzas declare theirs (RFC 6120 §4.8.3). The header is returned with
+// own or none, and stanzas declare theirs (RFC 6120 §4.8.3). The header is returned with
 // the error too, so that the answer can be addressed.
 func ParseStreamHeader(tag []byte, content string) (StreamHeader, error) {
 	h, err := ParseHeader(tag)
@@ -31,7 +31,7 @@ func ParseStreamHeader(tag []byte, content string) (StreamHeader, error) {
 		return s, streamErr(BadFormat, "")
 	case space != NSStream:
 		return s, streamErr(InvalidNamespace, "")
-	case prefix == "":
+	case prefix == "", h.Space == nil:
 		s.Content = content
 	case s.Content != content:
 		return s, streamErr(InvalidNamespace, "")

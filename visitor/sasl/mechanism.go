@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/netip"
 	"runtime"
+	"strings"
 
 	"github.com/xdg-go/scram"
 
@@ -135,9 +136,10 @@ func (a *Authenticator) mayAct(user, authzid string) bool {
 }
 
 // Decode decodes the text of <auth/>, which is initial, or <response/> (RFC
-// 6120 §6.4.2): nil for no initial response, empty for "=". The error is a
-// [Failure].
+// 6120 §6.4.2): nil for no initial response, empty for "=". White space, by which
+// some lay out what they send, does not count. The error is a [Failure].
 func Decode(text string, initial bool) ([]byte, error) {
+	text = strings.Join(strings.Fields(text), "")
 	switch {
 	case text == "" && initial:
 		return nil, nil

@@ -38,5 +38,5 @@ func (n *Node) withHealth(web http.Handler, clients *visitor.Config) http.Handle
 	mux.Handle("/", web)
 	mux.HandleFunc("GET /health", answer)
 	mux.HandleFunc("GET /health/{$}", answer)
-	return mux
+	return visitor.OneSlash(mux)
 }

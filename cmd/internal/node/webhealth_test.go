@@ -24,14 +24,14 @@ func TestHealthWhereBrowsersConnect(t *testing.T) {
 		if forwarded != "" {
 			req.Header.Set("X-Forwarded-For", forwarded)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := http.DefaultTransport.RoundTrip(req) // no redirection is followed
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		require.NoError(t, err)
 		return resp.StatusCode, string(body)
 	}
-	for _, path := range []string{"/health", "/health/", "/health?x=1"} {
+	for _, path := range []string{"/health", "/health/", "/health?x=1", "//health", "/health//?x"} {
 		status, body := ask(http.MethodGet, path, "")
 		require.Equal(t, 200, status, path)
 		require.Equal(t, "OK\n", body)
