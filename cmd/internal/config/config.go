@@ -27,99 +27,99 @@ var Default string
 
 // Config is a complete configuration. Load returns one that is valid; who
 // makes one otherwise calls Validate.
+//
+// A setting is one field: its tag has the key of the file (which is the name of the
+// flag, and in capitals that of the variable), what --help says, in which a word in
+// braces names the value, and whether a reload changes it.
 type Config struct {
-	ID       ID     `toml:"id"`
-	StateDir string `toml:"state-dir"`
+	ID ID `toml:"id" usage:"node {id}: 3 means v3.meet.jitsi"`
 
-	CertificateFile string `toml:"certificate-file"`
-	KeyFile         string `toml:"key-file"`
+	Port       int      `toml:"port" usage:"s2s {port}, on all addresses (default 52690 + id)"`
+	MainDomain string   `toml:"main-domain" usage:"{domain} of the main Prosody"`
+	MainS2S    string   `toml:"main-s2s" usage:"{host:port} where main's s2s is dialed" reload:"yes"`
+	RoomPrefix string   `toml:"room-prefix" usage:"first {label} of the rooms' domains, here and on main"`
+	C2S        []string `toml:"c2s" usage:"{address}es for client TCP, separated by commas (default 127.0.0.1:52220+id)"`
+	HTTP       []string `toml:"http" usage:"{address}es for WebSocket, also unix:PATH (default 127.0.0.1:52800+id)"`
+	HTTPS      []string `toml:"https" usage:"{address}es for WebSocket with TLS, with certificate-file"`
+	S2S        []string `toml:"s2s" usage:"{address}es for s2s; overrides -port"`
+	Admin      string   `toml:"admin" usage:"{address} of metrics and health, or off (default 127.0.0.1:52600+id)"`
 
-	MainDomain          string   `toml:"main-domain"`
-	MainS2S             string   `toml:"main-s2s"`
-	RoomPrefix          string   `toml:"room-prefix"`
-	ExtraDomains        []string `toml:"extra-domains"`
-	MainGrace           Duration `toml:"main-grace"`
-	MainWithoutConnect  bool     `toml:"main-without-connect"`
-	TokenPromotion      bool     `toml:"token-promotion"`
-	S2STrust            string   `toml:"s2s-trust"`
-	S2STrustedAddresses []string `toml:"s2s-trusted-addresses"`
-	S2SCAFile           string   `toml:"s2s-ca-file"`
-	S2SPins             []string `toml:"s2s-pins"`
+	FocusPasswordFile string `toml:"focus-password-file" usage:"{file} with jicofo's password (default: generated, kept in the state directory)"`
+	StateDir          string `toml:"state-dir" usage:"{directory} for certificate, password and learned keys"`
+	CertificateFile   string `toml:"certificate-file" usage:"PEM {file} with the node's certificate (default: self-signed, kept in the state directory)" reload:"yes"`
+	KeyFile           string `toml:"key-file" usage:"PEM {file} with its key" reload:"yes"`
+	AuthDomain        string `toml:"auth-domain" usage:"{domain} jicofo logs in at, as focus"`
 
-	Port  int      `toml:"port"`
-	S2S   []string `toml:"s2s"`
-	C2S   []string `toml:"c2s"`
-	HTTP  []string `toml:"http"`
-	HTTPS []string `toml:"https"`
-	Admin string   `toml:"admin"`
+	ExtraDomains        []string `toml:"extra-domains" usage:"further {domain}s of main whose users take part"`
+	MainGrace           Duration `toml:"main-grace" usage:"how long rooms wait for a main that went away, a {duration} such as 60s"`
+	MainWithoutConnect  bool     `toml:"main-without-connect" usage:"{true} for a main of 2022"`
+	TokenPromotion      bool     `toml:"token-promotion" usage:"{false} lets visitors with a token wait for a moderator too"`
+	S2STrust            string   `toml:"s2s-trust" usage:"who is believed to be main: {address}, certificate or anyone" reload:"yes"`
+	S2STrustedAddresses []string `toml:"s2s-trusted-addresses" usage:"{network}s main may connect from, besides main-s2s" reload:"yes"`
+	S2SCAFile           string   `toml:"s2s-ca-file" usage:"PEM {file} of CAs that sign main's certificate" reload:"yes"`
+	S2SPins             []string `toml:"s2s-pins" usage:"SHA-256 {fingerprint}s of main's certificates" reload:"yes"`
 
-	Siblings       []string `toml:"siblings"`
-	TrustedProxies []string `toml:"trusted-proxies"`
-	HTTPOrigins    []string `toml:"http-origins"`
-	RegionHeader   string   `toml:"region-header"`
-	Shard          string   `toml:"shard"`
+	TURNServices     []string `toml:"turn-services" usage:"STUN and TURN {URI}s told to visitors, separated by commas"`
+	TURNSecretFile   string   `toml:"turn-secret-file" usage:"{file} with the secret shared with the TURN servers"`
+	TURNUsername     string   `toml:"turn-username" usage:"{name} for TURN servers with fixed credentials, with turn-password-file"`
+	TURNPasswordFile string   `toml:"turn-password-file" usage:"{file} with the password of turn-username"`
+	TURNTTL          Duration `toml:"turn-ttl" usage:"how long credentials made of the secret are good, a {duration} such as 24h"`
 
-	AuthDomain        string `toml:"auth-domain"`
-	FocusPasswordFile string `toml:"focus-password-file"`
-	AccountsFile      string `toml:"accounts-file"`
+	MaxVisitorsPerRoom int      `toml:"max-visitors-per-room" usage:"{number} of visitors in one room" reload:"yes"`
+	MaxVisitors        int      `toml:"max-visitors" usage:"{number} of visitors in all rooms" reload:"yes"`
+	MaxRooms           int      `toml:"max-rooms" usage:"{number} of rooms" reload:"yes"`
+	JoinRate           float64  `toml:"join-rate" usage:"{number} of visitors let into one room a second, 0 for no limit" reload:"yes"`
+	LeaveRate          float64  `toml:"leave-rate" usage:"{number} of leaves of one room told to jicofo a second, 0 for no limit" reload:"yes"`
+	PresenceRate       float64  `toml:"presence-rate" usage:"{number} of presences of one visitor a second, 0 for no limit" reload:"yes"`
+	PresenceBurst      int      `toml:"presence-burst" usage:"{number} of presences of one visitor at once" reload:"yes"`
+	HistoryMessages    int      `toml:"history-messages" usage:"{number} of messages kept of each room for those who join later"`
+	ChatAudience       string   `toml:"chat-audience" usage:"who hears visitors: {all}, visitors or nobody" reload:"yes"`
+	ChatRate           float64  `toml:"chat-rate" usage:"{number} of messages of one visitor a second, 0 for no limit" reload:"yes"`
+	ChatBurst          int      `toml:"chat-burst" usage:"{number} of messages of one visitor at once" reload:"yes"`
+	RoomChatRate       float64  `toml:"room-chat-rate" usage:"{number} of messages of all visitors of a room a second, 0 for no limit" reload:"yes"`
+	RoomChatBurst      int      `toml:"room-chat-burst" usage:"{number} of messages of all visitors of a room at once" reload:"yes"`
+	MainRate           float64  `toml:"main-rate" usage:"{number} of stanzas of the visitors of all rooms to the main server a second, 0 for no limit" reload:"yes"`
+	MainBurst          int      `toml:"main-burst" usage:"{number} of stanzas of the visitors of all rooms to the main server at once" reload:"yes"`
+	ChatSlowMode       Duration `toml:"chat-slow-mode" usage:"{duration} between two messages of one visitor, such as 30s" reload:"yes"`
+	MaxConnections     int      `toml:"max-connections" usage:"{number} of client connections"`
+	MaxPerAddress      int      `toml:"max-connections-per-address" usage:"{number} of client connections of one address"`
+	MaxJoinsPerSecond  int      `toml:"max-joins-per-second" usage:"{number} of logins let in per second at most"`
 
-	TokenKeyFile      string   `toml:"token-key-file"`
-	TokenKeysURL      string   `toml:"token-keys-url"`
-	TokenKeyServer    string   `toml:"token-key-server"`
-	TokenAlgorithms   []string `toml:"token-algorithms"`
-	TokenIssuers      []string `toml:"token-issuers"`
-	TokenAudiences    []string `toml:"token-audiences"`
-	TokenOptional     bool     `toml:"token-optional"`
-	TokenRoomOptional bool     `toml:"token-room-optional"`
-	TokenAnyTenant    bool     `toml:"token-any-tenant"`
-	TokenLeeway       Duration `toml:"token-leeway"`
+	Siblings       []string `toml:"siblings" usage:"other nodes reached through this one's http, as {vnode=address}, separated by commas"`
+	TrustedProxies []string `toml:"trusted-proxies" usage:"{network}s whose X-Forwarded-For is believed, or unix"`
+	HTTPOrigins    []string `toml:"http-origins" usage:"{origin}s whose pages may connect (default all)"`
+	RegionHeader   string   `toml:"region-header" usage:"{header} in which the proxy names the client's region"`
+	Shard          string   `toml:"shard" usage:"{name} announced as x-jitsi-shard"`
 
-	TURNServices   []string `toml:"turn-services"`
-	TURNSecretFile string   `toml:"turn-secret-file"`
+	AccountsFile      string   `toml:"accounts-file" usage:"{file} with further accounts' salted keys" reload:"yes"`
+	TokenKeyFile      string   `toml:"token-key-file" usage:"{file} with the keys of tokens: PEM, or a shared secret" reload:"tokens"`
+	TokenKeysURL      string   `toml:"token-keys-url" usage:"{URL} of a JWK set with the keys of tokens" reload:"tokens"`
+	TokenKeyServer    string   `toml:"token-key-server" usage:"{URL} of a server with the keys of tokens, one file each" reload:"tokens"`
+	TokenAlgorithms   []string `toml:"token-algorithms" usage:"signature {algorithm}s of tokens (default by the keys)" reload:"tokens"`
+	TokenIssuers      []string `toml:"token-issuers" usage:"{issuer}s of tokens, or *" reload:"tokens"`
+	TokenAudiences    []string `toml:"token-audiences" usage:"{audience}s of tokens, or *" reload:"tokens"`
+	TokenOptional     bool     `toml:"token-optional" usage:"{true} lets visitors in without a token" reload:"tokens"`
+	TokenRoomOptional bool     `toml:"token-room-optional" usage:"{true} accepts tokens without a room" reload:"tokens"`
+	TokenAnyTenant    bool     `toml:"token-any-tenant" usage:"{true} accepts tokens of other tenants" reload:"tokens"`
+	TokenLeeway       Duration `toml:"token-leeway" usage:"how far the issuer's clock may be off, a {duration}" reload:"tokens"`
 
-	TURNUsername     string   `toml:"turn-username"`
-	TURNPasswordFile string   `toml:"turn-password-file"`
-	TURNTTL          Duration `toml:"turn-ttl"`
+	Comeback           string   `toml:"comeback" usage:"how the audience comes back after a fault: {reload}, silent or off"`
+	ComebackWord       Duration `toml:"comeback-word" usage:"how long main's word is waited for after jicofo has left, a {duration}"`
+	ComebackSettle     Duration `toml:"comeback-settle" usage:"how long after a fault pages are sent to reload, a {duration} such as 22s"`
+	ComebackAsk        Duration `toml:"comeback-ask" usage:"how long after a fault the node asks jicofo itself, a {duration} such as 32s"`
+	ComebackGiveUp     Duration `toml:"comeback-give-up" usage:"how long after a fault the audience is told that the conference has ended, a {duration}"`
+	ComebackRate       float64  `toml:"comeback-rate" usage:"{number} of visitors that come back in a second, 0 for no limit"`
+	JoinWait           Duration `toml:"join-wait" usage:"how long a visitor's join waits for its room, a {duration} such as 8s"`
+	JicofoURL          string   `toml:"jicofo-url" usage:"{URL} of jicofo's REST interface, empty for none"`
+	ReadyWithoutJicofo bool     `toml:"ready-without-jicofo" usage:"{false} makes a node without jicofo's login not ready" reload:"yes"`
+	OtherNodes         []string `toml:"other-nodes" usage:"admin {address}es of the other nodes, asked before a drain, separated by commas" reload:"yes"`
 
-	MaxVisitorsPerRoom int     `toml:"max-visitors-per-room"`
-	MaxVisitors        int     `toml:"max-visitors"`
-	MaxRooms           int     `toml:"max-rooms"`
-	JoinRate           float64 `toml:"join-rate"`
-	LeaveRate          float64 `toml:"leave-rate"`
-	PresenceRate       float64 `toml:"presence-rate"`
-	PresenceBurst      int     `toml:"presence-burst"`
-	MaxConnections     int     `toml:"max-connections"`
-	MaxPerAddress      int     `toml:"max-connections-per-address"`
-	MaxJoinsPerSecond  int     `toml:"max-joins-per-second"`
-
-	HistoryMessages int `toml:"history-messages"`
-
-	ChatAudience  string   `toml:"chat-audience"`
-	ChatRate      float64  `toml:"chat-rate"`
-	ChatBurst     int      `toml:"chat-burst"`
-	RoomChatRate  float64  `toml:"room-chat-rate"`
-	RoomChatBurst int      `toml:"room-chat-burst"`
-	ChatSlowMode  Duration `toml:"chat-slow-mode"`
-	MainRate      float64  `toml:"main-rate"`
-	MainBurst     int      `toml:"main-burst"`
-
-	SweepGap Duration `toml:"sweep-gap"`
-
-	Comeback           string   `toml:"comeback"`
-	ComebackWord       Duration `toml:"comeback-word"`
-	ComebackSettle     Duration `toml:"comeback-settle"`
-	ComebackAsk        Duration `toml:"comeback-ask"`
-	ComebackGiveUp     Duration `toml:"comeback-give-up"`
-	ComebackRate       float64  `toml:"comeback-rate"`
-	JoinWait           Duration `toml:"join-wait"`
-	JicofoURL          string   `toml:"jicofo-url"`
-	ReadyWithoutJicofo bool     `toml:"ready-without-jicofo"`
-	OtherNodes         []string `toml:"other-nodes"`
-
-	DrainTimeout Duration `toml:"drain-timeout"`
-	DrainSpread  Duration `toml:"drain-spread"`
-
-	AdminTokenFile string `toml:"admin-token-file"`
+	DrainTimeout   Duration `toml:"drain-timeout" usage:"how long conferences go on after SIGTERM, a {duration} such as 15s" reload:"yes"`
+	SweepGap       Duration `toml:"sweep-gap" usage:"least {duration} between two sweeps of a room's stanzas to its visitors"`
+	DrainSpread    Duration `toml:"drain-spread" usage:"over what {duration} the end spreads the closing of sessions" reload:"yes"`
+	AdminTokenFile string   `toml:"admin-token-file" usage:"{file} with the operators' token (default: generated, kept in the state directory)"`
+	LogLevel       string   `toml:"log-level" usage:"{level}: debug, info, warn, error" reload:"yes"`
+	LogFormat      string   `toml:"log-format" usage:"{format}: text or json"`
 
 	// FocusPassword, TURNSecret and TURNPassword are what the environment says in
 	// place of files; "" for nothing.
@@ -130,10 +130,47 @@ type Config struct {
 	// Warnings are what an operator should know of a configuration that is valid.
 	Warnings []Warning `toml:"-"`
 
-	LogLevel  string `toml:"log-level"`
-	LogFormat string `toml:"log-format"`
-
 	from origins
+}
+
+// reloading says when a change of a setting takes effect.
+type reloading string
+
+const (
+	atRestart  reloading = ""
+	atReload   reloading = "yes"
+	withTokens reloading = "tokens" // at a reload, while tokens were, and are still, asked for
+)
+
+// Reloadable returns the keys that take effect without a restart.
+func Reloadable() (keys []string) {
+	for _, s := range new(Config).settings() {
+		if s.reload != atRestart {
+			keys = append(keys, s.key)
+		}
+	}
+	return keys
+}
+
+// Reload returns c with what a reload may change as next has it. tokens: c asks for
+// tokens, and goes on to. applied are the keys that it changed, and waiting those
+// whose change needs a restart.
+func (c *Config) Reload(next *Config, tokens bool) (reloaded Config, applied, waiting []string) {
+	reloaded = *c
+	mine, theirs := reloaded.settings(), next.settings()
+	for i, s := range mine {
+		changed := !reflect.DeepEqual(s.value.Interface(), theirs[i].value.Interface())
+		switch takes := s.reload == atReload || s.reload == withTokens && tokens; {
+		case takes:
+			s.value.Set(theirs[i].value)
+			if changed {
+				applied = append(applied, s.key)
+			}
+		case changed:
+			waiting = append(waiting, s.key)
+		}
+	}
+	return reloaded, applied, waiting
 }
 
 // Duration is written as Go writes it: 90s, 5m.
@@ -383,18 +420,6 @@ func socketPath(path string) error {
 		return fmt.Errorf("the path %q has %d bytes; that of a socket has at most %d", path, len(path), most)
 	}
 	return nil
-}
-
-// Changed returns the keys whose values differ between c and other.
-func (c *Config) Changed(other *Config) []string {
-	var keys []string
-	theirs := other.settings()
-	for i, s := range c.settings() {
-		if !reflect.DeepEqual(s.value.Interface(), theirs[i].value.Interface()) {
-			keys = append(keys, s.key)
-		}
-	}
-	return keys
 }
 
 // Level is LogLevel for slog.

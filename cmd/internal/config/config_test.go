@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -143,7 +144,13 @@ func TestHelpIsNotAFailure(t *testing.T) {
 func TestDefaultFileIsComplete(t *testing.T) {
 	var c Config
 	require.NoError(t, decode(&c, Default))
-	require.Len(t, c.settings(), len(usages))
+	fields := reflect.TypeFor[Config]()
+	for i := range fields.NumField() {
+		key, named := fields.Field(i).Tag.Lookup("toml")
+		if named && key != "-" {
+			require.Contains(t, Keys(), key, "it has no usage")
+		}
+	}
 	for _, s := range c.settings() {
 		require.True(t, s.value.IsValid(), s.key)
 		require.Regexp(t, `(?m)^`+s.key+` = `, Default)
@@ -153,13 +160,25 @@ func TestDefaultFileIsComplete(t *testing.T) {
 	require.NoError(t, c.Validate())
 }
 
-func TestChanged(t *testing.T) {
+// A reload takes what may change, and says what waits for a restart.
+func TestReload(t *testing.T) {
 	a, err := load(t, nil, "-id", "3")
 	require.NoError(t, err)
-	b, err := load(t, nil, "-id", "3", "-log-level", "debug", "-s2s-pins", "aa")
+	b, err := load(t, nil, "-id", "3", "-log-level", "debug", "-s2s-pins", "aa", "-max-connections", "7")
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{"log-level", "s2s-pins"}, a.Changed(b))
-	require.Empty(t, a.Changed(a))
+	b.TokenOptional = true
+	next, applied, waiting := a.Reload(b, false)
+	require.ElementsMatch(t, []string{"log-level", "s2s-pins"}, applied)
+	require.ElementsMatch(t, []string{"max-connections", "token-optional"}, waiting)
+	require.Equal(t, "debug", next.LogLevel)
+	require.False(t, next.TokenOptional)
+	require.Equal(t, a.MaxConnections, next.MaxConnections)
+	next, applied, _ = a.Reload(b, true)
+	require.Contains(t, applied, "token-optional")
+	require.True(t, next.TokenOptional)
+	_, applied, waiting = a.Reload(a, true)
+	require.Empty(t, applied)
+	require.Empty(t, waiting)
 }
 
 func TestExternalServices(t *testing.T) {

@@ -17,92 +17,10 @@ import (
 
 // setting is one key of Config, reachable by all three names.
 type setting struct {
-	key   string
-	usage string
-	value reflect.Value
-}
-
-// usages are the flags in the order --help shows them. `…` names the value.
-var usages = []struct{ key, usage string }{
-	{"id", "node `id`: 3 means v3.meet.jitsi"},
-	{"port", "s2s `port`, on all addresses (default 52690 + id)"},
-	{"main-domain", "`domain` of the main Prosody"},
-	{"main-s2s", "`host:port` where main's s2s is dialed"},
-	{"room-prefix", "first `label` of the rooms' domains, here and on main"},
-	{"c2s", "`address`es for client TCP, separated by commas (default 127.0.0.1:52220+id)"},
-	{"http", "`address`es for WebSocket, also unix:PATH (default 127.0.0.1:52800+id)"},
-	{"https", "`address`es for WebSocket with TLS, with certificate-file"},
-	{"s2s", "`address`es for s2s; overrides -port"},
-	{"admin", "`address` of metrics and health, or off (default 127.0.0.1:52600+id)"},
-	{"focus-password-file", "`file` with jicofo's password (default: generated, kept in the state directory)"},
-	{"state-dir", "`directory` for certificate, password and learned keys"},
-	{"certificate-file", "PEM `file` with the node's certificate (default: self-signed, kept in the state directory)"},
-	{"key-file", "PEM `file` with its key"},
-	{"auth-domain", "`domain` jicofo logs in at, as focus"},
-	{"extra-domains", "further `domain`s of main whose users take part"},
-	{"main-grace", "how long rooms wait for a main that went away, a `duration` such as 60s"},
-	{"main-without-connect", "`true` for a main of 2022"},
-	{"token-promotion", "`false` lets visitors with a token wait for a moderator too"},
-	{"s2s-trust", "who is believed to be main: `address`, certificate or anyone"},
-	{"s2s-trusted-addresses", "`network`s main may connect from, besides main-s2s"},
-	{"s2s-ca-file", "PEM `file` of CAs that sign main's certificate"},
-	{"s2s-pins", "SHA-256 `fingerprint`s of main's certificates"},
-	{"turn-services", "STUN and TURN `URI`s told to visitors, separated by commas"},
-	{"turn-secret-file", "`file` with the secret shared with the TURN servers"},
-	{"turn-username", "`name` for TURN servers with fixed credentials, with turn-password-file"},
-	{"turn-password-file", "`file` with the password of turn-username"},
-	{"turn-ttl", "how long credentials made of the secret are good, a `duration` such as 24h"},
-	{"max-visitors-per-room", "`number` of visitors in one room"},
-	{"max-visitors", "`number` of visitors in all rooms"},
-	{"max-rooms", "`number` of rooms"},
-	{"join-rate", "`number` of visitors let into one room a second, 0 for no limit"},
-	{"leave-rate", "`number` of leaves of one room told to jicofo a second, 0 for no limit"},
-	{"presence-rate", "`number` of presences of one visitor a second, 0 for no limit"},
-	{"presence-burst", "`number` of presences of one visitor at once"},
-	{"history-messages", "`number` of messages kept of each room for those who join later"},
-	{"chat-audience", "who hears visitors: `all`, visitors or nobody"},
-	{"chat-rate", "`number` of messages of one visitor a second, 0 for no limit"},
-	{"chat-burst", "`number` of messages of one visitor at once"},
-	{"room-chat-rate", "`number` of messages of all visitors of a room a second, 0 for no limit"},
-	{"room-chat-burst", "`number` of messages of all visitors of a room at once"},
-	{"main-rate", "`number` of stanzas of the visitors of all rooms to the main server a second, 0 for no limit"},
-	{"main-burst", "`number` of stanzas of the visitors of all rooms to the main server at once"},
-	{"chat-slow-mode", "`duration` between two messages of one visitor, such as 30s"},
-	{"max-connections", "`number` of client connections"},
-	{"max-connections-per-address", "`number` of client connections of one address"},
-	{"max-joins-per-second", "`number` of logins let in per second at most"},
-	{"siblings", "other nodes reached through this one's http, as `vnode=address`, separated by commas"},
-	{"trusted-proxies", "`network`s whose X-Forwarded-For is believed, or unix"},
-	{"http-origins", "`origin`s whose pages may connect (default all)"},
-	{"region-header", "`header` in which the proxy names the client's region"},
-	{"shard", "`name` announced as x-jitsi-shard"},
-	{"accounts-file", "`file` with further accounts' salted keys"},
-	{"token-key-file", "`file` with the keys of tokens: PEM, or a shared secret"},
-	{"token-keys-url", "`URL` of a JWK set with the keys of tokens"},
-	{"token-key-server", "`URL` of a server with the keys of tokens, one file each"},
-	{"token-algorithms", "signature `algorithm`s of tokens (default by the keys)"},
-	{"token-issuers", "`issuer`s of tokens, or *"},
-	{"token-audiences", "`audience`s of tokens, or *"},
-	{"token-optional", "`true` lets visitors in without a token"},
-	{"token-room-optional", "`true` accepts tokens without a room"},
-	{"token-any-tenant", "`true` accepts tokens of other tenants"},
-	{"token-leeway", "how far the issuer's clock may be off, a `duration`"},
-	{"comeback", "how the audience comes back after a fault: `reload`, silent or off"},
-	{"comeback-word", "how long main's word is waited for after jicofo has left, a `duration`"},
-	{"comeback-settle", "how long after a fault pages are sent to reload, a `duration` such as 22s"},
-	{"comeback-ask", "how long after a fault the node asks jicofo itself, a `duration` such as 32s"},
-	{"comeback-give-up", "how long after a fault the audience is told that the conference has ended, a `duration`"},
-	{"comeback-rate", "`number` of visitors that come back in a second, 0 for no limit"},
-	{"join-wait", "how long a visitor's join waits for its room, a `duration` such as 8s"},
-	{"jicofo-url", "`URL` of jicofo's REST interface, empty for none"},
-	{"ready-without-jicofo", "`false` makes a node without jicofo's login not ready"},
-	{"other-nodes", "admin `address`es of the other nodes, asked before a drain, separated by commas"},
-	{"drain-timeout", "how long conferences go on after SIGTERM, a `duration` such as 15s"},
-	{"sweep-gap", "least `duration` between two sweeps of a room's stanzas to its visitors"},
-	{"drain-spread", "over what `duration` the end spreads the closing of sessions"},
-	{"admin-token-file", "`file` with the operators' token (default: generated, kept in the state directory)"},
-	{"log-level", "`level`: debug, info, warn, error"},
-	{"log-format", "`format`: text or json"},
+	key    string
+	usage  string
+	reload reloading
+	value  reflect.Value
 }
 
 // Load reads the configuration: the default, the file named by -config or
@@ -259,16 +177,17 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// settings lists the keys in the order of usages.
-func (c *Config) settings() []setting {
+// backquoted makes of a usage what package flag wants, which no tag can hold.
+var backquoted = strings.NewReplacer("{", "`", "}", "`")
+
+// settings lists the keys in the order in which --help shows them.
+func (c *Config) settings() (list []setting) {
 	v := reflect.ValueOf(c).Elem()
-	fields := map[string]reflect.Value{}
 	for i := range v.NumField() {
-		fields[v.Type().Field(i).Tag.Get("toml")] = v.Field(i)
-	}
-	list := make([]setting, len(usages))
-	for i, u := range usages {
-		list[i] = setting{u.key, u.usage, fields[u.key]}
+		tag := v.Type().Field(i).Tag
+		if usage, ok := tag.Lookup("usage"); ok {
+			list = append(list, setting{tag.Get("toml"), backquoted.Replace(usage), reloading(tag.Get("reload")), v.Field(i)})
+		}
 	}
 	return list
 }
@@ -320,13 +239,17 @@ func (s setting) mayBeEmpty() bool {
 // isBool reports whether the setting is a truth value, whose flag needs no value.
 func (s setting) isBool() bool { return s.value.Kind() == reflect.Bool }
 
+// Keys returns the names of all settings, in the order in which --help shows them.
+func Keys() (keys []string) {
+	for _, s := range new(Config).settings() {
+		keys = append(keys, s.key)
+	}
+	return keys
+}
+
 // nearest returns the known key most like the given one.
 func nearest(key string) string {
-	keys := make([]string, len(usages))
-	for i, u := range usages {
-		keys[i] = u.key
-	}
-	return Nearest(key, keys)
+	return Nearest(key, Keys())
 }
 
 // Nearest returns the name most like the given one; of several the one that begins

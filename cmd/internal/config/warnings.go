@@ -54,8 +54,8 @@ func ofKubernetes(name, value string) bool {
 // is what [os.Environ] returns. The error names the nearest.
 func CheckNames(environ []string) error {
 	known := []string{"VNODE_CONFIG"}
-	for _, u := range usages {
-		known = append(known, EnvName(u.key))
+	for _, key := range Keys() {
+		known = append(known, EnvName(key))
 	}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")

@@ -98,7 +98,7 @@ func note(key string) string {
 	if docker := config.DockerNames(key); len(docker) > 0 {
 		s += "; Docker: `" + strings.Join(docker, "`, `") + "`"
 	}
-	if slices.Contains(reloadable, key) {
+	if slices.Contains(config.Reloadable(), key) {
 		return s + "; reload"
 	}
 	return s + "; restart"
@@ -108,7 +108,7 @@ func note(key string) string {
 // there.
 func TestConfigurationIsDocumented(t *testing.T) {
 	want, keys := configuration(config.Default)
-	for _, k := range reloadable {
+	for _, k := range config.Reloadable() {
 		require.Contains(t, keys, k)
 	}
 	path := filepath.Join(docs, "CONFIGURATION.md")

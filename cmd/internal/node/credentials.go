@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -173,17 +172,12 @@ type credentials struct {
 	source   keySource
 }
 
-// readCredentials changes nothing. Whether there are tokens at all is decided at
-// the start: rooms go by it too.
+// readCredentials reads what next names, and changes nothing. Whether there are tokens at all is decided at
+// the start, as rooms go by it too: if c turns them off, the keys stay as they are.
 func (n *Node) readCredentials(next, c *config.Config) (r credentials, err error) {
-	next.AccountsFile = c.AccountsFile
 	if r.accounts, err = readAccounts(next); err != nil || n.tokens == nil || !c.Tokens() {
 		return r, err
 	}
-	next.TokenKeyFile, next.TokenKeysURL, next.TokenKeyServer = c.TokenKeyFile, c.TokenKeysURL, c.TokenKeyServer
-	next.TokenAlgorithms, next.TokenIssuers, next.TokenAudiences = c.TokenAlgorithms, c.TokenIssuers, c.TokenAudiences
-	next.TokenOptional, next.TokenRoomOptional = c.TokenOptional, c.TokenRoomOptional
-	next.TokenAnyTenant, next.TokenLeeway = c.TokenAnyTenant, c.TokenLeeway
 	r.tokens, r.source, err = n.tokenConfig(next)
 	return r, err
 }
@@ -200,10 +194,4 @@ func (n *Node) replaceCredentials(r credentials) error {
 		r.source.keys.Expire()
 	}
 	return n.tokens.Reload(r.tokens)
-}
-
-// waitsForRestart reports whether a reload cannot apply a change of key.
-func (n *Node) waitsForRestart(key string, c *config.Config) bool {
-	onOrOff := (n.tokens != nil) != c.Tokens()
-	return !slices.Contains(reloadable, key) || slices.Contains(tokenSettings, key) && onOrOff
 }
