@@ -34,6 +34,7 @@ type hold struct {
 	counted  bool // jicofo says how many are there
 	present  int
 	counting bool // it is being asked
+	heard    bool // it has answered since main has the room, or cannot be asked
 
 	exists bool      // main has the room
 	probe  string    // id of the question whether it does; "" while none is under way
@@ -141,7 +142,7 @@ func (d *hold) again(h *Room, f fault) {
 	}
 	f.resumes = f.resumes || d.fault.resumes && f.t0.Sub(d.fault.t0) < stillOut
 	d.fault = f
-	d.counted, d.present = false, 0
+	d.heard, d.counted, d.present = false, false, 0
 	d.phase, d.asked, d.chosen, d.silent = holding, time.Time{}, time.Time{}, false
 	d.exists, d.probe = false, ""
 }
@@ -206,9 +207,10 @@ func (d *hold) step(h *Room) {
 }
 
 // settled reports whether visitors may come back: the participants are there, or
-// have had their time.
+// have had their time. The first of them may take longer than that, so jicofo is
+// asked first in any case.
 func (d *hold) settled(h *Room) bool {
-	return d.complete() || h.now.Sub(d.fault.t0) >= h.cfg.Comeback.patience(d.counted, d.fault.resumes)
+	return d.complete() || d.heard && h.now.Sub(d.fault.t0) >= h.cfg.Comeback.patience(d.counted, d.fault.resumes)
 }
 
 // complete reports whether all the participants are seen to be back.
@@ -236,8 +238,8 @@ func (h *Room) participantsCounted(n int, known bool) {
 	if known && (!d.counted || n != d.present) {
 		h.log.Info("jicofo was asked who is back", "participants", n, "of", d.missed, "after", h.now.Sub(d.fault.t0).Round(time.Millisecond))
 	}
-	d.counted, d.present = known, n
-	if d.complete() {
+	d.heard, d.counted, d.present = true, known, n
+	if d.settled(h) {
 		d.step(h)
 	}
 }
