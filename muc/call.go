@@ -33,9 +33,7 @@ func (s *Service) find(name string) *box {
 			return nil
 		}
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.rooms[local]
+	return s.boxOf(local)
 }
 
 // ask lets a room do something and waits until it has. The error is of

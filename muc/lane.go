@@ -30,10 +30,14 @@ const maxTurns = 4
 
 // ask has a room get a turn.
 func (l *lane) ask(t turnOf) {
-	l.mu.Lock()
-	l.waiting.Push(t)
-	l.mu.Unlock()
+	l.wait(t)
 	l.grant()
+}
+
+func (l *lane) wait(t turnOf) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting.Push(t)
 }
 
 // over ends a turn.

@@ -152,15 +152,31 @@ func (s *Service) SessionOpened(session Session) {
 	if !session.Admin() {
 		return
 	}
+	n := s.focusOpened(session)
+	s.tellLost(n.locals, n.rooms, []Session{session})
+	tellFocusLink(n.boxes, n.link)
+}
+
+// focusNews is what is to be told when sessions of the focus come and go: rooms that
+// ended to the focus, and boxes whether it is logged in.
+type focusNews struct {
+	locals []string
+	rooms  []lostRoom
+	others []Session // of the focus, that are told what one that closes may not have heard
+	link   room.FocusLink
+	boxes  []*box
+}
+
+// focusOpened notes an open session of the focus.
+func (s *Service) focusOpened(session Session) (n focusNews) {
 	bare := session.JID().Bare()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.focuses[bare] = append(s.focuses[bare], session)
-	locals, rooms := s.lost.take(bare, time.Now())
-	link, told := s.noteFocuses()
+	n.locals, n.rooms = s.lost.take(bare, time.Now())
+	n.link, n.boxes = s.noteFocuses()
 	s.recordsChange()
-	s.mu.Unlock()
-	s.tellLost(locals, rooms, []Session{session})
-	tellFocusLink(told, link)
+	return n
 }
 
 // focusClosed takes a session out of those of the focus, with mu held, and

@@ -25,8 +25,17 @@ const MaxRecords = 2 * maxLost
 // Records returns the rooms that a crash would make the focus believe in, by
 // name: those that live, and those whose end it may not have heard of.
 func (s *Service) Records() []RoomRecord {
+	list := s.records()
+	slices.SortFunc(list, func(a, b RoomRecord) int {
+		return cmp.Or(cmp.Compare(a.Local, b.Local), a.Ended.Compare(b.Ended))
+	})
+	return list[:min(len(list), MaxRecords)]
+}
+
+func (s *Service) records() []RoomRecord {
 	now := time.Now()
 	s.mu.RLock()
+	defer s.mu.RUnlock()
 	list := make([]RoomRecord, 0, len(s.rooms)+len(s.lost))
 	for local, b := range s.rooms {
 		if b.lives && b.focus != (wire.JID{}) && !room.IsHealthCheck(local) {
@@ -39,11 +48,7 @@ func (s *Service) Records() []RoomRecord {
 		}
 		list = append(list, RoomRecord{Local: local, Focus: room.focus.String(), Nick: room.nick, Ended: room.ended})
 	}
-	s.mu.RUnlock()
-	slices.SortFunc(list, func(a, b RoomRecord) int {
-		return cmp.Or(cmp.Compare(a.Local, b.Local), a.Ended.Compare(b.Ended))
-	})
-	return list[:min(len(list), MaxRecords)]
+	return list
 }
 
 // RecordsChanged gets a value when [Service.Records] may have changed.

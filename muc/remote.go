@@ -67,12 +67,17 @@ func (s *Service) concerned(st *wire.Stanza) (local string, ok bool) {
 }
 
 func (s *Service) remoteToRoom(local string, st *wire.Stanza) {
-	s.mu.RLock()
-	b := s.rooms[local]
-	s.mu.RUnlock()
+	b := s.boxOf(local)
 	if b == nil || !b.mail.put(fromRemote(st.Clone())) {
 		room.WithoutRoom(s, s.domains, st)
 	}
+}
+
+// boxOf returns the box of a room by its localpart, or nil.
+func (s *Service) boxOf(local string) *box {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.rooms[local]
 }
 
 // remoteToComponent answers another server's request to the node's own

@@ -371,21 +371,26 @@ func (s *Service) answerIQ(from Session, st *wire.Stanza, answer func() ([]byte,
 // SessionClosed takes a session out of every room it is in. It must come after
 // the session's last FromClient, and blocks like it.
 func (s *Service) SessionClosed(from Session) {
+	boxes, n := s.leaves(from)
+	s.tellLost(n.locals, n.rooms, n.others)
+	tellFocusLink(n.boxes, n.link)
+	for _, b := range boxes {
+		b.mail.put(closed(from))
+	}
+}
+
+// leaves forgets a session, and returns the boxes it was in.
+func (s *Service) leaves(from Session) (boxes []*box, n focusNews) {
 	s.mu.Lock()
-	var boxes []*box
+	defer s.mu.Unlock()
 	if g := s.guest(from); g != nil {
 		boxes = g.boxes()
 		s.guests.Delete(g.jid())
 	}
 	delete(s.lanes, from)
-	locals, rooms, others := s.focusClosed(from)
-	link, told := s.noteFocuses()
-	s.mu.Unlock()
-	s.tellLost(locals, rooms, others)
-	tellFocusLink(told, link)
-	for _, b := range boxes {
-		b.mail.put(closed(from))
-	}
+	n.locals, n.rooms, n.others = s.focusClosed(from)
+	n.link, n.boxes = s.noteFocuses()
+	return boxes, n
 }
 
 // MainLink tells the rooms that the first stream with the main server came up,

@@ -19,15 +19,23 @@ func (s *Service) componentMessage(st *wire.Stanza) (ok bool) {
 	if !ok {
 		return false
 	}
-	s.mu.RLock()
-	g := s.guests.Get(to)
-	s.mu.RUnlock()
-	if g == nil || g.session.Admin() {
+	session := s.sessionAt(to)
+	if session == nil || session.Admin() {
 		return false
 	}
-	reply(g.session, st.AppendStamped(nil, st.Raw, wire.Stamp{
+	reply(session, st.AppendStamped(nil, st.Raw, wire.Stamp{
 		Space: wire.NSClient, To: to.String(), From: domain,
 		ID: wire.Unescape(st.ID), Type: wire.Unescape(st.Type), Lang: wire.Unescape(st.Lang),
 	}))
 	return true
+}
+
+// sessionAt returns the session of an address that is in a room, or nil.
+func (s *Service) sessionAt(jid wire.JID) Session {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if g := s.guests.Get(jid); g != nil {
+		return g.session
+	}
+	return nil
 }

@@ -15,18 +15,22 @@ func (s *Server) RefuseAdmins(on bool) { s.noAdmins.Store(on) }
 // were open. It does not wait for them. A stream that ended without an error
 // would keep jicofo from connecting again.
 func (s *Server) EndAdmins() (open int) {
+	admins := s.openAdmins()
+	for _, sess := range admins {
+		sess.end(streamReason(errShutdown))
+	}
+	return len(admins)
+}
+
+func (s *Server) openAdmins() (admins []*Session) {
 	s.mu.Lock()
-	var admins []*Session
+	defer s.mu.Unlock()
 	for sess := range s.sessions.All() {
 		if sess.admin && sess.ending.Load() == nil {
 			admins = append(admins, sess)
 		}
 	}
-	s.mu.Unlock()
-	for _, sess := range admins {
-		sess.end(streamReason(errShutdown))
-	}
-	return len(admins)
+	return admins
 }
 
 // mayLogIn refuses who has proved to be an admin while none is wanted.

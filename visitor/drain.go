@@ -11,8 +11,17 @@ func (s *Server) Refuse() { s.beginClosing() }
 // over it spreads the ends, so that not all clients look for another server at
 // once.
 func (s *Server) EndSome(n int) (open int) {
+	chosen, open := s.choose(n)
+	for _, sess := range chosen {
+		sess.end(streamReason(errShutdown))
+	}
+	return open
+}
+
+// choose returns up to n of the open sessions, and how many there are.
+func (s *Server) choose(n int) (chosen []*Session, open int) {
 	s.mu.Lock()
-	var chosen []*Session
+	defer s.mu.Unlock()
 	for sess := range s.sessions.All() {
 		if sess.ending.Load() != nil {
 			continue
@@ -22,9 +31,5 @@ func (s *Server) EndSome(n int) (open int) {
 			chosen = append(chosen, sess)
 		}
 	}
-	s.mu.Unlock()
-	for _, sess := range chosen {
-		sess.end(streamReason(errShutdown))
-	}
-	return open
+	return chosen, open
 }

@@ -251,31 +251,34 @@ func (s *Server) resumable(id string) *Session {
 // session may not go on: the server is closing, or its address has too many
 // already, which must not cost others theirs.
 func (s *Server) asleep(sess *Session) error {
+	oldest, err := s.liesDown(sess)
+	if oldest != nil && oldest.current.Load() == nil {
+		oldest.end(reasonOf(errEvicted))
+	}
+	return err
+}
+
+// liesDown is asleep under the lock; oldest is the session to be given up.
+func (s *Server) liesDown(sess *Session) (oldest *Session, err error) {
 	from := sess.lost.from
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case s.closing:
-		s.mu.Unlock()
-		return errShutdown
+		return nil, errShutdown
 	case from.IsValid() && s.sleepers[from] >= s.cfg.Limits.PerAddress:
-		s.mu.Unlock()
-		return errEvicted
+		return nil, errEvicted
 	}
 	if from.IsValid() {
 		s.sleepers[from]++
 	}
-	var oldest *Session
 	if s.hibernating.Len() >= s.cfg.Limits.Hibernating {
 		oldest = s.hibernating.Remove(s.hibernating.Front()).(*Session)
 		oldest.sleep = nil
 	}
 	sess.sleep = s.hibernating.PushBack(sess)
 	s.metrics.sessionsOf(sess.lost.transport, stateHibernating).Inc()
-	s.mu.Unlock()
-	if oldest != nil && oldest.current.Load() == nil {
-		oldest.end(reasonOf(errEvicted))
-	}
-	return nil
+	return oldest, nil
 }
 
 // awake notes that a session hibernates no more, before it has another

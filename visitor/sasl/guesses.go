@@ -45,14 +45,18 @@ func (g *Guesses) allowed(addr netip.Addr) bool {
 	if !addr.IsValid() {
 		return true
 	}
-	g.mu.Lock()
-	el := g.byAddr[addr]
-	ok := el == nil || g.left(el.Value.(*guesser), time.Now()) >= 1
-	g.mu.Unlock()
-	if !ok {
-		g.onBlock()
+	if g.hasGuess(addr) {
+		return true
 	}
-	return ok
+	g.onBlock()
+	return false
+}
+
+func (g *Guesses) hasGuess(addr netip.Addr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	el := g.byAddr[addr]
+	return el == nil || g.left(el.Value.(*guesser), time.Now()) >= 1
 }
 
 // try counts a password before it is looked at, as if it were wrong: others may

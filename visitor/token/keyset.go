@@ -207,14 +207,16 @@ const maxNoted = 64
 // note logs keys that were left out, each once for each reason as long as it is in
 // the document.
 func (s *KeySet) note(out []leftOut) {
+	out = out[:min(len(out), maxNoted)]
+	now := make(map[leftOut]bool, len(out))
+	for _, o := range out {
+		now[o] = true
+	}
 	s.mu.Lock()
 	before := s.noted
-	s.noted = make(map[leftOut]bool)
-	for _, o := range out[:min(len(out), maxNoted)] {
-		s.noted[o] = true
-	}
+	s.noted = now
 	s.mu.Unlock()
-	for _, o := range out[:min(len(out), maxNoted)] {
+	for _, o := range out {
 		if !before[o] {
 			s.log.Info("key of a key set left out", "server", redacted(s.url), "kid", o.kid, "reason", o.because)
 		}
