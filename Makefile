@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 # Empty outside a checkout: then the program names itself (cmd/internal/build).
 STAMP = -X vnode/cmd/internal/build.stamped=$(VERSION)
 
-.PHONY: help demo check test build tarball deb image release test-deb lint fuzz bench baseline table clean
+.PHONY: help demo check test build tarball deb image release test-deb test-release lint fuzz bench baseline table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ release: ## archives, packages, images, chart, SBOM and SHA256SUMS of a tree wit
 
 test-deb: ## install, upgrade and purge the package in a container with systemd: root, four minutes
 	@.ci/test-deb $(ARGS)
+
+test-release: ## build a release twice and compare the bytes: several minutes
+	cd .ci/pack && TEST_RELEASE=1 $(GO) test -count 1 -timeout 30m -run TestReleaseTwice .
 
 lint: ## vet and formatting alone
 	$(GO) vet ./...

@@ -35,20 +35,30 @@ func TestLint(t *testing.T) {
 
 // What the chart renders is as it was, and reads as Kubernetes reads it.
 func TestGolden(t *testing.T) {
-	inputs, err := filepath.Glob("testdata/*.values.yaml")
-	require.NoError(t, err)
-	require.Len(t, inputs, 3)
-	for _, input := range inputs {
+	for input, values := range inputs(t) {
 		t.Run(filepath.Base(input), func(t *testing.T) {
-			values, err := os.ReadFile(input)
-			require.NoError(t, err)
-			text, err := render(dir, string(values))
+			text, err := render(dir, values)
 			require.NoError(t, err)
 			_, err = objects(text)
 			require.NoError(t, err)
 			golden(t, strings.TrimSuffix(input, ".values.yaml")+".golden.yaml", text)
 		})
 	}
+}
+
+// inputs are the values of testdata, by their files.
+func inputs(t *testing.T) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/*.values.yaml")
+	require.NoError(t, err)
+	require.Len(t, paths, 3)
+	all := map[string]string{}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		all[path] = string(text)
+	}
+	return all
 }
 
 func golden(t *testing.T, path, text string) {
@@ -240,14 +250,8 @@ func TestNodeTakesTheConfiguration(t *testing.T) {
 	require.NoError(t, err, string(out))
 	made, err := os.ReadFile(filepath.Join(root, "etc/vnode/pieces/kubernetes/values.yaml"))
 	require.NoError(t, err)
-	inputs, err := filepath.Glob("testdata/*.values.yaml")
-	require.NoError(t, err)
-	all := map[string]string{"setup": string(made)}
-	for _, input := range inputs {
-		text, err := os.ReadFile(input)
-		require.NoError(t, err)
-		all[input] = string(text)
-	}
+	all := inputs(t)
+	all["setup"] = string(made)
 	for name, values := range all {
 		config, err := one[corev1.ConfigMap](rendered(t, values))
 		require.NoError(t, err)
