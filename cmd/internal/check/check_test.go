@@ -330,3 +330,15 @@ func TestAdviceForAContainer(t *testing.T) {
 		require.Equal(t, want, asVariables(fix))
 	}
 }
+
+// Whether the focus encrypts its stream follows from the listener: in a container it
+// listens on all addresses, and the check dials one of loopback.
+func TestFocusEncryptsAsTheListenerWants(t *testing.T) {
+	for listener, encrypted := range map[string]bool{
+		"127.0.0.1:52223": false, "[::1]:52223": false,
+		":5222": true, "0.0.0.0:5222": true, "10.0.0.3:5222": true, "node.example.com:5222": true,
+	} {
+		c := &checker{cfg: &config.Config{C2S: []string{listener}}}
+		require.Equal(t, encrypted, c.focusAccount("secret").TLS != nil, listener)
+	}
+}

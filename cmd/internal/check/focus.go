@@ -27,15 +27,7 @@ func (c *checker) lookFocus(ctx context.Context) []Finding {
 	}
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	o := probe.Account{Address: config.Dialable(c.cfg.C2S[0]), User: "focus", Domain: c.cfg.AuthDomain, Password: password,
-		// Not jicofo's own resource: that would end its stream.
-		Resource: "check-" + rand.Text()[:8]}
-	if host, _, err := net.SplitHostPort(o.Address); err == nil {
-		if a, err := netip.ParseAddr(host); err != nil || !a.IsLoopback() {
-			// Jicofo's disable-certificate-verification.
-			o.TLS = &tls.Config{InsecureSkipVerify: true, ServerName: c.cfg.AuthDomain}
-		}
-	}
+	o := c.focusAccount(password)
 	err := o.LogIn(ctx)
 	if err != nil && c.running.State == "drained" {
 		return []Finding{{Level: Warn, What: "the node is drained and lets no jicofo log in", Why: "No conference can begin here.", File: c.files.config,
@@ -51,6 +43,24 @@ func (c *checker) lookFocus(ctx context.Context) []Finding {
 		return []Finding{f}
 	}
 	return []Finding{ok(fmt.Sprintf("focus@%s can log in on %s with the password in %s", c.cfg.AuthDomain, o.Address, path))}
+}
+
+// focusAccount is the account of jicofo. The node wants STARTTLS on a listener that
+// others than this machine reach, also from this machine.
+func (c *checker) focusAccount(password string) probe.Account {
+	listener := c.cfg.C2S[0]
+	a := probe.Account{Address: config.Dialable(listener), User: "focus", Domain: c.cfg.AuthDomain, Password: password,
+		// Not jicofo's own resource: that would end its stream.
+		Resource: "check-" + rand.Text()[:8]}
+	host, _, err := net.SplitHostPort(listener)
+	if err != nil {
+		return a // it cannot be dialed either
+	}
+	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+		// Jicofo's disable-certificate-verification.
+		a.TLS = &tls.Config{InsecureSkipVerify: true, ServerName: c.cfg.AuthDomain}
+	}
+	return a
 }
 
 // lookJicofo compares jicofo.conf with the node, where both are here and hocon
