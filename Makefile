@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 # Empty outside a checkout: then the program names itself (cmd/internal/build).
 STAMP = -X vnode/cmd/internal/build.stamped=$(VERSION)
 
-.PHONY: help demo check test build tarball deb image release test-deb test-release lint fuzz bench baseline table clean
+.PHONY: help demo check test build tarball deb image release test-deb test-release lint mutate fuzz bench baseline table clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,14 @@ test-release: ## build a release twice and compare the bytes: several minutes
 lint: ## vet and formatting alone
 	$(GO) vet ./...
 	@gofmt -l .
+
+# Packages whose tests must notice nearly every change of a line.
+MUTATED ?= ./s2s/trust ./muc/room ./fanout ./internal/wire ./visitor
+
+mutate: ## slow: change the code line by line, and list the changes that no test notices
+	@for p in $(MUTATED); do \
+	  echo "$$p"; $(GO) run github.com/go-gremlins/gremlins/cmd/gremlins@v0.5.0 unleash --timeout-coefficient 20 $$p | grep -E 'LIVED|NOT COVERED|efficacy|coverage' || exit 1; \
+	done
 
 fuzz: ## fuzz every parser for 30 s each
 	@for p in $$($(GO) list ./...); do \
