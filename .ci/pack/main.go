@@ -24,11 +24,14 @@ type Release struct {
 	Maintainer string
 }
 
-// kinds are what can be made, in the order in which a release makes them.
-var kinds = []struct {
+// kind is something that can be made; make returns the files.
+type kind struct {
 	name string
 	make func(r *Release, b *Build) ([]string, error)
-}{
+}
+
+// kinds are all, in the order in which a release makes them.
+var kinds = []kind{
 	{"tarball", (*Release).tarball},
 	{"deb", (*Release).deb},
 	{"image", (*Release).image},
@@ -74,6 +77,11 @@ func run(args []string) error {
 
 // make makes the kinds that are named, all without any.
 func (r *Release) make(names []string, sums bool) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name }) {
+			return fmt.Errorf("%q is nothing that can be made", name)
+		}
+	}
 	if err := os.MkdirAll(r.Out, 0o755); err != nil {
 		return err
 	}
@@ -82,16 +90,6 @@ func (r *Release) make(names []string, sums bool) error {
 		return err
 	}
 	defer os.RemoveAll(stage)
-	for _, name := range names {
-		if !slices.ContainsFunc(kinds, func(k struct {
-			name string
-			make func(r *Release, b *Build) ([]string, error)
-		}) bool {
-			return k.name == name
-		}) {
-			return fmt.Errorf("%q is nothing that can be made", name)
-		}
-	}
 	b, err := r.build(stage)
 	if err != nil {
 		return err
