@@ -132,11 +132,12 @@ func TestTheAudienceComesBack(t *testing.T) {
 		watched := func(room string) {
 			speaker := w.open(&page{room: room, speaks: true})
 			w.eventually("a speaker is in "+room, speaker.watches)
-			for range 2 {
-				visitor := w.open(&page{room: room, prefer: true})
-				w.eventually("a visitor watches "+room, visitor.watches)
-				_, _, reloads, _, _ := visitor.is()
-				require.Zero(t, reloads, "jicofo sent it to a node that it is not logged in at")
+			visitors := []*page{w.open(&page{room: room, prefer: true}), w.open(&page{room: room, prefer: true})}
+			w.eventually("visitors watch "+room, func() bool { return all(visitors, (*page).watches) })
+			w.pause(w.scaled(30 * time.Second)) // as long as a drain without a deadline
+			for _, p := range visitors {
+				_, _, reloads, _, _ := p.is()
+				require.Zero(t, reloads, "jicofo sent it to a node that it is not logged in at, or its room ended")
 			}
 		}
 		watched("during")

@@ -49,6 +49,7 @@ type drainer struct {
 	// Owned by run's goroutine.
 	asked time.Time // the other nodes, last
 	alone error     // what came of it
+	spent time.Time // the deadline at which rooms have ended already
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -149,6 +150,9 @@ func (d *drainer) step(ctx context.Context) bool {
 	}
 	people, expected := count(rooms, time.Now())
 	due := !deadline.IsZero() && !time.Now().Before(deadline)
+	if due && !forGood && d.spent.Equal(deadline) && d.isAlone(ctx) { // what began later has nowhere to go
+		due, deadline = false, time.Time{}
+	}
 	switch {
 	case (people > 0 || expected && !forGood) && !due:
 		d.tell(admin.Draining, remaining(why, len(rooms), people, deadline))
@@ -156,6 +160,9 @@ func (d *drainer) step(ctx context.Context) bool {
 	case len(rooms) > 0:
 		d.log.Info("ending the rooms that are left", "rooms", len(rooms), "visitors", people)
 		spread(ctx, d.window(), perRoom, d.endSome)
+	}
+	if due {
+		d.spent = deadline
 	}
 	alone := !forGood && d.isAlone(ctx)
 	d.sendAway(!alone)
