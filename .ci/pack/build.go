@@ -91,7 +91,11 @@ func (r *Release) files(b *Build, arch string) ([]file, error) {
 	}
 	for _, pattern := range []string{"README.md", "SECURITY.md", "docs/*.md"} {
 		err := r.each(pattern, func(path string) error {
-			all = append(all, file{to: doc + filepath.Base(path), from: path})
+			name := filepath.Base(path)
+			if path == r.path("docs/README.md") {
+				name = "INDEX.md" // the README beside it is the project's
+			}
+			all = append(all, file{to: doc + name, from: path})
 			return nil
 		})
 		if err != nil {
