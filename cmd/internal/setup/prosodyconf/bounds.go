@@ -21,7 +21,7 @@ import (
 // any other that cannot be run.
 const (
 	evaluationTime = 2 * time.Second
-	maxFiles       = 1000 // Includes may include themselves
+	maxFiles       = 200 // Includes may include themselves
 	maxText        = 1 << 20
 	maxSteps       = 1_000_000 // of Lua's machine, in all files together
 	maxString      = 1 << 20
@@ -193,9 +193,7 @@ func boundStrings(L *lua.LState) {
 			return L.GetTop()
 		}))
 	}
-	guard(str, "rep", func(L *lua.LState) bool {
-		return float64(len(L.CheckString(1)))*max(1, float64(L.CheckNumber(2))) <= maxString
-	})
+	str.RawSetString("rep", L.NewFunction(repeated))
 	guard(str, "format", func(L *lua.LState) bool {
 		return !wideFormat.MatchString(L.CheckString(1)) && argumentBytes(L) <= maxString/4 // %q makes four bytes of one
 	})
@@ -210,6 +208,20 @@ func boundStrings(L *lua.LState) {
 		}
 		return total <= maxString && L.OptInt(4, 0) <= t.Len()
 	})
+}
+
+// repeated is string.rep, with the separator of newer Luas.
+func repeated(L *lua.LState) int {
+	s, n, between := L.CheckString(1), float64(L.CheckNumber(2)), L.OptString(3, "")
+	if float64(len(s)+len(between))*n > maxString {
+		L.RaiseError("rep would make too long a string")
+	}
+	if n < 1 || s == "" && between == "" {
+		L.Push(lua.LString(""))
+		return 1
+	}
+	L.Push(lua.LString(strings.Repeat(s+between, int(n)-1) + s))
+	return 1
 }
 
 // wideFormat has a width of three digits, which Lua refuses, or what only Go's

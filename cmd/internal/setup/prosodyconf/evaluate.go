@@ -111,6 +111,7 @@ func (l *loading) evaluate(f *File, path string) {
 	if err := e.run(); err != nil {
 		f.Err = plainError(f.Path, err)
 		e.fallBack()
+		e.includeByText()
 		return
 	}
 	f.Options, f.Hosts = e.options, e.hosts
@@ -163,6 +164,16 @@ func (e *evaluation) fallBack() {
 	}
 }
 
+// includeByText reads what the text of a file that cannot be run to its end includes
+// and was not included before the error.
+func (e *evaluation) includeByText() {
+	for _, pattern := range e.file.includes {
+		if !slices.Contains(e.included, pattern) {
+			e.includePattern(pattern)
+		}
+	}
+}
+
 // evaluation is the run of one file.
 type evaluation struct {
 	*loading
@@ -172,6 +183,8 @@ type evaluation struct {
 	host    string // current one, "" in the global section
 	options []Option
 	hosts   []Host
+
+	included []string // patterns
 }
 
 // environment puts Prosody's functions into the globals, and lets assignments
@@ -204,7 +217,16 @@ func (e *evaluation) environment() {
 		L.SetGlobal(name, L.NewFunction(e.unknown))
 	}
 	L.SetGlobal("FileLines", L.NewFunction(func(L *lua.LState) int { L.Push(L.NewTable()); return 1 }))
+	L.SetGlobal("prosody", e.unknownValue(L))
 	osLib := L.NewTable()
+	L.Push(L.NewFunction(lua.OpenOs))
+	L.Push(lua.LString(lua.OsLibName))
+	L.Call(1, 0)
+	if all, ok := L.GetGlobal(lua.OsLibName).(*lua.LTable); ok {
+		for _, name := range []string{"time", "date", "clock", "difftime"} {
+			osLib.RawSetString(name, all.RawGetString(name))
+		}
+	}
 	osLib.RawSetString("getenv", L.NewFunction(func(L *lua.LState) int { return e.getenv(L, L.CheckString(1)) }))
 	L.SetGlobal("os", osLib)
 	meta := L.NewTable()
@@ -233,14 +255,18 @@ func (e *evaluation) getenv(L *lua.LState, name string) int {
 
 // unknown yields something that can be indexed, called and appended, and is no string.
 func (e *evaluation) unknown(L *lua.LState) int {
+	L.Push(e.unknownValue(L))
+	return 1
+}
+
+func (e *evaluation) unknownValue(L *lua.LState) *lua.LTable {
 	t, meta := L.NewTable(), L.NewTable()
 	again := L.NewFunction(e.unknown)
 	meta.RawSetString("__call", again)
 	meta.RawSetString("__concat", again)
 	meta.RawSetString("__index", L.NewFunction(func(L *lua.LState) int { return e.unknown(L) }))
 	L.SetMetatable(t, meta)
-	L.Push(t)
-	return 1
+	return t
 }
 
 // line is where the file that runs is.
@@ -302,8 +328,13 @@ func (e *evaluation) component(L *lua.LState) int {
 func prepared(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
 func (e *evaluation) include(L *lua.LState) int {
-	pattern := L.CheckString(1)
-	e.included = true
+	e.includePattern(L.CheckString(1))
+	return 0
+}
+
+func (e *evaluation) includePattern(pattern string) {
+	e.loading.included = true
+	e.included = append(e.included, pattern)
 	if !filepath.IsAbs(pattern) {
 		pattern = filepath.Join(e.dir, pattern)
 	}
@@ -312,7 +343,6 @@ func (e *evaluation) include(L *lua.LState) int {
 			e.failed = err
 		}
 	}
-	return 0
 }
 
 func (e *evaluation) assign(L *lua.LState) int {

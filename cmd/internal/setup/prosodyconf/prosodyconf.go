@@ -20,6 +20,8 @@ type File struct {
 	// Err says why the file could not be run. Then Options and Hosts are what the
 	// text looks like: what a program would compute is not seen.
 	Err error
+
+	includes []string // patterns that the text includes by their names
 }
 
 // Option is one assignment.
@@ -87,7 +89,7 @@ func scan(path, text string) *File {
 		t, after := tokens[i], tokens[i+1:]
 		switch {
 		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "(s"):
-			h := Host{Name: after[1].text, Component: strings.EqualFold(t.text, "component"), Line: line(t.start)}
+			h := Host{Name: prepared(after[1].text), Component: strings.EqualFold(t.text, "component"), Line: line(t.start)}
 			i = closing(tokens, i+1)
 			if startsWith(tokens[i+1:], "s") {
 				i++
@@ -98,7 +100,7 @@ func scan(path, text string) *File {
 		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "("):
 			unsure = true
 		case t.kind == 'n' && isHostWord(t.text) && startsWith(after, "s"):
-			h := Host{Name: after[0].text, Component: strings.EqualFold(t.text, "component"), Line: line(t.start)}
+			h := Host{Name: prepared(after[0].text), Component: strings.EqualFold(t.text, "component"), Line: line(t.start)}
 			i++
 			if startsWith(after, "ss") {
 				h.Module = after[1].text
@@ -106,6 +108,11 @@ func scan(path, text string) *File {
 			}
 			f.Hosts = append(f.Hosts, h)
 			host, unsure = h.Name, false
+		case t.kind == 'n' && strings.EqualFold(t.text, "include") && (startsWith(after, "s") || startsWith(after, "(s")):
+			if i++; tokens[i].kind == '(' {
+				i++
+			}
+			f.includes = append(f.includes, tokens[i].text)
 		case t.kind == 'n' && startsWith(after, "="):
 			o := Option{Host: host, Name: t.text, Line: line(t.start), unsure: unsure}
 			i++
