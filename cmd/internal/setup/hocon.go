@@ -102,7 +102,7 @@ func (h *hocon) get(path string) (object map[string]any, err error) {
 	switch {
 	case err != nil && strings.Contains(err.Error(), "Can't find the given path"):
 		return nil, nil
-	case err != nil && strings.Contains(err.Error(), "not resolved"):
+	case err != nil && (strings.Contains(err.Error(), "not resolved") || strings.Contains(err.Error(), "unresolved substitutions")):
 		return nil, errUnresolved
 	case err != nil:
 		return nil, err

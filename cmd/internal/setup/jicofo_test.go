@@ -38,6 +38,9 @@ func TestJicofoConfAsHoconSetTakesIt(t *testing.T) {
 		"a variable among the bridges": {"jicofo {\n  bridge {\n    brewery-jid = ${BREWERY}\n    average-participant-stress = 0.01\n  }\n}\n",
 			[]string{"brewery-jid = ${BREWERY}", "average-participant-stress = 0.01"}},
 		"a variable in another node": {"jicofo { xmpp { visitors { v7 { enabled = true\n password = ${V7}\n hostname = \"10.0.0.7\" } } } }\n", []string{"password = ${V7}", `hostname = "10.0.0.7"`}},
+		"lists that grow":            {"jicofo {\n  a = \"\"\"x \"y\" {\n}\"\"\"\n  hosts = [ a, \"b\" ]\n  hosts += ${?MORE}\n  hosts += c\n}\n", []string{"hosts = [ a, \"b\" ]", "hosts += ${?MORE}", "hosts += c"}},
+		"JSON":                       {"{ \"jicofo\": { \"a\": 1, \"xmpp\": { \"client\": { \"port\": 5222 } } } }\n", []string{"\"a\": 1", "\"port\": 5222"}},
+		"values that follow":         {"jicofo { bridge { a = 1 } }\njicofo { bridge { a = ${?BRIDGE} } }\njicofo.visitors.max-participants = 5\n", []string{"a = ${?BRIDGE}", "max-participants = 5"}},
 		"a value of the file":        {"jicofo { a = 1\n  b = ${jicofo.a}\n  c = \"x\"${?Y}\n}\n", []string{"b = ${jicofo.a}", `c = "x"${?Y}`}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -49,6 +49,15 @@ func TestMapsOfNginx(t *testing.T) {
 		"quoted braces":             {"map $http_x $y { '}' '{'; \"map $arg_vnode $no {\" x; }\nmap $arg_vnode $prosody_node { '}' '{'; default 'prosody'; 'v1' \"v1\"; v2 v2; }", siteFile},
 		"an included file of nodes": {"map $arg_vnode $prosody_node { default prosody; include nodes.map; }", siteFile},
 		"a map in another file":     {"include snippets/map.conf;", "etc/nginx/snippets/map.conf"},
+		"a variable in braces":      {"map ${arg_vnode} $prosody_node { default prosody; v1 v1; v2 v2; }", siteFile},
+		"quoted words":              {"map \"$arg_vnode\" '$prosody_node' {\n\"default\" prosody;\n\t\"v1\" 'v1'; v\\2 v2;v2 v2;}", siteFile},
+		"comments everywhere":       {"map # of { nodes\n  $arg_vnode # v3 v3;\n  $prosody_node # }\n{ # {\n  default prosody; # v4 v4;\n  v1 v1; v2 v2;\n}", siteFile},
+		"lines of Windows":          {strings.ReplaceAll(officialMap, "\n", "\r\n"), siteFile},
+		"a regular expression":      {"map $arg_vnode $prosody_node { default prosody; ~^v(?<n>[12])$ v$n; v1 v1; v2 v2; volatile; }", siteFile},
+		"no default, hostnames":     {"map $arg_vnode $prosody_node {hostnames;'' prosody;v1 v1;v2 v2;}", siteFile},
+		"escapes":                   {"map $http_x $y { \"a\\\"}\" '\\'{'; }\nmap $arg_vnode $prosody_node{default prosody;v1 v1;v2 v2;}", siteFile},
+		"files of nodes by pattern": {"map $arg_vnode $prosody_node { default prosody; include maps/*.map; }", siteFile},
+		"a map in a file of a file": {"include snippets/o*r.conf;", "etc/nginx/snippets/inner.conf"},
 		"the brace on its own line": {"map $arg_vnode $prosody_node\n{\n  default prosody; v1 v1; v2 v2;\n}", siteFile},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,6 +65,10 @@ func TestMapsOfNginx(t *testing.T) {
 			withoutJicofo(t, root)
 			put(t, root, "etc/nginx/nodes.map", "v1 v1; v2 v2;\n")
 			put(t, root, "etc/nginx/snippets/map.conf", officialMap+"\n")
+			put(t, root, "etc/nginx/maps/a.map", "v1 v1;")
+			put(t, root, "etc/nginx/maps/b.map", "# v3 v3;\nv2 v2;")
+			put(t, root, "etc/nginx/snippets/outer.conf", "include "+root.Path("etc/nginx/snippets/inner.conf")+";")
+			put(t, root, "etc/nginx/snippets/inner.conf", officialMap+"\n")
 			rewrite(t, root, siteFile, officialMap, tc.text)
 			before := tree(t, root.Dir)
 			out := mustRun(t, root.Dir, "-nodes", "4")
