@@ -137,6 +137,7 @@ type nodeSettings struct {
 	PasswordFile, CertificateFile, KeyFile string
 	TURNServices                           []string
 	TURNSecretFile                         string
+	TURNUsername, TURNPasswordFile         string
 }
 
 func (pl *planner) write(n int, s *nodeSettings) error {
@@ -176,8 +177,12 @@ func (pl *planner) configure(n int) error {
 			s.OtherNodes = append(s.OtherNodes, at("127.0.0.1", ports.Admin+other))
 		}
 	}
-	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
+	secret, password := pl.turn()
+	if secret {
 		s.TURNSecretFile = pl.turnSecretFile()
+	}
+	if password {
+		s.TURNUsername, s.TURNPasswordFile = pl.world.turnUsername, pl.turnPasswordFile()
 	}
 	return pl.write(n, &s)
 }
@@ -201,7 +206,7 @@ func (pl *planner) move(n int) error {
 		MainDomain: c.MainDomain, MainS2S: c.MainS2S, RoomPrefix: c.RoomPrefix, ExtraDomains: c.ExtraDomains,
 		S2S: c.S2S[0], C2S: at(clients, nd.C2S), HTTP: at(clients, webPort), Admin: c.Admin, OtherNodes: c.OtherNodes,
 		PasswordFile: c.FocusPasswordFile, CertificateFile: c.CertificateFile, KeyFile: c.KeyFile,
-		TURNServices: c.TURNServices, TURNSecretFile: c.TURNSecretFile,
+		TURNServices: c.TURNServices, TURNSecretFile: c.TURNSecretFile, TURNUsername: c.TURNUsername, TURNPasswordFile: c.TURNPasswordFile,
 		JicofoURL: c.JicofoURL, TellJicofo: c.JicofoURL != defaultJicofoURL,
 	}
 	return pl.write(n, &s)

@@ -131,12 +131,25 @@ func (pl *planner) remember() error {
 func (pl *planner) passwordFile() string   { return pl.o.path("etc/vnode/focus-password") }
 func (pl *planner) turnSecretFile() string { return pl.o.path("etc/vnode/turn-secret") }
 
+// turnPasswordFile holds the password of TURN servers that have one for everybody.
+func (pl *planner) turnPasswordFile() string { return pl.o.path("etc/vnode/turn-password") }
+
+// turn says which credentials nodes have for TURN servers: made of the secret, or one
+// for everybody.
+func (pl *planner) turn() (secret, password bool) {
+	w := pl.world
+	secret = w.turnSecret != "" && len(w.turnServices) > 0
+	return secret, !secret && w.turnPassword != "" && len(w.turnServices) > 0
+}
+
 // planSecrets plans the files of secrets, readable by their owner alone.
 func (pl *planner) planSecrets() error {
 	o := pl.o
 	if o.RemoveAll {
-		if err := pl.plan.Remove(pl.turnSecretFile(), true); err != nil {
-			return err
+		for _, path := range []string{pl.turnSecretFile(), pl.turnPasswordFile()} {
+			if err := pl.plan.Remove(path, true); err != nil {
+				return err
+			}
 		}
 		return pl.plan.Remove(pl.passwordFile(), true)
 	}
@@ -157,6 +170,12 @@ func (pl *planner) planSecrets() error {
 		return fmt.Errorf("focus password: %s must hold one line with the password; remove it to have one made", from)
 	}
 	pl.plan.Hide(pl.password)
+	if _, password := pl.turn(); password {
+		pl.plan.Hide(pl.world.turnPassword)
+		if err := pl.plan.Secret(pl.turnPasswordFile(), pl.world.turnPassword); err != nil {
+			return err
+		}
+	}
 	if pl.world.turnSecret != "" {
 		pl.plan.Hide(pl.world.turnSecret)
 		if err := pl.plan.Secret(pl.turnSecretFile(), pl.world.turnSecret); err != nil {
@@ -177,7 +196,11 @@ func (pl *planner) credentials() []credential {
 		all = append(all, credential{"certificate", variable("certificate-file"), pl.o.CertificateFile},
 			credential{"key", variable("key-file"), pl.o.KeyFile})
 	}
-	if pl.world.turnSecret != "" && len(pl.world.turnServices) > 0 {
+	secret, password := pl.turn()
+	if password {
+		all = append(all, credential{"turn-password", variable("turn-password-file"), pl.turnPasswordFile()})
+	}
+	if secret {
 		all = append(all, credential{"turn-secret", variable("turn-secret-file"), pl.turnSecretFile()})
 	}
 	return all
@@ -290,7 +313,7 @@ func (pl *planner) next() (steps []Step) {
 // what they read at their start changes.
 func (pl *planner) startable() (fresh, stale []int) {
 	common := pl.plan.Changes(func(path string) bool {
-		return path == pl.unitPath() || path == pl.dropInPath() || path == pl.passwordFile() || path == pl.turnSecretFile()
+		return path == pl.unitPath() || path == pl.dropInPath() || path == pl.passwordFile() || path == pl.turnSecretFile() || path == pl.turnPasswordFile()
 	})
 	for _, nd := range pl.nodes {
 		switch {

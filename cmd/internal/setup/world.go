@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,8 +24,9 @@ type world struct {
 	roomPrefix string
 	focusJID   string
 
-	turnServices []string
-	turnSecret   string
+	turnServices               []string
+	turnSecret                 string
+	turnUsername, turnPassword string // for everybody
 
 	jicofo string // path of jicofo.conf, "" when not found
 	rest   rest
@@ -146,28 +148,59 @@ func (w *world) readMain() {
 	}
 }
 
-// readTURN takes over what main tells its participants (XEP-0215).
+// readTURN takes over what main tells its participants (XEP-0215), by its own module
+// or by the one that Jitsi's documents had before 2021.
 func (w *world) readTURN() {
-	if _, secret, ok := w.somewhere("", "external_service_secret"); ok && !strings.HasPrefix(secret.Value, "__") {
-		w.turnSecret = secret.Value
+	for _, module := range []struct{ services, secret string }{
+		{"external_services", "external_service_secret"}, {"turncredentials", "turncredentials_secret"},
+	} {
+		if _, secret, ok := w.ofMain(module.secret); ok && !strings.HasPrefix(secret.Value, "__") {
+			w.turnSecret = secret.Value
+		}
+		f, services, ok := w.ofMain(module.services)
+		if !ok || !services.IsTable() {
+			continue
+		}
+		for _, s := range f.Records(services) {
+			w.addTURN(s)
+		}
+		if len(w.turnServices) > 0 {
+			return
+		}
 	}
-	f, services, ok := w.somewhere("", "external_services")
-	if !ok || !services.IsTable() {
+}
+
+func (w *world) addTURN(s map[string]string) {
+	if s["type"] == "" || s["host"] == "" {
 		return
 	}
-	for _, s := range f.Records(services) {
-		uri := s["type"] + ":" + s["host"]
-		if s["port"] != "" {
-			uri += ":" + s["port"]
-		}
-		// RFC 7064 has no transport for stun.
-		if s["transport"] != "" && strings.HasPrefix(s["type"], "turn") {
-			uri += "?transport=" + s["transport"]
-		}
-		if s["type"] != "" && s["host"] != "" {
-			w.turnServices = append(w.turnServices, uri)
-		}
+	host := s["host"]
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() {
+		host = "[" + host + "]"
 	}
+	uri := s["type"] + ":" + host
+	if s["port"] != "" {
+		uri += ":" + s["port"]
+	}
+	// RFC 7064 has no transport for stun.
+	if s["transport"] != "" && strings.HasPrefix(s["type"], "turn") {
+		uri += "?transport=" + s["transport"]
+	}
+	w.turnServices = append(w.turnServices, uri)
+	if secret := s["secret"]; secret != "" && secret != "true" && secret != "false" && w.turnSecret == "" {
+		w.turnSecret = secret
+	}
+	if s["username"] != "" && s["password"] != "" && w.turnUsername == "" {
+		w.turnUsername, w.turnPassword = s["username"], s["password"]
+	}
+}
+
+// ofMain is somewhere for an option of main's host, or else of the general section.
+func (w *world) ofMain(name string) (*prosodyconf.File, prosodyconf.Option, bool) {
+	if f, o, ok := w.somewhere(w.mainDomain, name); ok {
+		return f, o, true
+	}
+	return w.somewhere("", name)
 }
 
 // somewhere returns the assignment of an option of a host that counts, the last
