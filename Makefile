@@ -57,9 +57,9 @@ test-deb: ## install, upgrade and purge the package in a container with systemd:
 test-release: ## build a release twice and compare the bytes: several minutes
 	cd .ci/pack && TEST_RELEASE=1 $(GO) test -count 1 -timeout 30m -run TestReleaseTwice .
 
-lint: ## vet and formatting alone
-	$(GO) vet ./...
-	@gofmt -l .
+lint: ## formatting, and the linters of .golangci.yml
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt would change these files'; exit 1; }
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run ./...
 
 # Packages whose tests must notice nearly every change of a line.
 MUTATED ?= ./s2s/trust ./muc/room ./fanout ./internal/wire ./visitor

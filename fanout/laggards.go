@@ -69,7 +69,7 @@ func (sh *shard) laggards() laggards {
 			l.Lag = s.log.Head() - s.cursor
 		}
 		if l.Blocked || l.Lag >= lagging {
-			l.To = string(s.to)
+			l.To = s.to
 			found = append(found, l)
 		}
 	}

@@ -35,18 +35,8 @@ type badInput struct {
 }
 
 var (
-	deep     = strings.Repeat("<a>", 70) + strings.Repeat("</a>", 70)
 	megabyte = "<message xmlns='jabber:client' to='v3.meet.jitsi'><body>" + strings.Repeat("A", 1<<20) + "</body></message>"
-	manyAttr = "<message xmlns='jabber:client'" + attributes(100) + "/>"
 )
-
-func attributes(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, " a%d='x'", i)
-	}
-	return b.String()
-}
 
 var badOnTCP = []badInput{
 	{"another protocol", anyTime, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", wire.NotWellFormed},

@@ -263,8 +263,8 @@ func joinStorm(ctx context.Context, s *stage) ([]report.Run, error) {
 	}
 	r := w.run("join-storm", s.p.Rate)
 	r.Joins = s.crowd.Joins(crowd.Guests)
-	if n := float64(s.p.Visitors); r.Joins != nil {
-		n = float64(r.Joins.Count)
+	if r.Joins != nil {
+		n := float64(r.Joins.Count)
 		r.Metrics[report.BytesPerJoin] = float64(bytes) / n
 		if cpu := (joined.cpu - w.before.cpu).Seconds(); cpu > 0 {
 			r.Metrics[report.CPUPerJoin] = cpu / n

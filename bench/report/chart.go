@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Every chart is drawn this wide: its text is legible on a telephone, where it
@@ -153,8 +154,8 @@ func (c *cdfChart) draw() string {
 
 // bar is one row of a bar chart.
 type bar struct {
-	subject, value, note string
-	spread               Spread
+	subject, value string
+	spread         Spread
 }
 
 // barChart compares one figure of several servers.
@@ -253,9 +254,6 @@ func styleOf(subject string) style {
 }
 
 func distinct(values []float64) []float64 {
-	var all []float64
-	for _, v := range values {
-		all = append(all, v)
-	}
+	all := slices.Clone(values)
 	return sortedUnique(all)
 }

@@ -231,7 +231,7 @@ func TestRoomIsAwaited(t *testing.T) {
 		_, err := io.CopyN(io.Discard, far, int64(n))
 		require.NoError(t, err)
 		require.NoError(t, <-told)
-		n = fill()
+		fill()
 		c.AwaitRoom(func(err error) { told <- err })
 		require.NoError(t, c.SetWriteDeadline(time.Unix(1, 0)))
 		require.ErrorIs(t, <-told, os.ErrDeadlineExceeded, "interrupted")

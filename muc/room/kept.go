@@ -22,13 +22,6 @@ type shape struct {
 	parts []string // children; "" for one that is each visitor's own
 }
 
-// Fields of kept.own before the children.
-const (
-	fieldID = iota
-	fieldName
-	fields
-)
-
 // name returns the display name, "" if there is none.
 func (k *kept) name() string {
 	if k.shape == nil {

@@ -134,9 +134,9 @@ var nicks atomic.Uint32
 func untilSubject(b *testing.B, r *bufio.Reader) (received int64) {
 	var last []byte
 	for {
-		chunk, err := r.Peek(1)
+		_, err := r.Peek(1)
 		require.NoError(b, err)
-		chunk, _ = r.Peek(r.Buffered())
+		chunk, _ := r.Peek(r.Buffered())
 		received += int64(len(chunk))
 		last = append(last, chunk...)
 		_, _ = r.Discard(len(chunk))
