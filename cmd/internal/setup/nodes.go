@@ -102,7 +102,7 @@ func (pl *planner) planNodes() error {
 		}
 	}
 	for _, n := range union(have, nil, slices.Concat(o.Nodes, gone)) {
-		if err := pl.move(n); err != nil {
+		if err := pl.follow(n, union(o.Nodes, nil, have), gone); err != nil {
 			return err
 		}
 	}
@@ -172,11 +172,7 @@ func (pl *planner) configure(n int) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range union(have, o.Nodes, nil) {
-		if other != n && !slices.Contains(o.Remove, other) {
-			s.OtherNodes = append(s.OtherNodes, at("127.0.0.1", ports.Admin+other))
-		}
-	}
+	s.OtherNodes = pl.admins(union(have, o.Nodes, append([]int{n}, o.Remove...)))
 	secret, password := pl.turn()
 	if secret {
 		s.TURNSecretFile = pl.turnSecretFile()
@@ -187,9 +183,10 @@ func (pl *planner) configure(n int) error {
 	return pl.write(n, &s)
 }
 
-// move lets a node that was not asked for listen where the others, who are told one
-// address for all nodes, look for it. All else stays as it is.
-func (pl *planner) move(n int) error {
+// follow lets a node that was not asked for know the nodes that are new or gone, and
+// listen where the other programs, which are told one address for all nodes, look for
+// it. All else stays as it is, and so does a node that was changed by hand.
+func (pl *planner) follow(n int, added, gone []int) error {
 	if !pl.plan.Untouched(pl.nodePath(n)) {
 		return nil
 	}
@@ -199,17 +196,34 @@ func (pl *planner) move(n int) error {
 	}
 	c, clients := nd.cfg, pl.clientHost()
 	webPort, err := portOf(c.HTTP)
-	if err != nil || hostOf(c.C2S) == clients && hostOf(c.HTTP) == clients {
-		return nil // a socket of nginx, or where it should be
+	if err != nil {
+		return nil // a socket of nginx: a hand was here
+	}
+	others := slices.DeleteFunc(slices.Clone(c.OtherNodes), func(a string) bool { return slices.Contains(pl.admins(gone), a) })
+	for _, a := range pl.admins(added) {
+		if !slices.Contains(others, a) {
+			others = append(others, a)
+		}
+	}
+	if hostOf(c.C2S) == clients && hostOf(c.HTTP) == clients && slices.Equal(others, c.OtherNodes) {
+		return nil
 	}
 	s := nodeSettings{
 		MainDomain: c.MainDomain, MainS2S: c.MainS2S, RoomPrefix: c.RoomPrefix, ExtraDomains: c.ExtraDomains,
-		S2S: c.S2S[0], C2S: at(clients, nd.C2S), HTTP: at(clients, webPort), Admin: c.Admin, OtherNodes: c.OtherNodes,
+		S2S: c.S2S[0], C2S: at(clients, nd.C2S), HTTP: at(clients, webPort), Admin: c.Admin, OtherNodes: others,
 		PasswordFile: c.FocusPasswordFile, CertificateFile: c.CertificateFile, KeyFile: c.KeyFile,
 		TURNServices: c.TURNServices, TURNSecretFile: c.TURNSecretFile, TURNUsername: c.TURNUsername, TURNPasswordFile: c.TURNPasswordFile,
 		JicofoURL: c.JicofoURL, TellJicofo: c.JicofoURL != defaultJicofoURL,
 	}
 	return pl.write(n, &s)
+}
+
+// admins are the admin addresses of nodes on this machine.
+func (pl *planner) admins(nodes []int) (all []string) {
+	for _, n := range nodes {
+		all = append(all, at("127.0.0.1", pl.ports.Admin+n))
+	}
+	return all
 }
 
 func hostOf(addresses []string) string {

@@ -120,3 +120,38 @@ func TestJicofoOnAnotherMachine(t *testing.T) {
 		require.ErrorContains(t, err, "-jicofo-url", bad)
 	}
 }
+
+// Nodes know the others that are made and taken away later, without a restart, which
+// would end their conferences.
+func TestNodesKnowOneAnother(t *testing.T) {
+	withoutHocon(t)
+	root := jitsi.Install(t, jitsi.Options{})
+	others := func(name string) []string {
+		cfg, err := parseConfig([]byte(read(t, root.Path("etc/vnode/"+name+".toml"))))
+		require.NoError(t, err)
+		return cfg.OtherNodes
+	}
+	mustRun(t, root.Dir, "-nodes", "2")
+	out := mustRun(t, root.Dir, "-add", "3")
+	require.Equal(t, []string{"127.0.0.1:52602", "127.0.0.1:52603"}, others("v1"))
+	require.Equal(t, []string{"127.0.0.1:52601", "127.0.0.1:52602"}, others("v3"))
+	require.Contains(t, out, "systemctl try-reload-or-restart vnode@v1 vnode@v2")
+	require.NotContains(t, out, "try-restart")
+
+	out = mustRun(t, root.Dir, "-remove", "2")
+	require.Equal(t, []string{"127.0.0.1:52603"}, others("v1"))
+	require.Contains(t, out, "try-reload-or-restart vnode@v1 vnode@v3")
+	require.NotContains(t, out, "try-restart")
+
+	out = mustRun(t, root.Dir, "-nodes", "3")
+	require.Equal(t, []string{"127.0.0.1:52601", "127.0.0.1:52602"}, others("v3"))
+	require.Contains(t, out, "systemctl enable --now vnode@v2")
+	require.Contains(t, out, "try-reload-or-restart vnode@v1 vnode@v3")
+	require.NotContains(t, out, "try-restart")
+	require.Contains(t, mustRun(t, root.Dir, "-nodes", "3"), "Nothing to change")
+
+	mine := read(t, root.Path("etc/vnode/v1.toml")) + "# mine\n"
+	require.NoError(t, os.WriteFile(root.Path("etc/vnode/v1.toml"), []byte(mine), 0o644))
+	require.NotContains(t, mustRun(t, root.Dir, "-add", "4"), "v1.toml is left alone", "nobody asked for it")
+	require.Equal(t, mine, read(t, root.Path("etc/vnode/v1.toml")))
+}

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -287,9 +288,10 @@ func (pl *planner) next() (steps []Step) {
 	if pl.plan.Changes(pl.below("etc/systemd")) {
 		add(stepSystemd, "tell systemd", "systemctl", "daemon-reload")
 	}
-	fresh, stale := pl.startable()
+	fresh, stale, told := pl.startable()
 	nodes("start the nodes", fresh, "enable", "--now")
 	nodes("their configuration has changed; their conferences end", stale, "try-restart")
+	nodes("tell them of one another; nobody notices", told, "try-reload-or-restart")
 	if pl.plan.Changes(pl.ofProsody) {
 		add(stepProsody, "tell main; its conferences end", "systemctl", "restart", "prosody")
 	}
@@ -309,9 +311,9 @@ func (pl *planner) next() (steps []Step) {
 	return steps
 }
 
-// startable are the nodes to start, which are new, and those to start again, since
-// what they read at their start changes.
-func (pl *planner) startable() (fresh, stale []int) {
+// startable are the nodes to start, which are new, those to start again, since what
+// they read at their start changes, and those that take the change as they run.
+func (pl *planner) startable() (fresh, stale, told []int) {
 	common := pl.plan.Changes(func(path string) bool {
 		return path == pl.unitPath() || path == pl.dropInPath() || path == pl.passwordFile() || path == pl.turnSecretFile() || path == pl.turnPasswordFile()
 	})
@@ -319,11 +321,34 @@ func (pl *planner) startable() (fresh, stale []int) {
 		switch {
 		case pl.plan.Makes(nd.Path):
 			fresh = append(fresh, nd.Number)
-		case common || pl.plan.Changes(func(path string) bool { return path == nd.Path }):
+		case common:
+			stale = append(stale, nd.Number)
+		case !pl.plan.Changes(func(path string) bool { return path == nd.Path }):
+		case pl.otherNodesAlone(nd):
+			told = append(told, nd.Number)
+		default:
 			stale = append(stale, nd.Number)
 		}
 	}
-	return fresh, stale
+	return fresh, stale, told
+}
+
+// otherNodesAlone reports whether nothing changes for a node but which others it
+// knows.
+func (pl *planner) otherNodesAlone(nd node) bool {
+	text, err := os.ReadFile(nd.Path)
+	if err != nil {
+		return false
+	}
+	old, err := parseConfig(text)
+	if err != nil {
+		return false
+	}
+	before, after := *old, *nd.cfg
+	before.OtherNodes, after.OtherNodes = nil, nil
+	a, err := toml.Marshal(before)
+	b, err2 := toml.Marshal(after)
+	return err == nil && err2 == nil && bytes.Equal(a, b)
 }
 
 // below reports whether a path is below a directory of the system.
