@@ -26,13 +26,13 @@ import (
 	"vnode/cmd/internal/systemd"
 	"vnode/fanout"
 	"vnode/internal/guard"
+	"vnode/internal/visitorlist"
 	"vnode/muc"
 	"vnode/muc/rate"
 	"vnode/muc/room"
 	"vnode/s2s"
 	"vnode/visitor"
 	"vnode/visitor/token"
-	"vnode/visitor/visitorlist"
 )
 
 // Node is a visitor node with all its parts.

@@ -8,11 +8,11 @@ import (
 	"net/netip"
 	"strings"
 
+	"vnode/internal/visitorlist"
 	"vnode/muc"
 	"vnode/muc/room"
 	"vnode/visitor"
 	"vnode/visitor/token"
-	"vnode/visitor/visitorlist"
 )
 
 // withList adds the list of visitors to what browsers reach. Without tokens

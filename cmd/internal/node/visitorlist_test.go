@@ -11,9 +11,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
+	"vnode/internal/visitorlist"
+	"vnode/internal/visitorlist/stomp"
 	"vnode/internal/xmpptest/conference"
-	"vnode/visitor/visitorlist"
-	"vnode/visitor/visitorlist/stomp"
 )
 
 // subscriber is a moderator's page that asks for the list of visitors.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"vnode/visitor/visitorlist/stomp"
+	"vnode/internal/visitorlist/stomp"
 )
 
 const (

@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"vnode/visitor/visitorlist/stomp"
+	"vnode/internal/visitorlist/stomp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
