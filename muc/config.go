@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"vnode/internal/address"
 	"vnode/internal/guard"
-	"vnode/muc/address"
 	"vnode/muc/room"
 )
 

@@ -16,9 +16,9 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"vnode/fanout"
+	"vnode/internal/address"
 	"vnode/internal/table"
 	"vnode/internal/wire"
-	"vnode/muc/address"
 	"vnode/muc/room"
 )
 

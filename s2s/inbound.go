@@ -222,7 +222,7 @@ func (st *stream) awaitStartTLS() error {
 			return err
 		}
 		return refuse(Unauthenticated, wire.PolicyViolation, "STARTTLS is required")
-	case isStanza(&h):
+	case h.IsStanza(wire.NSServer):
 		return refuse(Unauthenticated, wire.NotAuthorized, "")
 	}
 	return refuse(BadProtocol, wire.PolicyViolation, "STARTTLS is required")
@@ -246,7 +246,7 @@ func (st *stream) authenticate() error {
 			st.noteLimits(elem)
 		case space == nsDialback:
 			err = st.dialback(elem, &h, local)
-		case isStanza(&h):
+		case h.IsStanza(wire.NSServer):
 			err = refuse(Unauthenticated, wire.NotAuthorized, "")
 		default:
 			err = refuse(BadProtocol, wire.UnsupportedStanzaType, "")

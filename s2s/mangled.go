@@ -67,7 +67,7 @@ func (st *stream) unmangleFrom(from wire.JID, toToo bool) (wire.JID, bool) {
 	if !mapped || tenant.domain != st.remote {
 		return from, false
 	}
-	return wire.JID{Local: "[" + tenant.name + "]" + from.Local, Domain: st.remote, Resource: from.Resource}, true
+	return wire.JID{Local: wire.WithTenant(tenant.name, from.Local), Domain: st.remote, Resource: from.Resource}, true
 }
 
 func (st *stream) unmangleTo(to wire.JID) (wire.JID, bool) {
@@ -78,7 +78,7 @@ func (st *stream) unmangleTo(to wire.JID) (wire.JID, bool) {
 	if !mapped || to.Domain != tenant.domain {
 		return to, false
 	}
-	to.Local = strings.TrimPrefix(to.Local, "["+tenant.name+"]")
+	to.Local = strings.TrimPrefix(to.Local, wire.WithTenant(tenant.name, ""))
 	return to.WithDomain(st.local), true
 }
 

@@ -176,15 +176,6 @@ func (st *stream) name(h *wire.Header) (space, local string) {
 	return space, local
 }
 
-// isStanza reports whether h heads a stanza of the content namespace.
-func isStanza(h *wire.Header) bool {
-	switch string(h.Name) {
-	case "message", "presence", "iq":
-		return h.Space == nil || string(h.Space) == wire.NSServer
-	}
-	return false
-}
-
 // send writes an element that is not a stanza: at once while the stream is
 // negotiated, by the writer later.
 func (st *stream) send(p []byte) error {
@@ -326,9 +317,9 @@ func (st *stream) top(tok *wire.Token) (err error) {
 		st.got.Unprefix()
 	}
 	switch {
-	case !isStanza(&st.got.Header) && tok.Outside == wire.TooLarge:
+	case !st.got.IsStanza(wire.NSServer) && tok.Outside == wire.TooLarge:
 		return tok.Outside.StreamError()
-	case !isStanza(&st.got.Header):
+	case !st.got.IsStanza(wire.NSServer):
 		return st.element(tok.Data, &st.got.Header)
 	case tok.Outside != 0:
 		err = st.outside(tok, &st.got.Header)

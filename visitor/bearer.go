@@ -1,8 +1,6 @@
 package visitor
 
 import (
-	"strings"
-
 	"mellium.im/xmpp/stanza"
 
 	"vnode/internal/wire"
@@ -46,28 +44,13 @@ var errOtherRoom = wire.StanzaError{
 }
 
 // mayEnter reports whether the client's token is for the room it sends a
-// presence to. Without having joined it can do nothing else there.
+// presence to. Without having joined it can do nothing else there. The Handler
+// refuses presences that are for no room.
 func (s *Session) mayEnter(h *wire.Header, to wire.JID) bool {
 	grant := s.bearer.Load().grant
 	if grant == nil || string(h.Name) != "presence" || len(h.Type) > 0 {
 		return true
 	}
-	room, tenant := s.srv.roomOf(to)
-	return grant.Covers(room, tenant)
-}
-
-// roomOf takes a room's address apart: [tenant]room@conference.HOST or
-// room@conference.tenant.HOST.
-func (s *Server) roomOf(to wire.JID) (room, tenant string) {
-	tenant, _ = strings.CutPrefix(to.Domain, s.cfg.RoomPrefix+".")
-	tenant = strings.TrimSuffix(strings.TrimSuffix(tenant, s.cfg.Domain), ".")
-	if tenant != "" {
-		return to.Local, tenant
-	}
-	if rest, ok := strings.CutPrefix(to.Local, "["); ok {
-		if tenant, room, ok := strings.Cut(rest, "]"); ok {
-			return room, tenant
-		}
-	}
-	return to.Local, ""
+	room, tenant, ok := s.srv.rooms.Room(to)
+	return !ok || grant.Covers(room, tenant)
 }

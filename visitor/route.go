@@ -11,16 +11,7 @@ import (
 // isStanza reports whether the element is a message, presence or IQ. On
 // WebSocket a stanza should declare jabber:client (RFC 7395 §3.3.3); one that
 // declares nothing is taken for it, as Prosody takes it.
-func isStanza(h *wire.Header) bool {
-	if len(h.Space) > 0 && string(h.Space) != wire.NSClient {
-		return false
-	}
-	switch string(h.Name) {
-	case "message", "presence", "iq":
-		return true
-	}
-	return false
-}
+func isStanza(h *wire.Header) bool { return h.IsStanza(wire.NSClient, "") }
 
 // stanzas are reused: the Handler, to which they go, could keep one as far as the
 // compiler knows, and each has 330 bytes.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"vnode/fanout"
+	"vnode/internal/address"
 	"vnode/internal/table"
 	"vnode/internal/wire"
 	"vnode/visitor/admission"
@@ -60,6 +61,7 @@ type Server struct {
 	version  []byte
 	services *services
 	terms    terms
+	rooms    *address.Domains
 	bosh     *bosh.Server
 	pollers  *pollers
 	headTime time.Duration // for the first head of an HTTP connection
@@ -106,6 +108,7 @@ func New(cfg Config, fan *fanout.Broadcaster, h Handler, log *slog.Logger, reg p
 		version:   softwareVersion(cfg.Software, cfg.Version),
 		services:  newServices(cfg.Services),
 		terms:     newTerms(&cfg.Limits, fan),
+		rooms:     address.NewDomains(cfg.RoomPrefix+"."+cfg.Domain, cfg.RoomPrefix, "", nil),
 		streams:   table.New(func(st *stream) *stream { return st }),
 		sessions:  table.New((*Session).JID),
 		ids:       table.New(func(s *Session) smID { return s.id }),

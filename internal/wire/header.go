@@ -55,6 +55,22 @@ func ParseHeader(elem []byte) (Header, error) {
 	}
 }
 
+// IsStanza reports whether the element is a message, presence or IQ of one of the
+// content namespaces. One that declares no namespace inherits that of its stream.
+func (h *Header) IsStanza(content ...string) bool {
+	switch string(h.Name) {
+	default:
+		return false
+	case "message", "presence", "iq":
+	}
+	for _, space := range content {
+		if string(h.Space) == space {
+			return true
+		}
+	}
+	return h.Space == nil
+}
+
 func (h *Header) set(name, value []byte) {
 	switch string(name) {
 	case "to":

@@ -152,3 +152,20 @@ func printableASCII(s string) bool {
 	}
 	return true
 }
+
+// CutTenant takes apart the localpart of a room's address between servers, in which
+// Jitsi's mod_muc_domain_mapper writes the tenant: [tenant]room. The tenant is empty
+// for a room of none.
+func CutTenant(local string) (tenant, room string) {
+	rest, ok := strings.CutPrefix(local, "[")
+	if !ok {
+		return "", local
+	}
+	if tenant, room, ok = strings.Cut(rest, "]"); !ok || tenant == "" || room == "" {
+		return "", local
+	}
+	return tenant, room
+}
+
+// WithTenant is what [CutTenant] takes apart.
+func WithTenant(tenant, room string) string { return "[" + tenant + "]" + room }

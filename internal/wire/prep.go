@@ -110,13 +110,8 @@ func preparedLocal(s string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	names := []string{s}
-	if rest, ok := strings.CutPrefix(s, "["); ok {
-		if tenant, room, ok := strings.Cut(rest, "]"); ok {
-			names = []string{tenant, room}
-		}
-	}
-	return s, allReadable(names)
+	tenant, room := CutTenant(s)
+	return s, allReadable([]string{tenant, room})
 }
 
 // preparedDomain is a domain that is not of ASCII.

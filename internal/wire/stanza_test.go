@@ -53,3 +53,31 @@ func TestChildrenOfAStanza(t *testing.T) {
 	_, ok = s.Child("urn:b", "a")
 	require.False(t, ok)
 }
+
+func TestWhatIsAStanza(t *testing.T) {
+	for text, want := range map[string][2]bool{ // of jabber:client, and of that or of no namespace
+		"<iq/>":                             {true, true},
+		"<message xmlns='jabber:client'/>":  {true, true},
+		"<presence xmlns='jabber:server'/>": {false, false},
+		"<presence xmlns=''/>":              {false, true},
+		"<r xmlns='jabber:client'/>":        {false, false},
+		"<c:iq xmlns:c='jabber:client'/>":   {false, false},
+	} {
+		h, err := ParseHeader([]byte(text))
+		require.NoError(t, err)
+		require.Equal(t, want, [2]bool{h.IsStanza(NSClient), h.IsStanza(NSClient, "")}, text)
+	}
+}
+
+func TestTheTenantOfARoom(t *testing.T) {
+	for local, want := range map[string][2]string{
+		"demo": {"", "demo"}, "[acme]demo": {"acme", "demo"}, "[a]b]c": {"a", "b]c"},
+		"[demo": {"", "[demo"}, "[]demo": {"", "[]demo"}, "[acme]": {"", "[acme]"}, "": {},
+	} {
+		tenant, room := CutTenant(local)
+		require.Equal(t, want, [2]string{tenant, room}, local)
+		if tenant != "" {
+			require.Equal(t, local, WithTenant(tenant, room))
+		}
+	}
+}

@@ -4,9 +4,9 @@ import (
 	"log/slog"
 	"time"
 
+	"vnode/internal/address"
 	"vnode/internal/table"
 	"vnode/internal/wire"
-	"vnode/muc/address"
 	"vnode/muc/files"
 	"vnode/muc/history"
 	"vnode/muc/polls"

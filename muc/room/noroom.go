@@ -1,8 +1,8 @@
 package room
 
 import (
+	"vnode/internal/address"
 	"vnode/internal/wire"
-	"vnode/muc/address"
 )
 
 // WithoutRoom answers what another server sent about a room that is not

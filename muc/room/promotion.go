@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"vnode/internal/wire"
-	"vnode/muc/address"
 )
 
 // Children of a visitor's presence that ask something of main.
@@ -89,7 +88,7 @@ func (r *conference) claims(o *occupant) (user, group string, force bool) {
 	if id == nil {
 		return "", "", false
 	}
-	tenant := address.Tenant(r.addr.Local)
+	tenant, _ := wire.CutTenant(r.addr.Local)
 	if strings.HasPrefix(tenant, customerTenant) {
 		return "", "", id.Moderator
 	}

@@ -4,8 +4,8 @@ import (
 	"log/slog"
 	"time"
 
+	"vnode/internal/address"
 	"vnode/internal/wire"
-	"vnode/muc/address"
 )
 
 // Room is the state machine of one room's name: the conference that lives there, the

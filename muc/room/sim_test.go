@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"vnode/internal/address"
 	"vnode/internal/wire"
 	"vnode/internal/xmpptest/cast"
-	"vnode/muc/address"
 )
 
 // sim is one room without goroutines: its effects are carried out on the spot,

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"vnode/internal/visitorlist"
+	"vnode/internal/wire"
 	"vnode/muc"
 	"vnode/muc/room"
 	"vnode/visitor"
@@ -90,18 +91,8 @@ func (g gate) Admit(ctx context.Context, raw string) (visitorlist.Pass, error) {
 		return nil, errors.New("a token with the feature " + listFeature + " is required")
 	}
 	return func(address string) bool {
-		room, tenant := tenantOf(address)
+		local, _, _ := strings.Cut(address, "@")
+		tenant, room := wire.CutTenant(local)
 		return grant.Covers(room, tenant)
 	}, nil
-}
-
-// tenantOf takes a room's address between servers apart.
-func tenantOf(address string) (room, tenant string) {
-	local, _, _ := strings.Cut(address, "@")
-	if rest, ok := strings.CutPrefix(local, "["); ok {
-		if tenant, room, ok := strings.Cut(rest, "]"); ok {
-			return room, tenant
-		}
-	}
-	return local, ""
 }

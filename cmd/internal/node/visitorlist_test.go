@@ -110,14 +110,3 @@ func listToken(t *testing.T, room string, feature bool) string {
 	require.NoError(t, err)
 	return s
 }
-
-func TestRoomsOfTenants(t *testing.T) {
-	for address, want := range map[string][2]string{
-		"demo@conference.v3.meet.jitsi":       {"demo", ""},
-		"[acme]demo@conference.v3.meet.jitsi": {"demo", "acme"},
-		"[demo@conference.v3.meet.jitsi":      {"[demo", ""},
-	} {
-		room, tenant := tenantOf(address)
-		require.Equal(t, want, [2]string{room, tenant})
-	}
-}

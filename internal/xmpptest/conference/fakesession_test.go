@@ -1,7 +1,6 @@
 package conference
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -88,12 +87,8 @@ func (c *fakeClient) dropLocked() {
 }
 
 func isStanza(p []byte) bool {
-	for _, name := range []string{"<message", "<presence", "<iq"} {
-		if bytes.HasPrefix(p, []byte(name)) {
-			return true
-		}
-	}
-	return false
+	h, err := wire.ParseHeader(p)
+	return err == nil && h.IsStanza(wire.NSClient)
 }
 
 func (c *fakeClient) send(p []byte) {

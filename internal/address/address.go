@@ -93,7 +93,7 @@ func (d *Domains) Real(local, domain string) (real string, ok bool) {
 	if local == "" {
 		return "", true
 	}
-	return "[" + tenant + "]" + local, true
+	return wire.WithTenant(tenant, local), true
 }
 
 // Public is the address local clients know a room by, from its localpart between
@@ -104,26 +104,16 @@ func (d *Domains) Public(real string) wire.JID { return d.at(real, d.Host) }
 func (d *Domains) OnMain(real string) wire.JID { return d.at(real, d.Main) }
 
 func (d *Domains) at(real, host string) wire.JID {
-	if tenant, room, ok := splitTenant(real); ok {
+	if tenant, room := wire.CutTenant(real); tenant != "" {
 		return wire.JID{Local: room, Domain: d.Prefix + "." + tenant + "." + host}
 	}
 	return wire.JID{Local: real, Domain: d.Prefix + "." + host}
 }
 
-// Tenant returns the tenant of a room, by its localpart between servers; "" for
-// none.
-func Tenant(real string) string {
-	tenant, _, _ := splitTenant(real)
-	return tenant
-}
-
-func splitTenant(real string) (tenant, room string, ok bool) {
-	rest, ok := strings.CutPrefix(real, "[")
-	if !ok {
-		return "", real, false
-	}
-	if tenant, room, ok = strings.Cut(rest, "]"); !ok || tenant == "" || room == "" {
-		return "", real, false
-	}
-	return tenant, room, true
+// Room returns the name and the tenant, "" for none, of the room at the address a
+// client uses. ok is false when the address is no room's.
+func (d *Domains) Room(to wire.JID) (room, tenant string, ok bool) {
+	real, ok := d.Real(to.Local, to.Domain)
+	tenant, room = wire.CutTenant(real)
+	return room, tenant, ok && room != ""
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"vnode/internal/wire"
 )
 
 func domains(main string, participants ...string) *Domains {
@@ -12,21 +14,27 @@ func domains(main string, participants ...string) *Domains {
 
 func TestTenantAddresses(t *testing.T) {
 	d := domains("meet.jitsi")
-	for _, c := range []struct{ local, domain, real, public string }{
-		{"room", "conference.v3.meet.jitsi", "room", "room@conference.v3.meet.jitsi"},
-		{"room", "conference.acme.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi"},
-		{"room", "conference.my_tenant.v3.meet.jitsi", "[my_tenant]room", "room@conference.my_tenant.v3.meet.jitsi"},
-		{"room", "conference.a.b.v3.meet.jitsi", "[a.b]room", "room@conference.a.b.v3.meet.jitsi"},
-		{"[acme]room", "conference.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi"},
-		{"[]room", "conference.v3.meet.jitsi", "[]room", "[]room@conference.v3.meet.jitsi"},
+	for _, c := range []struct{ local, domain, real, public, room, tenant string }{
+		{"room", "conference.v3.meet.jitsi", "room", "room@conference.v3.meet.jitsi", "room", ""},
+		{"room", "conference.acme.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi", "room", "acme"},
+		{"room", "conference.my_tenant.v3.meet.jitsi", "[my_tenant]room", "room@conference.my_tenant.v3.meet.jitsi", "room", "my_tenant"},
+		{"room", "conference.a.b.v3.meet.jitsi", "[a.b]room", "room@conference.a.b.v3.meet.jitsi", "room", "a.b"},
+		{"[acme]room", "conference.v3.meet.jitsi", "[acme]room", "room@conference.acme.v3.meet.jitsi", "room", "acme"},
+		{"[]room", "conference.v3.meet.jitsi", "[]room", "[]room@conference.v3.meet.jitsi", "[]room", ""},
 	} {
 		real, ok := d.Real(c.local, c.domain)
 		require.True(t, ok, c.domain)
 		require.Equal(t, c.real, real)
 		require.Equal(t, c.public, d.Public(real).String())
+		room, tenant, ok := d.Room(wire.JID{Local: c.local, Domain: c.domain})
+		require.True(t, ok)
+		require.Equal(t, c.room, room)
+		require.Equal(t, c.tenant, tenant)
 	}
 	for _, domain := range []string{"v3.meet.jitsi", "conference.meet.jitsi", "meet.jitsi", "conference.v4.meet.jitsi", "conference..v3.meet.jitsi", "polls.v3.meet.jitsi"} {
 		_, ok := d.Real("room", domain)
+		require.False(t, ok, domain)
+		_, _, ok = d.Room(wire.JID{Local: "room", Domain: domain})
 		require.False(t, ok, domain)
 	}
 	local, ok := d.Real("", "conference.acme.v3.meet.jitsi")
