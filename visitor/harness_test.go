@@ -62,7 +62,7 @@ type house struct {
 	t   testing.TB
 	srv *Server
 	fan *fanout.Broadcaster
-	log *bytes.Buffer // read only when everything has ended
+	log *journal
 	reg *prometheus.Registry
 
 	mu      sync.Mutex
@@ -84,10 +84,10 @@ func newHouseOver(t testing.TB, fan fanout.Config, change func(*Config)) *house 
 	if change != nil {
 		change(&cfg)
 	}
-	h := &house{t: t, log: new(bytes.Buffer), reg: prometheus.NewRegistry()}
+	h := &house{t: t, log: new(journal), reg: prometheus.NewRegistry()}
 	h.fan = fanout.New(fan, h.reg)
 	var err error
-	log := slog.New(slog.NewTextHandler(&lockedWriter{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	h.srv, err = New(cfg, h.fan, h, log, h.reg)
 	require.NoError(t, err)
 	return h
@@ -119,15 +119,22 @@ func (h *house) shut() {
 	require.NotContains(h.t, h.log.String(), testPassword)
 }
 
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+// journal is a log that is read while it may still be written to.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
 }
 
 func (h *house) Stanza(s *Session, st *wire.Stanza) {

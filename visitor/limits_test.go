@@ -1,7 +1,6 @@
 package visitor
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -249,7 +248,7 @@ func TestReasonsAreInTheClosedSet(t *testing.T) {
 }
 
 func TestNothingSecretIsLogged(t *testing.T) {
-	var log *bytes.Buffer
+	var log *journal
 	inBubble(t, nil, func(t *testing.T, h *house) {
 		log = h.log
 		p := h.tcp(true)
