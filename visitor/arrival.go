@@ -164,17 +164,26 @@ func (a *arrival) upgrade(h *bid) *stream {
 		a.conn.Close()
 		return nil
 	}
+	place := placed{srv: srv, peer: peer, conn: a.conn}
+	defer place.unlessGiven()
 	st := srv.newWebSocket(a.conn, h.early, h.info.Secure)
 	st.peer, st.request, st.asked = peer, &h.info, h.request
+	place.given = true
 	if !srv.enter(st) {
 		return nil
 	}
-	var answer [256]byte
-	if err := st.write(websocket.AppendAccept(answer[:0], h.key[:])); err != nil {
-		// Reading fails as well, and ends the stream as any that is lost.
-		srv.log.Debug("websocket handshake failed", "peer", a.conn.Remote().String(), "error", err)
-	}
+	a.accept(st, h.key[:])
 	return st
+}
+
+// accept ends the handshake. When that fails, reading fails as well, and ends the
+// stream as any that is lost.
+func (a *arrival) accept(st *stream, key []byte) {
+	defer st.srv.cfg.Guard.Recover(guard.Connection, (*cut)(st))
+	var answer [256]byte
+	if err := st.write(websocket.AppendAccept(answer[:0], key)); err != nil {
+		st.srv.log.Debug("websocket handshake failed", "peer", a.conn.Remote().String(), "error", err)
+	}
 }
 
 // admit waits for the client's turn, or until it has gone.
@@ -270,6 +279,9 @@ func (a *arrival) settle() {
 
 // Doing implements [guard.Met].
 func (a *arrival) Doing() (string, int) { return "", 0 }
+
+// Whose implements [guard.Owned].
+func (a *arrival) Whose() string { return whose(a.key) }
 
 // Panicked implements [guard.Met]: the stream, if there is one, has a guard of its own.
 func (a *arrival) Panicked() {

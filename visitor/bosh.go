@@ -19,7 +19,7 @@ func (s *Server) newBOSH() {
 	l := &s.cfg.Limits
 	s.bosh = bosh.NewServer(bosh.Config{
 		Sessions: 2 * l.Connections, BodyBytes: 2 * l.NegotiationBytes, InputBytes: l.StanzaBytes,
-		Domain: s.cfg.Domain, Shard: s.cfg.Shard,
+		Domain: s.cfg.Domain, Shard: s.cfg.Shard, Guard: s.cfg.Guard,
 	}, s.acceptBOSH)
 }
 
@@ -31,9 +31,12 @@ func (s *Server) acceptBOSH(c *bosh.Conn, r *http.Request) bool {
 	if s.admit(r.Context(), peer, admission.Join, 0) != nil {
 		return false
 	}
+	place := placed{srv: s, peer: peer}
+	defer place.unlessGiven()
 	st := s.newStream(c, transportBOSH, info.Secure)
 	st.tell(peer, info)
 	st.t = newBOSHTransport(c, &st.meter, s.cfg.Limits.NegotiationBytes)
+	place.given = true
 	return s.start(st)
 }
 

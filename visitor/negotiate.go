@@ -88,15 +88,18 @@ func (n *negotiation) fail(err error) {
 	if !n.opened {
 		header = n.ownHeader()
 	}
-	n.t.rest()
 	r := reasonOf(err)
-	n.hangUp(r, header)
+	n.rest()
+	n.carefully(guard.Login, func() { n.hangUp(r, header) })
 	n.ended(r, wire.JID{})
 	n.srv.forget(n.stream)
 }
 
 // Doing implements [guard.Met]. Before bind there are hardly any stanzas.
 func (n *negotiation) Doing() (string, int) { return "", 0 }
+
+// Whose implements [guard.Owned].
+func (n *negotiation) Whose() string { return whose(n.peer) }
 
 // Panicked implements [guard.Met]. A session that was bound already is ended with
 // the connection.

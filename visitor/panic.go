@@ -1,29 +1,27 @@
 package visitor
 
 import (
+	"net/netip"
+
 	"vnode/internal/guard"
-	"vnode/internal/wire"
 )
 
 // A panic while a client is served ends that client's session, and nothing else.
 
-// latest is the stanza that a stream has read last, for the log of a panic.
+// latest is what a stream has read last, for the log of a panic.
 type latest struct {
 	kind uint8 // in kinds
 	size uint32
 }
 
-var kinds = [...]string{"", "message", "presence", "iq"}
+var kinds = [...]string{"", "other", "message", "presence", "iq"}
 
-func latestOf(st *wire.Stanza) latest {
-	l := latest{size: uint32(len(st.Raw))}
-	switch string(st.Name) {
-	case "message":
-		l.kind = 1
-	case "presence":
-		l.kind = 2
-	case "iq":
-		l.kind = 3
+func latestOf(data []byte) latest {
+	l := latest{kind: 1, size: uint32(len(data))}
+	for i, name := range kinds[2:] {
+		if len(data) > len(name) && string(data[1:1+len(name)]) == name {
+			l.kind = uint8(i + 2)
+		}
 	}
 	return l
 }
@@ -34,6 +32,22 @@ func (s *Session) Doing() (string, int) {
 		return kinds[st.latest.kind], int(st.latest.size)
 	}
 	return "", 0
+}
+
+// Whose implements [guard.Owned]. The focus is nobody: it speaks for all.
+func (s *Session) Whose() string {
+	if st := s.current.Load(); st != nil && !s.admin {
+		return whose(st.peer)
+	}
+	return ""
+}
+
+// whose is an address that a client is counted under.
+func whose(peer netip.Addr) string {
+	if !peer.IsValid() {
+		return ""
+	}
+	return peer.String()
 }
 
 // Panicked implements [guard.Met], on the session's goroutine. What finish could not
@@ -53,6 +67,9 @@ func (s *Session) Panicked() {
 // Doing implements [guard.Met].
 func (p *parked) Doing() (string, int) { return (*Session)(p).Doing() }
 
+// Whose implements [guard.Owned].
+func (p *parked) Whose() string { return (*Session)(p).Whose() }
+
 // Panicked implements [guard.Met], on the poller's goroutine, which others need.
 func (p *parked) Panicked() { p.srv.crew.do(going{s: (*Session)(p), err: errPanicked}) }
 
@@ -68,4 +85,46 @@ func (s *Session) open() (opened bool) {
 func (s *Session) close() {
 	defer s.srv.cfg.Guard.Recover(guard.Session, nil)
 	s.srv.handler.Closed(s)
+}
+
+// aborted is a session that cannot be ended in order.
+type aborted Session
+
+// Doing implements [guard.Met].
+func (a *aborted) Doing() (string, int) { return (*Session)(a).Doing() }
+
+// Whose implements [guard.Owned].
+func (a *aborted) Whose() string { return (*Session)(a).Whose() }
+
+// Panicked implements [guard.Met].
+func (a *aborted) Panicked() {
+	r := reasonOf(errPanicked)
+	r.gone = true
+	a.ending.CompareAndSwap(nil, &r)
+	a.fan.Abort(r.label)
+}
+
+// cut is a stream whose connection is closed after a panic.
+type cut stream
+
+// Doing implements [guard.Met].
+func (c *cut) Doing() (string, int) { return "", 0 }
+
+// Whose implements [guard.Owned].
+func (c *cut) Whose() string { return whose(c.peer) }
+
+// Panicked implements [guard.Met].
+func (c *cut) Panicked() { c.raw.Close() }
+
+// carefully does something with a connection that a panic may have left broken:
+// another one only closes it.
+func (st *stream) carefully(b guard.Boundary, do func()) {
+	defer st.srv.cfg.Guard.Recover(b, (*cut)(st))
+	do()
+}
+
+// rest lets go of what only reading needs, if a panic has not left that broken.
+func (st *stream) rest() {
+	defer st.srv.cfg.Guard.Recover(guard.Session, guard.Named(whose(st.peer)))
+	st.t.rest()
 }

@@ -3,9 +3,16 @@ package visitor
 import (
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
 
 	"vnode/fanout"
 	"vnode/internal/guard"
@@ -43,6 +50,111 @@ func TestPanicCostsOnePolledVisitor(t *testing.T) {
 		})
 	}
 }
+
+// brokenTransport is one that a panic has left in pieces.
+type brokenTransport struct{ transport }
+
+func (brokenTransport) rest()           { panic("a fault of the program") }
+func (brokenTransport) output() *output { panic("a fault of the program") }
+
+// A panic may leave the transport in pieces, so that the client cannot be told of its
+// end, nor the connection be ended in order. It is closed, and all is given back.
+func TestPanicThatBreaksTheTransport(t *testing.T) {
+	for _, where := range []string{"session", "login"} {
+		t.Run(where, func(t *testing.T) {
+			broken := func(c *Config) {
+				guarded(c)
+				if where == "login" {
+					c.Tokens = new(token.Verifier) // as no configuration makes it
+				}
+			}
+			inBubble(t, broken, func(t *testing.T, h *house) {
+				if where == "login" {
+					p := h.websocket()
+					p.open(testDomain)
+					h.breakTransports()
+					p.send(anonymousAuth)
+					p.isCut()
+					return
+				}
+				p := h.websocket().visitor()
+				h.breakTransports()
+				h.setTrip("stanza")
+				p.send(roomChat)
+				p.isCut()
+			})
+		})
+	}
+}
+
+// isCut expects that the connection is closed, and nothing said.
+func (p *peer) isCut() {
+	p.t.Helper()
+	_, err := p.conn.Read(make([]byte, 1))
+	require.ErrorIs(p.t, err, io.EOF)
+}
+
+// breakTransports is for streams that wait for their client.
+func (h *house) breakTransports() {
+	synctest.Wait()
+	for st := range h.srv.streams.All() {
+		st.t = brokenTransport{st.t}
+	}
+}
+
+// A connection that meets a panic before there is a stream is closed, and its place
+// is free.
+func TestPanicBeforeTheStream(t *testing.T) {
+	t.Run("reading the handshake", func(t *testing.T) {
+		d := newDoor(t, func(c *Config) {
+			guarded(c)
+			c.Elsewhere = fatalDoor{}
+		})
+		c := d.call(t)
+		c.say(strings.Replace(upgradeHead, "room=x", "vnode=fatal", 1))
+		c.isCut()
+		require.Eventually(t, func() bool { return d.arrived() == 0 }, 20*time.Second, time.Millisecond)
+		other := d.call(t)
+		other.say(upgradeHead)
+		other.in()
+	})
+	t.Run("after the handshake", func(t *testing.T) {
+		h := newHouse(t, guarded)
+		pollers := h.srv.pollers
+		h.srv.pollers = nil // as no server has it
+		guarded, done := h.srv.cfg.Guard.Handler(h.srv.HTTPHandler()), make(chan struct{})
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer close(done)
+			guarded.ServeHTTP(w, r)
+		}))
+		conn, err := net.Dial("tcp", web.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Write([]byte(upgradeHead))
+		require.NoError(t, err)
+		all, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Contains(t, string(all), "101 Switching Protocols")
+		web.Close()
+		<-done
+		h.srv.pollers = pollers
+		inside, _ := h.srv.gate.Inside()
+		require.Zero(t, inside)
+		h.shut()
+	})
+}
+
+// fatalDoor knows a node whose name is fatal.
+type fatalDoor struct{}
+
+func (fatalDoor) Has(vnode string) bool {
+	if vnode == "fatal" {
+		panic("a fault of the program")
+	}
+	return false
+}
+
+func (fatalDoor) Node(string, *http.Request) func(net.Conn, []byte) error { return nil }
 
 func playPanic(t *testing.T, h *house, where string, connect func() *peer) {
 	other := connect().visitor()

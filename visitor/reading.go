@@ -146,6 +146,7 @@ func (s *Session) park(st *stream) error {
 func (s *Session) take(st *stream, ev event) error {
 	if ev.kind != 0 {
 		s.asked = false
+		st.latest = latestOf(ev.data)
 		st.meter.took(len(ev.data)) // control frames as well: they cost no less
 	}
 	if err := s.handle(ev); err != nil {

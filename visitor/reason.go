@@ -91,6 +91,8 @@ func reasonOf(err error) reason {
 		return reason{label: reasonBOSH, gone: true}
 	case errors.Is(err, bosh.ErrInactive):
 		return reason{label: streamReason(errSilent).label, gone: true}
+	case errors.Is(err, bosh.ErrBroken):
+		return reason{label: streamReason(errPanicked).label, gone: true}
 	case errors.Is(err, errTLS):
 		return reason{label: reasonTLS, gone: true}
 	case errors.Is(err, errNoTLS):

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vnode/fanout"
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 )
 
@@ -134,7 +135,7 @@ func (s *Session) lose(st *stream, err error) {
 // it.
 func (s *Session) seeOff(st *stream, r reason, hangUp func()) {
 	s.srv.running.Go(func() {
-		hangUp()
+		st.carefully(guard.Session, hangUp)
 		st.ended(r, s.JID())
 		s.srv.forget(st)
 	})

@@ -50,9 +50,6 @@ func (s *Session) element(ev event) error {
 		return s.outside(h, ev)
 	}
 	st.Raw = ev.data
-	if on := s.current.Load(); on != nil {
-		on.latest = latestOf(st)
-	}
 	s.route(st)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vnode/fanout"
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 	"vnode/visitor/websocket"
 )
@@ -99,10 +100,7 @@ func (s *Session) Pause(on bool) {
 func (s *Session) finish(err error) {
 	defer s.srv.running.Done()
 	s.finishing = true
-	if st := s.current.Load(); st != nil {
-		st.t.rest()
-	}
-	s.end(reasonOf(err))
+	s.endOutput(err)
 	s.srv.unbound(s)
 	s.refuseClaims()
 	s.close()
@@ -122,9 +120,19 @@ func (s *Session) finish(err error) {
 		s.log("hibernating session ended", "reason", string(r.label))
 		return
 	}
-	s.hangUp(st, r)
+	st.carefully(guard.Session, func() { s.hangUp(st, r) })
 	st.ended(r, s.JID())
 	s.srv.forget(st)
+}
+
+// endOutput has fanout end the session. A panic that has left the transport broken
+// may come again here; then the client is told nothing.
+func (s *Session) endOutput(err error) {
+	defer s.srv.cfg.Guard.Recover(guard.Session, (*aborted)(s))
+	if st := s.current.Load(); st != nil {
+		st.rest()
+	}
+	s.end(reasonOf(err))
 }
 
 // end ends the session for the reason, unless it has one already.

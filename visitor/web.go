@@ -2,6 +2,7 @@ package visitor
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -91,12 +92,14 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		tellBusy(w, refusal)
 		return
 	}
+	place := placed{srv: s, peer: peer}
+	defer place.unlessGiven()
 	conn, early, err := websocket.Upgrade(w, r)
 	if err != nil {
-		s.gate.Leave(peer)
 		s.log.Debug("websocket handshake failed", "peer", r.RemoteAddr, "error", err)
 		return
 	}
+	place.conn = conn
 	conn, early = taken(conn, early)
 	st := s.newWebSocket(conn, early, info.Secure)
 	st.tell(peer, info)
@@ -105,7 +108,27 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	// The handler returns and frees what net/http holds for a request; the
 	// stream lives on a goroutine of its own.
+	place.given = true
 	s.start(st)
+}
+
+// placed is an admitted connection until it is its stream's.
+type placed struct {
+	srv   *Server
+	peer  netip.Addr
+	conn  net.Conn // out of net/http's hands; nil before
+	given bool
+}
+
+// unlessGiven gives the place back, after an error or a panic.
+func (p *placed) unlessGiven() {
+	if p.given {
+		return
+	}
+	p.srv.gate.Leave(p.peer)
+	if p.conn != nil {
+		p.conn.Close()
+	}
 }
 
 // kindOf tells who comes back from who is new. Who says so is believed only if

@@ -6,12 +6,18 @@
 // locked and what others share is whole: a panic elsewhere ends the process, and so
 // do the runtime's own fatal errors, which nobody can recover. When panics come
 // often, something shared is broken after all, and the process ends on purpose.
+//
+// One client that comes back with the same stanza again and again, or one room that
+// is made again and again, is not often: it must not end the process for everybody
+// else. See [Owned].
 package guard
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -37,9 +43,11 @@ const (
 var boundaries = []Boundary{Connection, Login, Session, Output, Request, Room, Stream, Task}
 
 const (
-	// Most is how many panics the process outlives within [Within].
-	Most   = 5
-	Within = time.Minute
+	// Most is how many panics the process outlives within [Within]. Those of one
+	// owner count once, but there may be no more than MostInAll.
+	Most      = 5
+	MostInAll = 60
+	Within    = time.Minute
 	// status of a process that ends because of panics: EX_SOFTWARE of sysexits.
 	status = 70
 )
@@ -54,6 +62,23 @@ type Met interface {
 	Panicked()
 }
 
+// Owned is a Met whose panics belong to somebody: a network address, or the name of a
+// room. It is not logged. "" belongs to nobody, and each panic counts.
+type Owned interface{ Whose() string }
+
+// Named is a Met that others depend on, who are told elsewhere: what it does is tried
+// again.
+type Named string
+
+// Doing implements [Met].
+func (Named) Doing() (string, int) { return "", 0 }
+
+// Panicked implements [Met].
+func (Named) Panicked() {}
+
+// Whose implements [Owned].
+func (n Named) Whose() string { return string(n) }
+
 // Guard counts panics. A nil Guard keeps nothing in: a panic ends the process, as
 // tests of a package by itself want it.
 type Guard struct {
@@ -63,7 +88,13 @@ type Guard struct {
 	met  map[Boundary]prometheus.Counter
 
 	mu     sync.Mutex
-	latest []time.Time // guarded by mu; the panics of the last minute
+	latest []occurrence // guarded by mu; the panics of the last minute
+}
+
+type occurrence struct {
+	at    time.Time
+	whose string
+	again bool // it is not the owner's first
 }
 
 // New returns a Guard that logs to log. exit ends the process and does not return;
@@ -113,31 +144,59 @@ func (g *Guard) finished(f func()) (done bool) {
 
 // note tells of a panic, and ends the process if it is one too many.
 func (g *Guard) note(b Boundary, m Met, v any) {
-	args := []any{"boundary", string(b), "panic", v, "stack", string(debug.Stack())}
+	g.met[b].Inc()
+	whose := ""
+	if o, ok := m.(Owned); ok {
+		whose = o.Whose()
+	}
+	again, tooMany := g.count(occurrence{at: time.Now(), whose: whose})
+	args := []any{"boundary", string(b), "panic", describe(v)}
 	if m != nil {
 		if stanza, size := m.Doing(); stanza != "" {
 			args = append(args, "stanza", stanza, "bytes", size)
 		}
 	}
-	g.log.Error("a panic was kept in; please report it with this stack", args...)
-	g.met[b].Inc()
-	if g.tooMany(time.Now()) {
+	if again { // a flood of stacks would push the first one out of the log
+		g.log.Error("a panic was kept in, again of the same client, room or task", args...)
+	} else {
+		g.log.Error("a panic was kept in; please report it with this stack", append(args, "stack", string(debug.Stack()))...)
+	}
+	if tooMany {
 		g.log.Error("the process ends: too many panics", "within", Within, "most", Most)
 		g.exit(status)
 	}
 }
 
-func (g *Guard) tooMany(now time.Time) bool {
+// describe is what a panic says if that is the runtime's, else only what kind of
+// value it is: a text may hold some of a stanza. The stack tells the rest.
+func describe(v any) string {
+	if err, ok := v.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", v)
+}
+
+// count notes a panic. again is that its owner had one within the last minute,
+// tooMany that the process should end.
+func (g *Guard) count(o occurrence) (again, tooMany bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	recent := g.latest[:0]
-	for _, t := range g.latest {
-		if now.Sub(t) < Within {
-			recent = append(recent, t)
+	recent, counted := g.latest[:0], 0
+	for _, p := range g.latest {
+		if o.at.Sub(p.at) >= Within {
+			continue
 		}
+		recent = append(recent, p)
+		if !p.again {
+			counted++
+		}
+		o.again = o.again || o.whose != "" && p.whose == o.whose
 	}
-	g.latest = append(recent, now)
-	return len(g.latest) > Most
+	g.latest = append(recent, o)
+	if !o.again {
+		counted++
+	}
+	return o.again, counted > Most || len(g.latest) > MostInAll
 }
 
 // Handler returns h with each request guarded: at a panic its connection is closed.

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -70,6 +71,65 @@ func TestTooManyPanicsEndTheProcess(t *testing.T) {
 		require.Equal(t, []int{status}, ended)
 		require.Contains(t, out.String(), "too many panics")
 	})
+}
+
+// owned is a client that is known by its address.
+type owned struct {
+	client
+	whose string
+}
+
+func (o *owned) Whose() string { return o.whose }
+
+func (o *owned) serve(g *Guard, f func()) {
+	defer g.Recover(Session, o)
+	f()
+}
+
+// A client that comes again and again with what the program cannot bear counts once,
+// and its stack is logged once. Others beside it count, and a flood is too many.
+func TestPanicsOfOneOwnerCountOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := 0
+		g, out := newGuard(func(int) { ended++ })
+		bad := owned{whose: "192.0.2.1"}
+		for range 5 * MostInAll { // one in 2 s
+			bad.serve(g, func() { panic("poison") })
+			time.Sleep(2 * time.Second)
+		}
+		require.Zero(t, ended)
+		require.Equal(t, 5*MostInAll, bad.ended)
+		require.Equal(t, 1, strings.Count(out.String(), " stack="))
+		require.NotContains(t, out.String(), "192.0.2.1")
+		for n := range Most - 1 {
+			o := owned{whose: strings.Repeat("x", n+1)}
+			o.serve(g, func() { panic("others") })
+		}
+		require.Zero(t, ended)
+		nobody := owned{}
+		nobody.serve(g, func() { panic("nobody's") })
+		nobody.serve(g, func() { panic("nobody's, each of which counts") })
+		require.Equal(t, 1, ended)
+
+		time.Sleep(Within)
+		for range MostInAll {
+			bad.serve(g, func() { panic("a flood") })
+		}
+		require.Equal(t, 1, ended)
+		bad.serve(g, func() { panic("a flood") })
+		require.Equal(t, 2, ended)
+	})
+}
+
+// What a panic says may hold some of a stanza: only the runtime's is logged.
+func TestTextsOfPanicsAreNotLogged(t *testing.T) {
+	g, out := newGuard(nil)
+	var c client
+	c.serve(g, func() { panic(fmt.Errorf("cannot read %q", "<body>nobody's business</body>")) })
+	require.NotContains(t, out.String(), "business")
+	require.Contains(t, out.String(), "a value of type *errors.errorString")
+	c.serve(g, func() { _ = []byte("abc")[len(out.String()):] })
+	require.Contains(t, out.String(), "slice bounds out of range")
 }
 
 // What the node does by itself begins anew.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"vnode/internal/guard"
 	"vnode/internal/visitorlist/stomp"
 )
 
@@ -32,8 +34,10 @@ type connection struct {
 	// Static after construction.
 	srv  *Server
 	conn *websocket.Conn
+	from netip.Addr // counted under; invalid: not known
 
 	// Owned by the goroutine of the request.
+	frame  stomp.Frame // that is handled
 	pass   Pass
 	topics map[string]*topic // by id of the subscription
 	queues map[string]bool   // ids of subscriptions to lists
@@ -64,36 +68,76 @@ func protocol(format string, args ...any) error {
 // errBye ends a connection that the client has ended.
 var errBye = errors.New("the client disconnected")
 
-func newConnection(s *Server, conn *websocket.Conn) *connection {
-	return &connection{srv: s, conn: conn, topics: make(map[string]*topic), queues: make(map[string]bool)}
+func newConnection(s *Server, conn *websocket.Conn, from netip.Addr) *connection {
+	return &connection{srv: s, conn: conn, from: from, topics: make(map[string]*topic), queues: make(map[string]bool)}
 }
 
 // serve serves the client until its end, and returns when its goroutines have
 // ended.
 func (c *connection) serve(ctx context.Context) {
+	defer c.detachAll()
+	defer c.srv.cfg.Guard.Recover(guard.Connection, c)
 	err := c.login(ctx)
 	if err != nil {
 		c.close(err)
 		return
 	}
-	reading, cancel := context.WithCancel(context.Background())
 	frames, broken := make(chan stomp.Frame), make(chan error, 1)
+	defer func() { // also after a panic
+		for range frames {
+		}
+	}()
+	reading, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	go func() {
 		defer close(frames)
 		broken <- c.readAll(reading, frames)
 	}()
 	err = c.run(ctx, frames, broken)
 	c.close(err) // it needs the reader for the other side's close frame
-	cancel()
-	for range frames {
-	}
+}
+
+func (c *connection) detachAll() {
 	for _, t := range c.topics {
 		c.detach(t)
 	}
 }
 
+// Doing implements [guard.Met].
+func (c *connection) Doing() (string, int) { return c.frame.Command, len(c.frame.Body) }
+
+// Whose implements [guard.Owned].
+func (c *connection) Whose() string {
+	if !c.from.IsValid() {
+		return ""
+	}
+	return c.from.String()
+}
+
+// Panicked implements [guard.Met].
+func (c *connection) Panicked() { _ = c.conn.CloseNow() }
+
+// faulty is the connection as its reader's panics see it.
+type faulty struct {
+	*connection
+	err *error
+}
+
+// Doing implements [guard.Met]: the frame is not read yet.
+func (f *faulty) Doing() (string, int) { return "", 0 }
+
+// Panicked implements [guard.Met].
+func (f *faulty) Panicked() {
+	*f.err = errFault
+	f.connection.Panicked()
+}
+
+// errFault is what reading ends with at a panic.
+var errFault = errors.New("a fault of the program")
+
 // readAll hands over frames until reading fails or ctx ends.
-func (c *connection) readAll(ctx context.Context, frames chan<- stomp.Frame) error {
+func (c *connection) readAll(ctx context.Context, frames chan<- stomp.Frame) (err error) {
+	defer c.srv.cfg.Guard.Recover(guard.Connection, &faulty{c, &err})
 	for {
 		f, err := c.next(ctx)
 		if err != nil {
@@ -123,6 +167,7 @@ func (c *connection) run(ctx context.Context, frames <-chan stomp.Frame, broken 
 			if said++; said > maxFrames {
 				return protocol("you ask too often")
 			}
+			c.frame = f
 			err = c.handle(ctx, &f)
 		case <-ticker.C:
 			err = c.tick(ctx, n)

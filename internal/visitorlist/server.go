@@ -20,6 +20,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"vnode/internal/guard"
 )
 
 // Path is where jitsi-meet connects to.
@@ -70,6 +72,8 @@ type Gate interface {
 
 // Config of a [Server].
 type Config struct {
+	// Guard keeps a panic to the connection that met it; nil: a panic ends the process.
+	Guard *guard.Guard
 	Rooms Rooms
 	Gate  Gate
 	// MaxConnections at a time; default 1000. PerAddress is the same for one
@@ -184,5 +188,5 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // it has answered
 	}
 	conn.SetReadLimit(maxMessage)
-	newConnection(s, conn).serve(s.ctx)
+	newConnection(s, conn, from).serve(s.ctx)
 }

@@ -22,12 +22,13 @@ type Condition string
 
 // The conditions this package finds itself.
 const (
-	BadRequest         Condition = "bad-request"
-	ImproperAddressing Condition = "improper-addressing"
-	ItemNotFound       Condition = "item-not-found"
-	PolicyViolation    Condition = "policy-violation"
-	remoteStreamError  Condition = "remote-stream-error"
-	undefinedCondition Condition = "undefined-condition"
+	BadRequest          Condition = "bad-request"
+	ImproperAddressing  Condition = "improper-addressing"
+	ItemNotFound        Condition = "item-not-found"
+	PolicyViolation     Condition = "policy-violation"
+	internalServerError Condition = "internal-server-error"
+	remoteStreamError   Condition = "remote-stream-error"
+	undefinedCondition  Condition = "undefined-condition"
 )
 
 // creationConditions are the stream errors that BOSH has a condition of its own

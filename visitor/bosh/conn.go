@@ -13,6 +13,9 @@ import (
 	"vnode/internal/wire"
 )
 
+// ErrBroken ends a session that met a panic.
+var ErrBroken = errors.New("bosh: a fault of the program")
+
 // ErrInactive ends a session whose client has sent no request for too long.
 var ErrInactive = errors.New("bosh: client inactive")
 
@@ -154,7 +157,7 @@ func newConn(s *Server, sid string, req *request, r *http.Request) *Conn {
 	}
 	c.window = c.hold + 1
 	c.readBy, c.writeBy = newDeadline(c.readable), newDeadline(c.writable)
-	c.timer = stopped(c.tick)
+	c.timer = stopped(c.ticks)
 	return c
 }
 
@@ -182,7 +185,11 @@ func (c *Conn) poll() (ev Event, ok bool, err error) {
 	case c.readBy.passed():
 		return ev, false, os.ErrDeadlineExceeded
 	case len(c.events) > 0:
-		return c.take(), true, nil
+		c.change(func() { ev = c.take() })
+		if c.err == ErrBroken {
+			return Event{}, false, c.err
+		}
+		return ev, true, nil
 	case c.err != nil:
 		return ev, false, c.err
 	case c.told:
@@ -257,7 +264,7 @@ func (c *Conn) put(p []byte) (ok bool, err error) {
 		c.since = now
 	}
 	c.out = append(c.out, p...)
-	c.settle(now)
+	c.change(func() { c.settle(now) })
 	return true, nil
 }
 
@@ -271,7 +278,7 @@ func (c *Conn) CloseWrite() error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.finish(conditionOf(c.out, !c.created))
+	c.change(func() { c.finish(conditionOf(c.out, !c.created)) })
 	return nil
 }
 
@@ -284,7 +291,7 @@ func (c *Conn) Close() error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.finish(undefinedCondition)
+	c.change(func() { c.finish(undefinedCondition) })
 	c.release()
 	return nil
 }

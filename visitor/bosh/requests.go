@@ -43,6 +43,15 @@ func (w *waiter) give(body []byte) {
 	close(w.ready)
 }
 
+// giveOnce is give, unless there is a body already.
+func (w *waiter) giveOnce(body []byte) {
+	select {
+	case <-w.ready:
+	default:
+		w.give(body)
+	}
+}
+
 func (s *slot) give(body []byte) {
 	s.body = body
 	if s.held != nil {
@@ -61,8 +70,10 @@ func (c *Conn) begin(r *request) *waiter {
 	w := newWaiter()
 	c.last = r.rid - 1
 	c.slots = []*slot{{rid: r.rid, req: r, held: w}}
-	c.advance(time.Now())
-	c.settle(time.Now())
+	c.change(func() {
+		c.advance(time.Now())
+		c.settle(time.Now())
+	})
 	return w
 }
 
@@ -82,6 +93,14 @@ func (c *Conn) receive(r *request) *waiter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := newWaiter()
+	c.change(func() { c.handle(r, w) })
+	if c.err == ErrBroken {
+		w.giveOnce(brokenBody)
+	}
+	return w
+}
+
+func (c *Conn) handle(r *request, w *waiter) {
 	now := time.Now()
 	s := c.slot(r.rid)
 	switch {
@@ -104,7 +123,6 @@ func (c *Conn) receive(r *request) *waiter {
 	default:
 		c.admit(r, w, now)
 	}
-	return w
 }
 
 // admit lets a new request in.
@@ -164,10 +182,12 @@ func (c *Conn) slot(rid uint64) *slot {
 func (c *Conn) left(rid uint64, w *waiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.slot(rid); s != nil && s.held == w {
-		s.held = nil
-		c.settle(time.Now())
-	}
+	c.change(func() {
+		if s := c.slot(rid); s != nil && s.held == w {
+			s.held = nil
+			c.settle(time.Now())
+		}
+	})
 }
 
 // advance takes the requests whose turn it is, as long as their elements are

@@ -5,10 +5,14 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"vnode/internal/guard"
 )
 
 // Config bounds what sessions may use. A zero field means its default.
 type Config struct {
+	// Guard keeps a panic to the session that met it; nil: a panic ends the process.
+	Guard *guard.Guard
 	// Sessions is how many there are at once, those that have ended but
 	// whose client has not heard of it included; default 20,000. Above it
 	// clients get HTTP 503.
@@ -92,9 +96,14 @@ func (s *Server) create(req *request, r *http.Request) (*Conn, *waiter) {
 	if !s.add(c) {
 		return nil, nil
 	}
+	taken := false
+	defer func() {
+		if !taken {
+			c.discard()
+		}
+	}()
 	w := c.begin(req)
-	if !s.accept(c, r) {
-		c.discard()
+	if taken = s.accept(c, r); !taken {
 		return nil, nil
 	}
 	return c, w

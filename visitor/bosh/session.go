@@ -160,10 +160,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// tick runs when the timer fires.
-func (c *Conn) tick() {
+// ticks runs when the timer fires.
+func (c *Conn) ticks() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.change(c.tick)
+}
+
+func (c *Conn) tick() {
 	now := time.Now()
 	end := c.expiry(now)
 	switch {
@@ -186,7 +190,7 @@ func (c *Conn) breach(e Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.told {
-		c.fail(e, e.Condition)
+		c.change(func() { c.fail(e, e.Condition) })
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"vnode/internal/guard"
 	"vnode/internal/wire"
 )
 
@@ -37,6 +38,7 @@ type Sibling struct {
 
 // Router passes what is for siblings on to them. It is never changed.
 type Router struct {
+	guard             *guard.Guard
 	byVNode, byDomain map[string]*way
 }
 
@@ -47,11 +49,12 @@ type way struct {
 	dialer net.Dialer
 }
 
-// New returns a Router. A request is passed on once at most. The addresses in
+// New returns a Router. g keeps a panic to the client that met it; nil: it ends the
+// process. A request is passed on once at most. The addresses in
 // X-Forwarded-For are kept, and the one that the request came from is added:
 // siblings must trust this node as a proxy to count clients by them.
-func New(siblings []Sibling, log *slog.Logger) *Router {
-	r := &Router{byVNode: make(map[string]*way), byDomain: make(map[string]*way)}
+func New(siblings []Sibling, g *guard.Guard, log *slog.Logger) *Router {
+	r := &Router{guard: g, byVNode: make(map[string]*way), byDomain: make(map[string]*way)}
 	for _, s := range siblings {
 		w := &way{Sibling: s, dialer: net.Dialer{Timeout: dialTimeout}}
 		w.Handler = w.forward(log)

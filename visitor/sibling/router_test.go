@@ -70,7 +70,7 @@ func TestRequestsReachTheirNode(t *testing.T) {
 	t.Cleanup(v4.Close)
 	front := httptest.NewServer(New([]Sibling{
 		{"v4", "v4.meet.jitsi", address(t, v4)}, {"v5", "v5.meet.jitsi", onUnix(t, node("v5"))}, {"v6", "v6.meet.jitsi", nobody(t)},
-	}, slog.New(slog.DiscardHandler)).Handler(node("v3")))
+	}, nil, slog.New(slog.DiscardHandler)).Handler(node("v3")))
 	t.Cleanup(front.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	host := front.Listener.Addr().String()

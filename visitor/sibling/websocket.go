@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"vnode/internal/guard"
 )
 
 // Node returns how a WebSocket whose client opens a stream to domain gets there,
@@ -27,7 +29,7 @@ func (r *Router) Node(domain string, handshake *http.Request) func(client net.Co
 		if err != nil {
 			return err
 		}
-		join(client, conn, sent, early)
+		join(r.guard, client, conn, sent, early)
 		return nil
 	}
 }
@@ -69,15 +71,16 @@ func upgrade(conn net.Conn, as *http.Request) (early []byte, err error) {
 
 // join copies between two connections, behind what was read of each already,
 // until either ends, and closes both.
-func join(client, node net.Conn, sent, early []byte) {
+func join(g *guard.Guard, client, node net.Conn, sent, early []byte) {
 	var both sync.WaitGroup
 	pass := func(to, from net.Conn, first []byte) {
+		defer g.Recover(guard.Connection, nil)
+		defer node.Close()
+		defer client.Close()
 		// Why one side has ended is known there.
 		if _, err := to.Write(first); err == nil {
 			_, _ = io.Copy(to, from)
 		}
-		client.Close()
-		node.Close()
 	}
 	both.Go(func() { pass(node, client, sent) })
 	both.Go(func() { pass(client, node, early) })

@@ -34,7 +34,7 @@ func TestAWebSocketReachesTheNodeOfItsStream(t *testing.T) {
 		node("v4").ServeHTTP(w, r)
 	}))
 	t.Cleanup(v4.Close)
-	router := New([]Sibling{{"v4", "v4.meet.jitsi", address(t, v4)}}, slog.New(slog.DiscardHandler))
+	router := New([]Sibling{{"v4", "v4.meet.jitsi", address(t, v4)}}, nil, slog.New(slog.DiscardHandler))
 	require.Nil(t, router.Node("v3.meet.jitsi", handshake()))
 	require.Nil(t, router.Node("v4.meet.jitsi", handshake("Via", "1.1 vnode")), "once at most")
 
@@ -78,7 +78,7 @@ func TestTheEndOfABrowserReachesItsNode(t *testing.T) {
 		ended <- err
 	}))
 	t.Cleanup(v4.Close)
-	router := New([]Sibling{{"v4", "v4.meet.jitsi", address(t, v4)}}, slog.New(slog.DiscardHandler))
+	router := New([]Sibling{{"v4", "v4.meet.jitsi", address(t, v4)}}, nil, slog.New(slog.DiscardHandler))
 	browser, ours := net.Pipe()
 	passed := make(chan error)
 	go func() { passed <- router.Node("v4.meet.jitsi", handshake())(ours, nil) }()
@@ -98,7 +98,7 @@ func TestANodeThatTakesNoWebSocket(t *testing.T) {
 	t.Cleanup(full.Close)
 	router := New([]Sibling{
 		{"v4", "v4.meet.jitsi", address(t, full)}, {"v5", "v5.meet.jitsi", nobody(t)},
-	}, slog.New(slog.DiscardHandler))
+	}, nil, slog.New(slog.DiscardHandler))
 	for _, domain := range []string{"v4.meet.jitsi", "v5.meet.jitsi"} {
 		browser, ours := net.Pipe()
 		require.Error(t, router.Node(domain, handshake())(ours, nil))

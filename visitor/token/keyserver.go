@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"vnode/internal/guard"
 )
 
 // Bounds of a key server's cache.
@@ -47,6 +49,10 @@ func NewKeyServer(url string, client *http.Client, log *slog.Logger) *KeyServer 
 	s.turns = newTurns(s.fetch)
 	return s
 }
+
+// KeepIn has g keep panics in over what the server answers. It must come before the
+// first token.
+func (s *KeyServer) KeepIn(g *guard.Guard) { s.turns.guard = g }
 
 // Keys implements Keys.
 func (s *KeyServer) Keys(ctx context.Context, kid string) ([]any, error) {
@@ -111,12 +117,19 @@ func (s *KeyServer) kept(kid string) (keys []any, fresh bool, err error) {
 
 // fetch asks the server for a key and keeps the answer.
 func (s *KeyServer) fetch(kid string) ([]any, error) {
+	known := false
+	defer func() {
+		if !known { // after a panic, which is not to come again at once
+			s.unreadable(kid)
+		}
+	}()
 	sum := sha256.Sum256([]byte(kid))
 	body, _, err := get(s.client, s.url+"/"+hex.EncodeToString(sum[:])+".pem")
 	var keys []any
 	if err == nil {
 		keys, err = parsePEM(body)
 	}
+	known = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -132,6 +145,12 @@ func (s *KeyServer) fetch(kid string) ([]any, error) {
 	s.log.Warn("token key not fetched", "server", redacted(s.url), "error", err)
 	s.absent.put(&entry{kid: kid, err: errNoKey, until: time.Now().Add(errorLife)})
 	return nil, errNoKey
+}
+
+func (s *KeyServer) unreadable(kid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.absent.put(&entry{kid: kid, err: errNoKey, until: time.Now().Add(errorLife)})
 }
 
 // entry is what is known of a key id.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+
+	"vnode/internal/guard"
 )
 
 // Times of a key set. It says itself how long it is good, within bounds.
@@ -32,6 +34,7 @@ type KeySet struct {
 	url    string
 	client *http.Client
 	log    *slog.Logger
+	guard  *guard.Guard
 	flight singleflight.Group
 
 	mu    sync.Mutex // guards what follows
@@ -49,6 +52,10 @@ type KeySet struct {
 func NewKeySet(url string, client *http.Client, log *slog.Logger) *KeySet {
 	return &KeySet{url: url, client: client, log: log}
 }
+
+// KeepIn has g keep panics in over what the document says. It must come before the
+// first token.
+func (s *KeySet) KeepIn(g *guard.Guard) { s.guard = g }
 
 // Keys implements Keys.
 func (s *KeySet) Keys(ctx context.Context, kid string) ([]any, error) {
@@ -131,9 +138,16 @@ func (s *KeySet) kept(kid string) (keys []any, wanted bool, after time.Duration)
 // refresh fetches the document, unless one that was fetched meanwhile has the key
 // or it is too early. When that fails the old one goes on to be used.
 func (s *KeySet) refresh(kid string) {
+	defer s.guard.Recover(guard.Task, fetching)
 	if _, wanted, after := s.kept(kid); !wanted || after > 0 {
 		return
 	}
+	known := false
+	defer func() {
+		if !known { // after a panic, which is not to come again at once
+			s.later()
+		}
+	}()
 	s.mu.Lock()
 	s.requests++
 	s.mu.Unlock()
@@ -144,6 +158,7 @@ func (s *KeySet) refresh(kid string) {
 		keys, out, err = parseSet(body)
 		s.note(out)
 	}
+	known = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -157,6 +172,12 @@ func (s *KeySet) refresh(kid string) {
 	}
 	s.next = now.Add(setPause)
 	s.keys, s.until = keys, now.Add(min(max(life, minSetLife), maxSetLife))
+}
+
+func (s *KeySet) later() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = time.Now().Add(setRetry)
 }
 
 // leftOut is a key of a set that cannot be used, and why.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"vnode/internal/guard"
 )
 
 // Bounds of what is asked of a server that has one document for each key: whoever
@@ -37,6 +39,7 @@ func From(ctx context.Context, addr netip.Addr) context.Context {
 // once; one that is new at the issuer comes again and again.
 type turns struct {
 	// Static after construction.
+	guard *guard.Guard // or after KeepIn
 	limit *rate.Limiter
 	fetch func(kid string) ([]any, error)
 
@@ -107,7 +110,7 @@ func (t *turns) ask(ctx context.Context, kid string) *want {
 	}
 	if !t.going {
 		t.going = true
-		go t.run()
+		go t.guard.Task(t.run)
 	}
 	return w
 }
@@ -202,7 +205,16 @@ func (t *turns) next() *want {
 
 // serve fetches a key and tells those who wait.
 func (t *turns) serve(w *want) {
+	defer t.answered(w)
+	w.err = errNoKey // if there is a panic
+	defer t.guard.Recover(guard.Task, fetching)
 	w.keys, w.err = t.fetch(w.kid)
+}
+
+// fetching is the owner of panics over what an issuer's server answers.
+const fetching = guard.Named("token keys")
+
+func (t *turns) answered(w *want) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.wanted, w.kid)

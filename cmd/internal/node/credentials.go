@@ -160,9 +160,13 @@ func (n *Node) remoteKeys(c *config.Config) keySource {
 		Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 8, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 5 * time.Second,
 	}}
 	if c.TokenKeysURL != "" {
-		return keySource{url, token.NewKeySet(c.TokenKeysURL, client, n.log)}
+		set := token.NewKeySet(c.TokenKeysURL, client, n.log)
+		set.KeepIn(n.guard)
+		return keySource{url, set}
 	}
-	return keySource{url, token.NewKeyServer(c.TokenKeyServer, client, n.log)}
+	server := token.NewKeyServer(c.TokenKeyServer, client, n.log)
+	server.KeepIn(n.guard)
+	return keySource{url, server}
 }
 
 // credentials are what a reload has read of those who log in.

@@ -100,5 +100,5 @@ func (n *Node) siblings(c *config.Config) (*sibling.Router, error) {
 			VNode: s.VNode, Domain: config.HostOf(s.VNode), Address: sibling.Address{Network: s.Network, Addr: s.Addr},
 		})
 	}
-	return sibling.New(nodes, n.log), nil
+	return sibling.New(nodes, n.guard, n.log), nil
 }

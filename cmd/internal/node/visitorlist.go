@@ -25,7 +25,7 @@ func (n *Node) withList(web http.Handler, clients *visitor.Config) http.Handler 
 		}
 		return netip.Addr{} // a proxy that does not tell
 	}
-	n.list = visitorlist.New(visitorlist.Config{Rooms: watched{n.rooms}, Gate: gate{clients.Tokens}, PerAddress: clients.Limits.PerAddress, Client: from},
+	n.list = visitorlist.New(visitorlist.Config{Guard: n.guard, Rooms: watched{n.rooms}, Gate: gate{clients.Tokens}, PerAddress: clients.Limits.PerAddress, Client: from},
 		n.log, n.registry)
 	if clients.Tokens == nil {
 		return web
