@@ -76,7 +76,7 @@ func TestTheAudienceComesBack(t *testing.T) {
 		w.back(75 * time.Second)
 	})
 	row("main is killed, and a speaker's browser is 50 s late to see it", func(t *testing.T, w *world) {
-		w.speakers[1].resumes = 50 * time.Second
+		w.speakers[1].resumes.Store(int64(50 * time.Second))
 		w.fault()
 		w.down.Store(true)
 		require.NoError(t, w.main.Kill())

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vnode/internal/wire"
@@ -24,9 +25,8 @@ type page struct {
 	prefer bool   // preferVisitor
 	speaks bool   // it belongs to a speaker
 	// resumes is how long after a loss of its stream the page finds out that it cannot
-	// resumes is how long after a loss of its stream the page finds out that it cannot
 	// resume: it tries after 1.5 to 3 s, and, where nobody was there, 4.5 to 27 s later.
-	resumes time.Duration
+	resumes atomic.Int64 // a time.Duration
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -153,7 +153,7 @@ func (p *page) stay(node, addr, domain string) pageState {
 	for {
 		tok, err := r.Next()
 		if err != nil {
-			p.w.pause(p.w.scaled(p.resumes))
+			p.w.pause(p.w.scaled(time.Duration(p.resumes.Load())))
 			return pageReloads
 		}
 		h, err := wire.ParseHeader(tok.Data)
