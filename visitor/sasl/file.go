@@ -36,7 +36,7 @@ func ReadAccounts(r io.Reader) (map[string]Directory, error) {
 	domains := make(map[string]Directory)
 	sc := bufio.NewScanner(r)
 	for n := 1; sc.Scan(); n++ {
-		line := strings.TrimSpace(sc.Text())
+		line := strings.TrimSpace(strings.TrimPrefix(sc.Text(), "\ufeff")) // some editors write a byte order mark
 		if line == "" || line[0] == '#' {
 			continue
 		}

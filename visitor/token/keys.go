@@ -66,7 +66,7 @@ func (s static) Keys(context.Context, string) ([]any, error) { return s, nil }
 // the usual algorithm of each key.
 func FileKeys(content []byte) (Keys, []string, error) {
 	if !strings.Contains(string(content), "-----BEGIN ") {
-		secret := strings.TrimRight(string(content), "\r\n")
+		secret := strings.TrimRight(strings.TrimPrefix(string(content), "\ufeff"), "\r\n")
 		if secret == "" {
 			return nil, nil, errors.New("token: the key is empty")
 		}

@@ -22,6 +22,15 @@ func TestEachKindOfKeyVerifiesItsTokens(t *testing.T) {
 	}
 }
 
+// A secret in a file may have the line end and the byte order mark of its editor.
+func TestSecretsAsEditorsWriteThem(t *testing.T) {
+	p := pairs()["HS256"]
+	for _, text := range []string{secret, secret + "\n", secret + "\r\n", "\ufeff" + secret + "\r\n"} {
+		_, err := verifier(t, pair{p.alg, p.private, []byte(text)}, nil).Verify(t.Context(), sign(t, p, body(nil), nil), "")
+		require.NoError(t, err, "%q", text)
+	}
+}
+
 // A token chooses neither its algorithm nor how a key is used.
 func TestKeysAreBoundToAlgorithms(t *testing.T) {
 	all := pairs()

@@ -68,8 +68,8 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		want string
 	}{
 		"unknown key":          {file: "main-domian = 'x'", want: `line 1: unknown key "main-domian"; the nearest is "main-domain"`},
-		"syntax":               {file: "id = ", want: "line 1, column"},
-		"wrong type":           {file: "port = 'x'", want: "line 1, column"},
+		"syntax":               {file: "id = ", want: "line 1: id: "},
+		"wrong type":           {file: "port = 'x'", want: "line 1: port must be a number"},
 		"unknown flag":         {args: []string{"-prot", "1"}, want: "unknown flag -prot; the nearest is -port"},
 		"argument":             {args: []string{"3"}, want: `unexpected argument "3"`},
 		"not a number":         {args: []string{"-port", "x"}, want: `-port: "x" is not a number`},
@@ -92,7 +92,7 @@ func TestErrorsNameTheRemedy(t *testing.T) {
 		"grace":                {args: []string{"-main-grace", "soon"}, want: `-main-grace: "soon" is not a duration`},
 		"no grace":             {args: []string{"-main-grace", "0s"}, want: "main-grace: must be longer"},
 		"long gap":             {args: []string{"-sweep-gap", "2s"}, want: "sweep-gap: must be between"},
-		"grace in the file":    {file: "main-grace = 'x'", want: "line 1, column"},
+		"grace in the file":    {file: "main-grace = 'x'", want: "line 1: main-grace: "},
 		"visitors":             {args: []string{"-max-visitors-per-room", "0"}, want: "max-visitors-per-room: 0 is less than 1"},
 		"rooms":                {args: []string{"-max-rooms", "0"}, want: "max-rooms: 0 is less than 1"},
 		"history":              {args: []string{"-history-messages", "-1"}, want: "history-messages: -1 is less than 0"},

@@ -84,6 +84,14 @@ func TestWhatANodeCannotBeTold(t *testing.T) {
 
 func TestCheckOfAFile(t *testing.T) {
 	require.NoError(t, Check(file(t, Default)))
+	require.NoError(t, Check(file(t, "\ufeffid = 3\r\nmain-domain = 'meet.example'\r\n")), "an editor of Windows")
+	for line, want := range map[string]string{
+		`max-rooms = "5"`: "max-rooms must be a number", `token-optional = "yes"`: "token-optional must be true or false", `s2s = ":1"`: "s2s must be a list of texts",
+		`extra-domains = [1]`: "extra-domains must be a list", `log-level = 3`: "log-level must be a text, in quotes", `join-wait = 8`: `join-wait: "8" is not a duration`,
+		`chat-rate = "x"`: "chat-rate must be a number", `id = "3" x`: "line 2: id: expected newline",
+	} {
+		require.ErrorContains(t, Check(file(t, "# first\n"+line+"\n")), want)
+	}
 	require.NoError(t, Check(file(t, "")))
 	err := Check(file(t, "main-domian = 'x'\n\nlog-levle = 'info'\n"))
 	require.ErrorContains(t, err, `line 1: unknown key "main-domian"; the nearest is "main-domain"`)

@@ -136,12 +136,13 @@ func (c *Config) readFile(path string) error {
 		return fmt.Errorf("configuration %s: %w", path, err)
 	}
 	if c.from != nil {
-		c.from.note(path, string(b))
+		c.from.note(path, strings.TrimPrefix(string(b), "\ufeff"))
 	}
 	return nil
 }
 
 func decode(c *Config, text string) error {
+	text = strings.TrimPrefix(text, "\ufeff") // some editors write a byte order mark
 	d := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields()
 	err := d.Decode(c)
 	var unknown *toml.StrictMissingError
@@ -158,9 +159,42 @@ func decode(c *Config, text string) error {
 	var syntax *toml.DecodeError
 	if errors.As(err, &syntax) {
 		row, column := syntax.Position()
+		if s, ok := c.settingOf(text, row); ok && strings.Contains(err.Error(), "cannot decode") {
+			return fmt.Errorf("line %d: %s must be %s", row, s.key, s.kind())
+		} else if ok {
+			return fmt.Errorf("line %d: %s: %s", row, s.key, strings.TrimPrefix(err.Error(), "toml: "))
+		}
 		return fmt.Errorf("line %d, column %d: %w", row, column, err)
 	}
 	return err
+}
+
+// settingOf returns the setting that a line of a configuration file is about.
+func (c *Config) settingOf(text string, row int) (setting, bool) {
+	lines := strings.Split(text, "\n")
+	if row < 1 || row > len(lines) {
+		return setting{}, false
+	}
+	key, _, _ := strings.Cut(lines[row-1], "=")
+	for _, s := range c.settings() {
+		if s.key == strings.TrimSpace(key) {
+			return s, true
+		}
+	}
+	return setting{}, false
+}
+
+// kind says in words what a value in a configuration file must be.
+func (s setting) kind() string {
+	switch s.value.Kind() {
+	case reflect.Bool:
+		return "true or false, without quotes"
+	case reflect.Int, reflect.Float64:
+		return "a number, without quotes"
+	case reflect.Slice:
+		return `a list of texts, such as ["a", "b"]`
+	}
+	return "a text, in quotes"
 }
 
 // UnmarshalText takes the id as a number or as text, in TOML with or without

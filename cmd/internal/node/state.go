@@ -95,13 +95,14 @@ func readPassword(path string) (string, error) {
 	return password, nil
 }
 
-// readSecret returns the text of a file without the end of its line.
+// readSecret returns the text of a file without the end of its line, and without the
+// byte order mark that some editors write.
 func readSecret(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
-	secret := strings.TrimRight(string(b), "\r\n")
+	secret := strings.TrimRight(strings.TrimPrefix(string(b), "\ufeff"), "\r\n")
 	if secret == "" {
 		return "", fmt.Errorf("%s is empty; put the secret on its first line", path)
 	}
