@@ -3,27 +3,22 @@ package check
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"vnode/cmd/internal/config"
+	"vnode/cmd/internal/state"
 )
 
 // runningNode is what a node says of itself on its admin listener.
@@ -205,7 +200,7 @@ func (c *checker) focusPassword() (password, path string) {
 		if err != nil {
 			return "", ""
 		}
-		path = filepath.Join(dir, "focus-password")
+		path = state.Directory(dir).FocusPasswordFile()
 	}
 	// Why it cannot be read is told by lookSecrets.
 	b, _ := os.ReadFile(path)
@@ -228,34 +223,15 @@ func (c *checker) loadCertificate() nodeCertificate {
 		if err != nil {
 			return nodeCertificate{err: err}
 		}
-		n.path, key = filepath.Join(dir, "node.crt"), filepath.Join(dir, "node.key")
+		n.path, key = state.Directory(dir).CertificateFiles()
 	}
 	cert, err := tls.LoadX509KeyPair(n.path, key)
 	if errors.Is(err, fs.ErrNotExist) && c.cfg.CertificateFile == "" {
-		cert, err = c.selfSigned()
+		cert, err = state.SelfSigned([]string{c.cfg.Host(), c.cfg.Rooms()}) // such as the node will make at its first start
 		n.made = true
 	}
 	n.tls, n.err = &cert, err
 	return n
-}
-
-// selfSigned is a certificate for the time of the check, such as the node will
-// make at its first start.
-func (c *checker) selfSigned() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	now := time.Now()
-	t := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: c.cfg.Host()},
-		DNSNames: []string{c.cfg.Host(), c.cfg.Rooms()}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	leaf, err := x509.ParseCertificate(der)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
 }
 
 // soonExpired is how long before its end a certificate is worth a word.

@@ -17,12 +17,9 @@ import (
 
 // focus is the focus' account.
 func (n *Node) focus(c *config.Config) (sasl.Accounts, error) {
-	password, path := c.FocusPassword, "the environment"
-	if password == "" || c.FocusPasswordFile != "" {
-		var err error
-		if password, path, err = n.state.focusPassword(c.FocusPasswordFile); err != nil {
-			return nil, err
-		}
+	password, path, err := n.focusPassword(c)
+	if err != nil {
+		return nil, fmt.Errorf("focus password: %w", err)
 	}
 	n.passwordFile = path
 	const user = "focus"

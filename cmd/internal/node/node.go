@@ -23,6 +23,8 @@ import (
 	"vnode/cmd/internal/admin/api"
 	"vnode/cmd/internal/config"
 	"vnode/cmd/internal/logging"
+	"vnode/cmd/internal/memory"
+	"vnode/cmd/internal/state"
 	"vnode/cmd/internal/systemd"
 	"vnode/fanout"
 	"vnode/internal/guard"
@@ -42,7 +44,7 @@ type Node struct {
 	started      time.Time
 	log          *slog.Logger
 	level        *slog.LevelVar
-	state        *state
+	state        state.Directory
 	passwordFile string
 	listeners    *listeners
 	guard        *guard.Guard
@@ -90,7 +92,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 	if n.state, err = openState(cfg); err != nil {
 		return nil, err
 	}
-	cert, err := n.state.certificate(cfg)
+	cert, err := n.certificate(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +105,7 @@ func New(cfg *config.Config, version string, log *slog.Logger, level *slog.Level
 	if err != nil {
 		return nil, err
 	}
-	if n.adminToken, err = n.state.adminToken(cfg.AdminTokenFile); err != nil {
+	if n.adminToken, err = n.operatorsToken(cfg.AdminTokenFile); err != nil {
 		return nil, err
 	}
 	if n.listeners, err = listen(cfg); err != nil {
@@ -147,7 +149,7 @@ func (n *Node) trust(c *config.Config) (s2s.Trust, error) {
 		return s2s.Trust{}, fmt.Errorf("s2s-trusted-addresses: %w", err)
 	}
 	t := s2s.Trust{
-		Pins: c.S2SPins, KnownCerts: n.state.knownCerts(), Addresses: addresses,
+		Pins: c.S2SPins, KnownCerts: n.state.KnownCertificates(), Addresses: addresses,
 		Strict: c.S2STrust == config.TrustCertificate,
 		Anyone: c.S2STrust == config.TrustAnyone,
 	}
@@ -171,14 +173,14 @@ func (n *Node) services(c *config.Config) ([]visitor.Service, error) {
 	secret := c.TURNSecret
 	if c.TURNSecretFile != "" {
 		var err error
-		if secret, err = readSecret(c.TURNSecretFile); err != nil {
+		if secret, err = state.Secret(c.TURNSecretFile); err != nil {
 			return nil, fmt.Errorf("turn-secret-file: %w", err)
 		}
 	}
 	password := c.TURNPassword
 	if c.TURNPasswordFile != "" {
 		var err error
-		if password, err = readSecret(c.TURNPasswordFile); err != nil {
+		if password, err = state.Secret(c.TURNPasswordFile); err != nil {
 			return nil, fmt.Errorf("turn-password-file: %w", err)
 		}
 	}
@@ -254,7 +256,7 @@ func (n *Node) assemble(c *config.Config, clients visitor.Config, federation s2s
 	}
 	n.rooms = muc.New(rooms, n.federation, n.fan, n.log, n.registry)
 	r.rooms, n.configured = n.rooms, n.rooms.Limits()
-	n.record = &record{path: n.state.roomRecord(), rooms: n.rooms, log: n.log}
+	n.record = &record{path: n.state.Rooms(), rooms: n.rooms, log: n.log}
 	if err := n.record.recall(); err != nil {
 		n.log.Error("the record of the process before is of no use", "error", err)
 	}
@@ -302,7 +304,7 @@ func (n *Node) Run(ctx context.Context) error {
 		Identity: admin.Identity{Host: n.cfg.Load().Host(), Rooms: n.cfg.Load().Rooms(), Version: n.version, Started: n.started},
 		Registry: n.registry, Health: n.health, Source: operator{n}, Control: operator{n}, Token: n.adminToken, Log: n.log,
 	})
-	g.Go(func() error { n.rest(serving); return nil })
+	g.Go(func() error { memory.GiveBack(serving); return nil })
 	web := n.serve(serving, g, operators.Handler())
 	for _, p := range n.kept() {
 		n.federation.Keep(p.from, p.to)

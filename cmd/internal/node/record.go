@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"vnode/cmd/internal/state"
 	"vnode/muc"
 )
 
@@ -71,7 +72,7 @@ func (r *record) run(ctx context.Context) {
 		if bytes.Equal(b, written) {
 			return
 		}
-		if err := writeDurably(r.path, b); err != nil {
+		if err := state.Write(r.path, b); err != nil {
 			r.log.Error("the record of rooms cannot be written: after a crash jicofo would send visitors to rooms that are gone", "file", r.path, "error", err)
 			return
 		}

@@ -21,7 +21,7 @@ func (n *Node) Reload(c *config.Config) (err error) {
 	}()
 	old := n.cfg.Load()
 	next, applied, waiting := old.Reload(c, n.tokens != nil && c.Tokens())
-	cert, err := n.state.certificate(&next)
+	cert, err := n.certificate(&next)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}

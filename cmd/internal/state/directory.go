@@ -1,4 +1,4 @@
-package config
+package state
 
 import (
 	"errors"
@@ -21,10 +21,10 @@ const (
 	stateMode  = 0o700 // it holds keys and passwords
 )
 
-// MakeStateDirectory makes the state directory, readable by its owner alone, and
+// makeDirectory makes the state directory, readable by its owner alone, and
 // what is missing above it, which everybody may pass. The error says which
 // directory is in the way and what to do.
-func MakeStateDirectory(dir string) error {
+func makeDirectory(dir string) error {
 	err := makeParents(filepath.Dir(dir))
 	if err == nil {
 		err = os.Mkdir(dir, stateMode)
@@ -38,7 +38,7 @@ func MakeStateDirectory(dir string) error {
 	if err == nil {
 		return nil
 	}
-	if f := StateDirectoryFault("/", dir, os.Geteuid()); f != nil {
+	if f := FaultOf("/", dir, os.Geteuid()); f != nil {
 		return fmt.Errorf("state directory %s: %s; as root: %s", dir, f.What, f.Fix)
 	}
 	return fmt.Errorf("state directory: %w; choose another with -state-dir", err)
@@ -85,11 +85,11 @@ type Fault struct {
 	Path, What, Fix string
 }
 
-// StateDirectoryFault finds what keeps the user with a number from the directory
+// FaultOf finds what keeps the user with a number from the directory
 // dir, or nil. A negative number stands for the user that systemd makes for the
 // unit: one whom nothing belongs to beside what systemd gives it. Directories
 // above root, which stands for /, are not looked at.
-func StateDirectoryFault(root, dir string, uid int) *Fault {
+func FaultOf(root, dir string, uid int) *Fault {
 	for _, parent := range parents(root, dir) {
 		if f := passable(parent, uid); f != nil {
 			return f
@@ -218,9 +218,9 @@ func who(uid int) string {
 	return userName(uid)
 }
 
-// OwnState gives a file to the owner of its directory: what root makes in the
+// own gives a file to the owner of its directory: what root makes in the
 // directory of a unit's user must be readable for the unit.
-func OwnState(path string) error {
+func own(path string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package config
+package state
 
 import (
 	"os"
@@ -35,21 +35,21 @@ func TestStateDirectoryLeavesTheWayOpen(t *testing.T) {
 		lib := varLib(t)
 		dir := filepath.Join(lib, "vnode/v3")
 		old := syscall.Umask(umask)
-		err := MakeStateDirectory(dir)
+		err := makeDirectory(dir)
 		syscall.Umask(old)
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o700), mode(t, dir))
 		if os.Geteuid() == 0 {
 			require.Equal(t, os.FileMode(0o755), mode(t, filepath.Join(lib, "vnode")), "umask %04o", umask)
 		}
-		require.NoError(t, MakeStateDirectory(dir), "again")
-		require.Nil(t, StateDirectoryFault(filepath.Dir(filepath.Dir(lib)), dir, os.Geteuid()))
-		require.Nil(t, StateDirectoryFault(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v4"), -1), "the unit of another node")
+		require.NoError(t, makeDirectory(dir), "again")
+		require.Nil(t, FaultOf(filepath.Dir(filepath.Dir(lib)), dir, os.Geteuid()))
+		require.Nil(t, FaultOf(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v4"), -1), "the unit of another node")
 	}
 }
 
 // Each thing that can be in the way is named, with the command that mends it.
-func TestStateDirectoryFaultsAreNamed(t *testing.T) {
+func TestFaultOfsAreNamed(t *testing.T) {
 	const unit = -1
 	for name, tc := range map[string]struct {
 		make      func(lib string) error
@@ -82,13 +82,13 @@ func TestStateDirectoryFaultsAreNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lib := varLib(t)
 			require.NoError(t, tc.make(lib))
-			f := StateDirectoryFault(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v3"), tc.uid)
+			f := FaultOf(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v3"), tc.uid)
 			require.NotNil(t, f)
 			require.Contains(t, f.What, tc.what)
 			require.Contains(t, f.Fix, tc.fix+f.Path[:len(lib)])
 			if tc.fix == "chmod 755 " {
 				require.NoError(t, exec.CommandContext(t.Context(), "sh", "-c", f.Fix).Run())
-				require.Nil(t, StateDirectoryFault(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v3"), tc.uid), "the remedy helps")
+				require.Nil(t, FaultOf(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v3"), tc.uid), "the remedy helps")
 			}
 		})
 	}
@@ -96,9 +96,9 @@ func TestStateDirectoryFaultsAreNamed(t *testing.T) {
 	require.NoError(t, os.MkdirAll(lib+"/private/vnode/v3", 0o700))
 	require.NoError(t, os.Mkdir(lib+"/vnode", 0o755))
 	require.NoError(t, os.Symlink("../private/vnode/v3", lib+"/vnode/v3"))
-	require.Nil(t, StateDirectoryFault(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v3"), unit), "as systemd leaves it")
+	require.Nil(t, FaultOf(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v3"), unit), "as systemd leaves it")
 	require.NoError(t, os.MkdirAll(lib+"/vnode/v5", 0o700))
-	require.Nil(t, StateDirectoryFault(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v5"), unit), "systemd takes over what root made")
+	require.Nil(t, FaultOf(filepath.Dir(filepath.Dir(lib)), filepath.Join(lib, "vnode/v5"), unit), "systemd takes over what root made")
 }
 
 // What root writes into the directory of a unit's user belongs to that user.
@@ -107,11 +107,11 @@ func TestStateOfRootBelongsToTheUnit(t *testing.T) {
 	path := filepath.Join(dir, "node.key")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	if os.Geteuid() != 0 {
-		require.NoError(t, OwnState(path))
+		require.NoError(t, own(path))
 		return // the rest needs root
 	}
 	require.NoError(t, os.Chown(dir, nobody, nobody))
-	require.NoError(t, OwnState(path))
+	require.NoError(t, own(path))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, nobody, ownerOf(info))

@@ -1,4 +1,4 @@
-package node
+package state
 
 import (
 	"os"
@@ -13,13 +13,13 @@ func TestSecretsAsEditorsWriteThem(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	for _, text := range []string{"p w", "p w\n", "p w\r\n", "\ufeffp w\r\n\r\n"} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		secret, err := readSecret(path)
+		secret, err := Secret(path)
 		require.NoError(t, err)
 		require.Equal(t, "p w", secret, "%q", text)
 	}
 	for _, text := range []string{"", "\n", "\ufeff\r\n"} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		_, err := readSecret(path)
+		_, err := Secret(path)
 		require.ErrorContains(t, err, "is empty", "%q", text)
 	}
 }

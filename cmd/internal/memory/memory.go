@@ -1,4 +1,5 @@
-package node
+// Package memory gives memory back that the runtime would keep for the next storm.
+package memory
 
 import (
 	"context"
@@ -31,11 +32,11 @@ const (
 	heapAllocs  = "/gc/heap/allocs:bytes"
 )
 
-// rest gives memory back until ctx ends.
-func (n *Node) rest(ctx context.Context) {
+// GiveBack gives fallow memory back in calm moments until ctx ends.
+func GiveBack(ctx context.Context) {
 	tick := time.NewTicker(restEvery)
 	defer tick.Stop()
-	m := readMemory()
+	m := read()
 	for {
 		select {
 		case <-tick.C:
@@ -43,28 +44,28 @@ func (n *Node) rest(ctx context.Context) {
 			return
 		}
 		before := m
-		m = readMemory()
+		m = read()
 		if m.fallow(before) {
 			runtime.GC() // what pools hold goes with the second one
 			debug.FreeOSMemory()
-			m = readMemory()
+			m = read()
 		}
 	}
 }
 
-// memory is what the runtime holds, in bytes.
-type memory struct {
+// usage is what the runtime holds, in bytes.
+type usage struct {
 	live   uint64 // after the latest collection
 	dead   uint64 // allocated since then, or found dead and not reused
 	free   uint64 // not returned to the system
 	allocs uint64 // ever
 }
 
-func readMemory() memory {
+func read() usage {
 	s := []metrics.Sample{{Name: heapLive}, {Name: heapObjects}, {Name: heapFree}, {Name: heapAllocs}}
 	metrics.Read(s)
 	v := func(i int) uint64 { return s[i].Value.Uint64() }
-	m := memory{live: v(0), free: v(2), allocs: v(3)}
+	m := usage{live: v(0), free: v(2), allocs: v(3)}
 	if v(1) > m.live {
 		m.dead = v(1) - m.live
 	}
@@ -73,6 +74,6 @@ func readMemory() memory {
 
 // fallow reports whether it is worth a collection to give memory back, and
 // nothing is going on that would take it again at once.
-func (m memory) fallow(before memory) bool {
+func (m usage) fallow(before usage) bool {
 	return m.dead+m.free >= max(m.live/restWorth, leastRest) && m.allocs-before.allocs < calm
 }
