@@ -27,6 +27,7 @@ type box struct {
 	watchers []Watcher // of the conference that lives
 	held     int       // visitors, as the service counts them
 	turn     *lane     // whose turn is under way
+	lane     *lane     // to the session of the focus that was told something last; nil before
 	seats    int       // of the node's, taken
 	waits    int       // bytes of IQs that wait for the focus
 	doing    *event    // under way
@@ -80,7 +81,11 @@ func (b *box) handle(e *event) {
 }
 
 // happens lets something happen to the room.
-func (b *box) happens(now time.Time, e room.Event) { b.room.Handle(b.service.state(now), e) }
+func (b *box) happens(now time.Time, e room.Event) {
+	n := b.service.state(now)
+	n.FocusFull = b.lane != nil && b.lane.full.Load()
+	b.room.Handle(n, e)
+}
 
 // who is what is known of a session when it says something.
 func (b *box) who(now time.Time, s Session) room.Who {
@@ -160,11 +165,24 @@ func (b outside) AwaitDrained(focus room.Session) {
 	focus.(Session).Drained(func() { b.mail.push(event{source: fromFocus, what: room.FocusDrained{Focus: focus}}) })
 }
 
-func (b outside) AskTurn(focus room.Session) {
-	session := focus.(Session)
-	if l := b.service.laneOf(session); l != nil { // else the room is about to end
-		l.ask(turnOf{b.box, session})
+func (b outside) Ahead(focus room.Session, n int) {
+	if l := b.laneTo(focus); l != nil {
+		l.says(n)
 	}
+}
+
+func (b outside) AskTurn(focus room.Session, again bool) {
+	if l := b.laneTo(focus); l != nil {
+		l.ask(turnOf{b.box, l.focus}, again)
+	}
+}
+
+// laneTo returns the way to the focus; nil when the room is about to end.
+func (b outside) laneTo(focus room.Session) *lane {
+	if b.lane == nil || b.lane.focus != focus {
+		b.lane = b.service.laneOf(focus.(Session))
+	}
+	return b.lane
 }
 
 func (b outside) EndTurn(focus room.Session, used bool) {

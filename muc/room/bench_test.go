@@ -26,7 +26,8 @@ func (d *discard) Send(string, string, []byte)        { d.n++ }
 func (d *discard) Tell(string, string, []byte)        { d.n++ }
 func (d *discard) After(Alarm, time.Duration, uint64) {}
 func (d *discard) AwaitDrained(Session)               { d.marks++ }
-func (d *discard) AskTurn(Session)                    { panic("the focus takes all at once") }
+func (d *discard) Ahead(Session, int)                 {}
+func (d *discard) AskTurn(Session, bool)              { panic("the focus takes all at once") }
 func (d *discard) EndTurn(Session, bool)              {}
 func (d *discard) Waits(int)                          {}
 func (d *discard) Meets(string)                       {}

@@ -34,9 +34,11 @@ type Effects interface {
 	// AwaitDrained asks for a [FocusDrained] when the connection of the focus has
 	// taken what it was delivered so far.
 	AwaitDrained(focus Session)
-	// AskTurn asks for a [FocusTurn], and EndTurn ends it; used is false if nothing
-	// was said in it.
-	AskTurn(focus Session)
+	// Ahead counts n bytes that the focus was delivered out of turn.
+	Ahead(focus Session, n int)
+	// AskTurn asks for a [FocusTurn], again when the room has just had one, and
+	// EndTurn ends it; used is false if nothing was said in it.
+	AskTurn(focus Session, again bool)
 	EndTurn(focus Session, used bool)
 	// AskJicofo asks for a [JicofoChose]: jicofo is sent a conference request for a
 	// visitor of that room on the main server.

@@ -18,6 +18,7 @@ type Node struct {
 	Visitors int     // in all rooms
 	Held     int     // visitors that wait to come back, in all rooms
 
+	FocusFull    bool       // the focus has enough to read: it is told nothing out of turn
 	RequestsFull bool       // [MaxRequestBytes] of IQs wait for the focus
 	MainFull     bool       // the main server is told as much as Limits.Main allows
 	MainShare    rate.Limit // what a room may tell it all the same
@@ -92,12 +93,16 @@ func (e FocusDrained) happen(r *Room) {
 	}
 }
 
-// FocusTurn is the room's turn to say to the focus what it holds. The room ends it
-// with [Effects].EndTurn.
-type FocusTurn struct{ Focus Session }
+// FocusTurn is the room's turn to say to the focus what it holds. In a short one, for
+// a room that has just begun to hold, it says a little, and nothing long. The room
+// ends it with [Effects].EndTurn.
+type FocusTurn struct {
+	Focus Session
+	Short bool
+}
 
 func (e FocusTurn) happen(r *Room) {
-	if r.life == nil || !r.life.turn(r.now, e.Focus) {
+	if r.life == nil || !r.life.turn(r.now, e.Focus, e.Short) {
 		r.out.EndTurn(e.Focus, false)
 	}
 }

@@ -32,6 +32,18 @@ func (k *kept) name() string {
 	return name
 }
 
+// size is about how long a presence with it is.
+func (k *kept) size() int {
+	n := 300 + len(k.own) // what the room says of whom
+	if k.shape != nil {
+		n += len(k.shape.attrs)
+		for _, part := range k.shape.parts {
+			n += len(part)
+		}
+	}
+	return n
+}
+
 // payload makes the presence again.
 func (k *kept) payload() payload {
 	id, rest := cutField(k.own)

@@ -24,8 +24,10 @@ const (
 	// markEvery is after how many bytes the room asks to be told that the
 	// connection has taken them: a usual join does not pay for the asking.
 	markEvery = 16 << 10
-	// turnBytes is how much a room says in its turn, one stanza beyond.
-	turnBytes = 64 << 10
+	// turnBytes is how much a room says in its turn, one stanza beyond, and
+	// shortTurnBytes how much in a short one.
+	turnBytes      = 64 << 10
+	shortTurnBytes = 8 << 10
 	// maxUntold bounds those who came and left before the focus was told of
 	// either. It is not told of more of them.
 	maxUntold = 4096
@@ -92,8 +94,11 @@ func (o *outlet) holds() bool {
 	return o.comings.Len() > 0 || o.updates.Len() > 0 || o.requests.Len() > 0
 }
 
-// open reports whether something may be said out of turn.
-func (o *outlet) open() bool { return !o.holds() && o.fresh+o.marked < focusWindow }
+// mayInterrupt reports whether something may be said to the focus out of turn.
+func (r *conference) mayInterrupt() bool {
+	o := &r.outlet
+	return !r.node.FocusFull && !o.holds() && o.fresh+o.marked < focusWindow
+}
 
 // opens prepares a kind of which nothing waited: it has no claim to what the
 // others were sent meanwhile.
@@ -136,7 +141,13 @@ func (r *conference) handFocus(ps ...*Packet) (n int) {
 
 // sayOutOfTurn gives packets to the focus at once, and counts them.
 func (r *conference) sayOutOfTurn(ps ...*Packet) {
-	r.outlet.fresh += r.handFocus(ps...)
+	r.ahead(r.handFocus(ps...))
+}
+
+// ahead counts bytes that were said out of turn.
+func (r *conference) ahead(n int) {
+	r.outlet.fresh += n
+	r.out.Ahead(r.focus.session, n)
 	r.mark()
 }
 
@@ -157,16 +168,18 @@ func (r *conference) drained(focus Session) {
 }
 
 // wait has the room get a turn.
-func (r *conference) wait() {
+func (r *conference) wait() { r.ask(false) }
+
+func (r *conference) ask(again bool) {
 	if !r.outlet.asked {
 		r.outlet.asked = true
-		r.out.AskTurn(r.focus.session)
+		r.out.AskTurn(r.focus.session, again)
 	}
 }
 
 // turn says what is held, as much as a turn allows, and ends the turn. It reports
 // false, and does nothing, if the turn is of an earlier room.
-func (r *conference) turn(now time.Time, focus Session) bool {
+func (r *conference) turn(now time.Time, focus Session, short bool) bool {
 	if r.ended != "" || r.focus == nil || r.focus.session != focus {
 		return false
 	}
@@ -174,15 +187,39 @@ func (r *conference) turn(now time.Time, focus Session) bool {
 	sent := 0
 	for r.outlet.holds() && sent < turnBytes {
 		kind := r.outlet.next()
+		if short && sent+r.sizeOfHeld(kind) > shortTurnBytes {
+			break
+		}
 		n := r.sayHeld(kind)
 		sent += n
 		r.outlet.spent[kind] += n
 	}
 	r.out.EndTurn(r.focus.session, sent > 0)
 	if r.outlet.holds() {
-		r.wait()
+		r.ask(true)
 	}
 	return true
+}
+
+// sizeOfHeld is about how many bytes [conference.sayHeld] says.
+func (r *conference) sizeOfHeld(kind int) (n int) {
+	switch kind {
+	case ofComings:
+		c := r.outlet.comings.Waiting()[0]
+		if c.o != nil {
+			return c.o.said.size()
+		}
+		for _, p := range c.ps {
+			n += p.size()
+		}
+		return n
+	case ofUpdates:
+		return r.outlet.updates.Waiting()[0].said.size()
+	}
+	if waiting := r.outlet.requests.Waiting()[0].flow.requests; len(waiting) > 0 {
+		return waiting[0].size()
+	}
+	return 0
 }
 
 // sayHeld says the first of a kind, or drops it if it is moot.
@@ -252,7 +289,7 @@ func (r *conference) latestPresence(o *occupant) *Packet {
 func (r *conference) introduce(o *occupant, p *payload) {
 	switch {
 	case r.focus == nil:
-	case r.outlet.open():
+	case r.mayInterrupt():
 		r.sayOutOfTurn(r.presencePacket(fanout.Plain, o, p, status{}))
 	default:
 		r.holdComing(o)
@@ -264,7 +301,7 @@ func (r *conference) introduceAgain(o *occupant) {
 	if o.flow != nil && o.flow.showing == changed {
 		o.flow.showing = shown
 	}
-	if r.outlet.open() {
+	if r.mayInterrupt() {
 		r.sayOutOfTurn(r.latestPresence(o))
 		return
 	}
@@ -287,7 +324,7 @@ func (r *conference) holdComing(o *occupant) {
 func (r *conference) tellFocus(o *occupant, p *payload) {
 	switch {
 	case r.focus == nil:
-	case r.outlet.open():
+	case r.mayInterrupt():
 		r.sayOutOfTurn(r.presencePacket(fanout.Plain, o, p, status{}))
 	case o.flowing().showing == shown:
 		r.metrics.focusHeld.Inc()
@@ -304,7 +341,7 @@ func (r *conference) tellFocus(o *occupant, p *payload) {
 func (r *conference) tellFocusAfter(nick string, ps ...*Packet) {
 	switch {
 	case r.focus == nil:
-	case r.outlet.open():
+	case r.mayInterrupt():
 		r.sayOutOfTurn(ps...)
 	default:
 		r.outlet.opens(ofComings)
@@ -346,15 +383,14 @@ func (r *conference) sayComings(nick string) {
 		if c.nick == nick && (c.o != nil || c.ps != nil) {
 			said := *c
 			*c = coming{}
-			r.outlet.fresh += r.sayComing(&said)
+			r.ahead(r.sayComing(&said))
 		}
 	}
-	r.mark()
 }
 
 // request passes a visitor's IQ to the focus, in its turn.
 func (r *conference) request(o *occupant, st *wire.Stanza, p *Packet) {
-	if r.outlet.open() {
+	if r.mayInterrupt() {
 		r.sayOutOfTurn(p)
 		return
 	}

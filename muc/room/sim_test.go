@@ -29,7 +29,8 @@ type sim struct {
 	stalled   bool // the focus reads nothing: no drained, no turns
 	marks     int  // watched
 	asked     bool
-	turns     int // under way
+	short     bool // the turn that it asked for
+	turns     int  // under way
 	node      *Node
 	waiting   int // bytes of requests
 	paused    map[Session]bool
@@ -137,10 +138,12 @@ func (s *sim) After(a Alarm, d time.Duration, turn uint64) {
 }
 
 func (s *sim) AwaitDrained(Session) { s.effects++; s.marks++ }
-func (s *sim) AskTurn(Session) {
+func (s *sim) Ahead(Session, int)   {}
+
+func (s *sim) AskTurn(_ Session, again bool) {
 	s.effects++
 	require.False(s.t, s.asked, "asks for a second turn")
-	s.asked = true
+	s.asked, s.short = true, !again
 }
 func (s *sim) EndTurn(Session, bool) { s.effects++; s.turns-- }
 func (s *sim) Waits(n int)           { s.waiting += n }
@@ -180,7 +183,7 @@ func (s *sim) turnComes() {
 	require.True(s.t, s.asked)
 	s.asked = false
 	s.turns++
-	s.room.turn(s.now, s.room.focus.session)
+	s.room.turn(s.now, s.room.focus.session, s.short)
 	require.True(s.t, s.turns == 0 || s.room.ended != "", "a turn has no end")
 	s.turns = 0
 }

@@ -20,10 +20,15 @@ func (r *running) loginAsFocus() *person {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", r.Addresses().C2S[0])
 	require.NoError(r.t, err)
-	r.t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(r.t, conn.SetDeadline(time.Now().Add(20*time.Second)))
-	p := &person{t: r.t, conn: conn, r: wire.NewReader(conn, wire.Limits{MaxBytes: 1 << 20})}
-	plain := base64.StdEncoding.EncodeToString([]byte("\x00focus\x00" + r.password()))
+	return loginAsFocus(r.t, conn, r.password())
+}
+
+func loginAsFocus(t testing.TB, conn net.Conn, password string) *person {
+	t.Helper()
+	t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	p := &person{t: t, conn: conn, r: wire.NewReader(conn, wire.Limits{MaxBytes: 1 << 20})}
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00focus\x00" + password))
 	p.login("auth.meet.jitsi", "<auth xmlns='"+wire.NSSASL+"' mechanism='PLAIN'>"+plain+"</auth>")
 	p.expect("iq")
 	return p
