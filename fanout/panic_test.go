@@ -81,3 +81,24 @@ func TestPanicAnswersWhoWaits(t *testing.T) {
 	require.ErrorIs(t, <-answer, errPanicked)
 	<-s.Done()
 }
+
+// So does a panic while a quiet shard forgets what clients have acknowledged.
+func TestPanicWhileTidying(t *testing.T) {
+	b := newBroadcaster(t, Config{Shards: 1, Guard: newGuard()})
+	bad, _ := attach(t, b, Options{To: "bad"})
+	other, c := attach(t, b, Options{To: "other"})
+	bad.Drained(func() {
+		bad.unacked = &unacked{count: 5, runs: []run{{n: 5}}} // of which none is kept, as no session is
+		bad.shard.keeping++
+		bad.acked.Store(3)
+		bad.shard.untidy = true
+	})
+	for n := range 100 {
+		other.Deliver(nil, private(fmt.Sprint(n)))
+	}
+	<-bad.Done()
+	require.Equal(t, Panicked, bad.Reason())
+	for n := range 100 {
+		c.expect(fmt.Sprintf("<i n='%d'/>", n))
+	}
+}

@@ -137,6 +137,7 @@ const tidyEvery = 5 * time.Second
 
 func (sh *shard) tidy() {
 	for _, s := range sh.sessions {
+		sh.at = s
 		sh.trim(s)
 		switch u := s.unacked; {
 		case u == nil:
@@ -146,4 +147,5 @@ func (sh *shard) tidy() {
 			u.own = nil // room for the snapshot of a join
 		}
 	}
+	sh.at = nil
 }

@@ -40,6 +40,7 @@ type shard struct {
 	done       int
 	round      []*group // under sweep; nil for those that were swept
 	at         *Session // whose turn it is
+	untidy     bool     // it is time to tidy
 	keeping    int      // sessions with something unacknowledged
 	stopping   bool
 }
@@ -130,6 +131,10 @@ func (sh *shard) run() {
 func (sh *shard) step() (more bool) {
 	more = true
 	defer sh.b.cfg.Guard.Recover(guard.Output, sh)
+	if sh.untidy {
+		sh.untidy = false
+		sh.tidy()
+	}
 	sh.refresh()
 	sh.visitReady()
 	return sh.sweepSome()
@@ -137,6 +142,17 @@ func (sh *shard) step() (more bool) {
 
 // Doing implements [guard.Met]: here stanzas are bytes.
 func (sh *shard) Doing() (string, int) { return "", 0 }
+
+// Whose implements [guard.Owned]: the owner of the connection may know.
+func (sh *shard) Whose() string {
+	if sh.at == nil || sh.at.link == nil {
+		return ""
+	}
+	if o, ok := sh.at.link.owner.(guard.Owned); ok {
+		return o.Whose()
+	}
+	return ""
+}
 
 // Panicked implements [guard.Met].
 func (sh *shard) Panicked() {
@@ -182,7 +198,7 @@ func (sh *shard) wait(tidy, gap *time.Timer) {
 	case <-sh.wake:
 	case <-over:
 	case <-due:
-		sh.tidy()
+		sh.untidy = true
 		tidy.Reset(tidyEvery)
 	}
 }
@@ -203,7 +219,7 @@ func (sh *shard) doTaken() {
 	for sh.done < len(sh.taken) {
 		c := &sh.taken[sh.done]
 		sh.done++
-		sh.at = c.s
+		sh.at = c.s // nil where it is about many
 		sh.do(c)
 	}
 	clear(sh.taken)

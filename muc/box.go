@@ -103,7 +103,7 @@ func (b *box) finish(rest []event) {
 	b.service.forget(b)
 	left := slices.Concat(rest, b.mail.close())
 	for i := range left {
-		b.service.orphan(b.local, &left[i])
+		b.orphan(&left[i])
 	}
 }
 
@@ -261,13 +261,18 @@ func (s *Service) askJicofo(room string, answer func(node, trouble string)) {
 	s.running.Go(func() {
 		ctx, cancel := context.WithTimeout(s.lifetime, jicofoTimeout)
 		defer cancel()
-		node, err := s.cfg.AskJicofo(ctx, room)
-		if err != nil {
-			answer("", err.Error())
-			return
-		}
-		answer(node, "")
+		answer(s.jicofoSays(ctx, room))
 	})
+}
+
+func (s *Service) jicofoSays(ctx context.Context, room string) (node, trouble string) {
+	trouble = "a fault of the program" // if there is a panic
+	defer s.cfg.Guard.Recover(guard.Task, guard.Named("what jicofo answers"))
+	node, err := s.cfg.AskJicofo(ctx, room)
+	if err != nil {
+		return "", err.Error()
+	}
+	return node, ""
 }
 
 // countTimeout is how long jicofo may take to say who is there.

@@ -19,6 +19,17 @@ type call struct {
 	done chan bool                        // buffered; false: the room ended before
 }
 
+// answer tells whoever waits, unless it has been told.
+func (c *call) answer(ran bool) {
+	if c == nil {
+		return
+	}
+	select {
+	case c.done <- ran:
+	default:
+	}
+}
+
 // find returns the room of that name: its address, in either form, or only its
 // localpart between servers.
 func (s *Service) find(name string) *box {

@@ -17,16 +17,16 @@ func (b *box) Doing() (string, int) {
 	return string(b.doing.stanza.Name), len(b.doing.stanza.Raw)
 }
 
+// Whose implements [guard.Owned].
+func (b *box) Whose() string { return "room " + b.local }
+
 // Panicked implements [guard.Met]. What the room had told the service is taken back.
 func (b *box) Panicked() {
 	b.broken = true
 	e := b.doing
 	switch {
 	case e.call != nil:
-		select {
-		case e.call.done <- false:
-		default: // it has been answered
-		}
+		e.call.answer(false)
 	case e.joins:
 		b.service.joined(b)
 	}
@@ -52,6 +52,25 @@ func (b *box) Panicked() {
 // abandon has the room tell the main server that its participants are out, and take
 // back its share of the metrics, as far as it can.
 func (b *box) abandon() {
-	defer b.service.cfg.Guard.Recover(guard.Room, nil)
+	defer b.service.cfg.Guard.Recover(guard.Room, guard.Named(b.Whose()))
 	b.room.Abandon()
 }
+
+// orphan hands an event on that the room has not handled. A panic costs the event.
+func (b *box) orphan(e *event) {
+	b.doing = e
+	defer b.service.cfg.Guard.Recover(guard.Room, (*orphaned)(b))
+	b.service.orphan(b.local, e)
+}
+
+// orphaned is a box that is over, with an event for it under way.
+type orphaned box
+
+// Doing implements [guard.Met].
+func (o *orphaned) Doing() (string, int) { return (*box)(o).Doing() }
+
+// Whose implements [guard.Owned].
+func (o *orphaned) Whose() string { return (*box)(o).Whose() }
+
+// Panicked implements [guard.Met]: who waits for an answer gets one.
+func (o *orphaned) Panicked() { o.doing.call.answer(false) }

@@ -1,6 +1,7 @@
 package muc
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/guard"
+	"vnode/internal/wire"
 )
 
 func guardedConfig() Config {
@@ -77,5 +79,38 @@ func TestPanicAnswersTheOperator(t *testing.T) {
 		require.ErrorIs(t, err, ErrNoRoom)
 		_, err = p.svc.Room(t.Context(), "room")
 		require.True(t, errors.Is(err, ErrNoRoom))
+	})
+}
+
+// A room that met a panic hands back what it has not handled. A panic over one of
+// these events costs that one: others are handed back, and nobody waits for ever.
+func TestPanicOverWhatARoomLeavesBehind(t *testing.T) {
+	inBubble(t, guardedConfig(), func(t *testing.T, p *player) {
+		p.setup([]string{"main1"})
+		st, err := wire.ParseStanza([]byte("<iq type='get' id='fatal' from='someone@main.example/x' to='room@conference.v3.meet.example'><ping xmlns='urn:xmpp:ping'/></iq>"))
+		require.NoError(t, err)
+		late := &call{done: make(chan bool, 1), do: func(time.Time, *box) bool { return true }}
+		err = p.svc.ask(t.Context(), "room", func(_ time.Time, b *box) {
+			p.main.trip = "fatal" // the error that the main server is told
+			b.mail.push(fromRemote(st))
+			b.mail.push(event{call: late})
+			panic("a fault of the program")
+		})
+		require.ErrorIs(t, err, ErrNoRoom)
+		require.False(t, <-late.done)
+		require.Empty(t, p.main.trip, "the second panic was met")
+		p.settle()
+		require.Nil(t, p.svc.find("room"))
+	})
+}
+
+// A panic over what jicofo answers is trouble with jicofo, and not the room's end.
+func TestPanicOverJicofosAnswer(t *testing.T) {
+	cfg := guardedConfig()
+	cfg.AskJicofo = func(context.Context, string) (string, error) { panic("a fault of the program") }
+	inBubble(t, cfg, func(t *testing.T, p *player) {
+		answer := make(chan string, 1)
+		p.svc.askJicofo("room@rooms", func(node, trouble string) { answer <- node + trouble })
+		require.Equal(t, "a fault of the program", <-answer)
 	})
 }

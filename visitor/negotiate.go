@@ -98,9 +98,6 @@ func (n *negotiation) fail(err error) {
 // Doing implements [guard.Met]. Before bind there are hardly any stanzas.
 func (n *negotiation) Doing() (string, int) { return "", 0 }
 
-// Whose implements [guard.Owned].
-func (n *negotiation) Whose() string { return whose(n.peer) }
-
 // Panicked implements [guard.Met]. A session that was bound already is ended with
 // the connection.
 func (n *negotiation) Panicked() {

@@ -34,12 +34,20 @@ func (s *Session) Doing() (string, int) {
 	return "", 0
 }
 
-// Whose implements [guard.Owned]. The focus is nobody: it speaks for all.
+// Whose implements [guard.Owned].
 func (s *Session) Whose() string {
-	if st := s.current.Load(); st != nil && !s.admin {
-		return whose(st.peer)
+	if st := s.current.Load(); st != nil {
+		return st.Whose()
 	}
 	return ""
+}
+
+// Whose implements [guard.Owned], for panics of the write side.
+func (st *stream) Whose() string {
+	if st.who.admin {
+		return ""
+	}
+	return whose(st.peer)
 }
 
 // whose is an address that a client is counted under.
@@ -111,7 +119,7 @@ type cut stream
 func (c *cut) Doing() (string, int) { return "", 0 }
 
 // Whose implements [guard.Owned].
-func (c *cut) Whose() string { return whose(c.peer) }
+func (c *cut) Whose() string { return (*stream)(c).Whose() }
 
 // Panicked implements [guard.Met].
 func (c *cut) Panicked() { c.raw.Close() }
@@ -125,6 +133,6 @@ func (st *stream) carefully(b guard.Boundary, do func()) {
 
 // rest lets go of what only reading needs, if a panic has not left that broken.
 func (st *stream) rest() {
-	defer st.srv.cfg.Guard.Recover(guard.Session, guard.Named(whose(st.peer)))
+	defer st.srv.cfg.Guard.Recover(guard.Session, guard.Named(st.Whose()))
 	st.t.rest()
 }
