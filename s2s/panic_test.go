@@ -76,6 +76,55 @@ func TestPanicEndsOneStream(t *testing.T) {
 	})
 }
 
+// While one stream after the other meets a panic, another one is in full use both ways:
+// it loses nothing, gets nothing twice and keeps the order.
+func TestPanicsBesideABusyStream(t *testing.T) {
+	within(t, func(t *testing.T) {
+		w := newWorld(t, keepIn, nil)
+		w.in.hook = func(g got) {
+			if strings.Contains(g.stanza, "fatal") {
+				panic("a fault of the program")
+			}
+		}
+		busy := w.connect(fromMain, mainCert)
+		busy.authenticated(mainRooms, rooms, bidi)
+		const lines, faults = 1000, 20
+		line := func(n int) string {
+			return fmt.Sprintf("<message from='r@%s' to='r@conference.v3.meet.example'><body>line %d</body></message>", mainRooms, n)
+		}
+		go func() {
+			for n := range lines {
+				busy.write(line(n))
+				w.Send(rooms, mainRooms, chat(n))
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		go func() {
+			for range faults {
+				p := w.connect(fromMain, mainCert)
+				p.authenticated(mainHost, rooms, "")
+				p.write("<message from='a@main.example/x' to='r@conference.v3.meet.example'><body>fatal</body></message>")
+				p.expect(streamError("internal-server-error", ""), end, closed)
+			}
+		}()
+		for n := range lines {
+			busy.expect(string(chat(n)))
+		}
+		time.Sleep(time.Minute)
+		n, met := 0, 0
+		for _, stanza := range w.in.stanzas() {
+			if strings.Contains(stanza, "fatal") {
+				met++
+				continue
+			}
+			require.Equal(t, line(n), stanza)
+			n++
+		}
+		require.Equal(t, lines, n)
+		require.Equal(t, faults, met)
+	})
+}
+
 // A panic of the writer ends the stream. No lock stays locked, and what the connection
 // was not given yet goes out on the next stream, once and in order.
 func TestPanicOfAWriter(t *testing.T) {

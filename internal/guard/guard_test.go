@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,6 +73,26 @@ func TestTooManyPanicsEndTheProcess(t *testing.T) {
 		require.Equal(t, []int{status}, ended)
 		require.Contains(t, out.String(), "too many panics")
 	})
+}
+
+// The end is that of a program that failed, and the last line of the log says why.
+func TestTheProcessEnds(t *testing.T) {
+	const child = "GUARD_TEST_CHILD"
+	if os.Getenv(child) != "" {
+		g := New(slog.New(slog.NewTextHandler(os.Stderr, nil)), prometheus.NewRegistry(), nil)
+		for {
+			new(client).serve(g, func() { panic("often") })
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheProcessEnds$")
+	cmd.Env = append(os.Environ(), child+"=1")
+	out, err := cmd.CombinedOutput()
+	var ended *exec.ExitError
+	require.ErrorAs(t, err, &ended)
+	require.Equal(t, 70, ended.ExitCode())
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	require.Len(t, lines, Most+2)
+	require.Contains(t, lines[Most+1], "the process ends: too many panics")
 }
 
 // owned is a client that is known by its address.

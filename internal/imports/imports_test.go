@@ -110,7 +110,7 @@ var rules = []rule{
 		"who asks is known by the request and the token alone"},
 	{"vnode/cmd/internal/admin/api", []string{"vnode/cmd/internal/admin/access"},
 		"what operators ask for over HTTP; node says how it is done"},
-	{"vnode/cmd/internal/admin", []string{"vnode/cmd/internal/admin/access"},
+	{"vnode/cmd/internal/admin", []string{"vnode/cmd/internal/admin/access", "vnode/internal/guard"},
 		"the operator's listener is told what to show"},
 	{"vnode/cmd/internal/logging", nil,
 		"it knows records, not what they are about"},

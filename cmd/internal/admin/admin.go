@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"vnode/cmd/internal/admin/access"
+	"vnode/internal/guard"
 )
 
 // Options are what a [Server] shows and what it lets operators do.
@@ -30,6 +31,8 @@ type Options struct {
 	// people, must bear ("Authorization: Bearer …"). Empty: nobody may.
 	Token string
 	Log   *slog.Logger
+	// Guard keeps a panic in while the node is looked at; nil: it ends the process.
+	Guard *guard.Guard
 }
 
 // Server is the operator's listener. Its methods may be called from any
@@ -56,7 +59,7 @@ func New(o Options) *Server {
 		s.names = append(s.names, name)
 	}
 	s.stop = sync.OnceFunc(func() { close(s.stopped) })
-	s.running.Go(s.watch)
+	s.running.Go(func() { o.Guard.Task(s.watch) })
 	return s
 }
 

@@ -303,8 +303,8 @@ func (n *Node) Run(ctx context.Context) error {
 	operators := admin.New(admin.Options{
 		Identity: admin.Identity{Host: n.cfg.Load().Host(), Rooms: n.cfg.Load().Rooms(), Version: n.version, Started: n.started},
 		Registry: n.registry, Health: n.health, Source: operator{n}, Control: operator{n}, Token: n.adminToken, Log: n.log,
+		Guard: n.guard,
 	})
-	g.Go(func() error { memory.GiveBack(serving); return nil })
 	web := n.serve(serving, g, operators.Handler())
 	for _, p := range n.kept() {
 		n.federation.Keep(p.from, p.to)
@@ -317,6 +317,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	task(n.drain.run)
 	task(n.record.run)
+	task(memory.GiveBack)
 	g.Go(func() error { n.tellManager(serving); return nil })
 	n.health.Set(admin.Ready, "")
 	systemd.Ready(n.status(serving))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vnode/cmd/internal/admin"
+	"vnode/internal/guard"
 )
 
 // Jicofo does not say which nodes it is logged in at, so the nodes say it of
@@ -30,7 +31,7 @@ func (n *Node) takesOver(ctx context.Context) error {
 	defer cancel()
 	answers := make(chan error, len(others))
 	for _, address := range others {
-		go func() { answers <- readyForJicofo(ctx, address) }()
+		go func() { answers <- n.askOther(ctx, address) }()
 	}
 	var why []string
 	for range others {
@@ -41,6 +42,12 @@ func (n *Node) takesOver(ctx context.Context) error {
 		why = append(why, err.Error())
 	}
 	return fmt.Errorf("no other node can take over: %s; see to one of them, or drain all the same with {\"force\": true}", strings.Join(why, "; "))
+}
+
+func (n *Node) askOther(ctx context.Context, address string) (err error) {
+	err = errors.New("a fault of the program while " + address + " was asked") // if there is a panic
+	defer n.guard.Recover(guard.Task, guard.Named("other nodes"))
+	return readyForJicofo(ctx, address)
 }
 
 // readyForJicofo asks a node whether it takes conferences and jicofo is there. This

@@ -2,11 +2,14 @@ package node
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"vnode/internal/wire"
@@ -15,13 +18,20 @@ import (
 )
 
 // While a conference is watched by fifty visitors, others meet faults of the program:
-// on the way in, on the way out, and in a room of their own. Each fault costs what met
+// on the way in, on the way out, in a request, and in a room of their own. Each fault costs what met
 // it. The conference loses nothing, twice nothing and keeps its order.
 func TestPanicsUnderLoad(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	cfg := testConfig(t, ln.Addr().String())
 	node := startWith(t, cfg, testWriter{t}, func(n *Node) {
+		web := n.web
+		n.web = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/fatal-request" {
+				panic("a fault of the program")
+			}
+			web.ServeHTTP(w, r)
+		})
 		n.router.fault = func(s *visitor.Session, st *wire.Stanza) {
 			switch string(st.ID) {
 			case "fatal-session":
@@ -51,12 +61,14 @@ func TestPanicsUnderLoad(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for _, id := range []string{"fatal-session", "fatal-output", "fatal-session", "fatal-output"} {
+		for _, id := range []string{"fatal-session", "fatal-output", "fatal-session"} {
 			time.Sleep(300 * time.Millisecond) // into the talk, whenever that is
 			v := login(t, node.Addresses().C2S[0], "v3.meet.jitsi")
 			v.write("<iq type='get' id='" + id + "' to='" + demoRoom + "'><ping xmlns='urn:xmpp:ping'/></iq>")
 			v.untilEnd()
 		}
+		_, err := http.Get("http://" + node.Addresses().HTTP[0] + "/fatal-request")
+		assert.ErrorIs(t, err, io.EOF)
 		fatal := "<iq type='result' id='fatal-room' to='second@conference.v3.meet.jitsi/focus'/>"
 		v := login(t, node.Addresses().C2S[0], "v3.meet.jitsi")
 		v.write("<presence to='second@conference.v3.meet.jitsi/" + v.nick + "'><x xmlns='" + wire.NSMUC + "'/></presence>" + fatal)
@@ -75,7 +87,8 @@ func TestPanicsUnderLoad(t *testing.T) {
 	defer cancel()
 	require.NoError(t, other.Close(ctx))
 	require.Equal(t, 2.0, node.metric("vnode_panics_total", "session"))
-	require.Equal(t, 2.0, node.metric("vnode_panics_total", "output"))
+	require.Equal(t, 1.0, node.metric("vnode_panics_total", "output"))
+	require.Equal(t, 1.0, node.metric("vnode_panics_total", "request"))
 	require.Equal(t, 1.0, node.metric("vnode_panics_total", "room"))
 	node.stop()
 }
