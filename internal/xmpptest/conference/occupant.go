@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -338,7 +339,8 @@ func (o *occupant) leave(ctx context.Context) error {
 	o.mu.Unlock()
 	if !ended {
 		p := wire.NewBuilder(nil).Start("presence", "xmlns", wire.NSClient, "type", "unavailable", "to", o.room+"/"+o.nick).Bytes()
-		if err := c.send(p); err != nil {
+		// It may have ended meanwhile; then how it ended counts.
+		if err := c.send(p); err != nil && !errors.Is(err, net.ErrClosed) {
 			return err
 		}
 	}
