@@ -36,7 +36,7 @@ func runFloor(args []string) int {
 	_ = flags.Parse(args) // which exits
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
+	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -189,15 +189,6 @@ func TestBetter(t *testing.T) {
 	best = better(best, run(2, 200, ""))
 	require.Equal(t, report.Run{Scenario: scenarioSearch, Rate: 4, Problems: []string{"lost: 1"},
 		Metrics: map[string]float64{report.DeliveriesPerSecond: 400}}, best)
-}
-
-func TestSendLoop(t *testing.T) {
-	r, err := SendLoop(t.Context(), options(t), "unix", floor.ClosedOptions{Sockets: 5, Size: 900, Batch: 4, For: 50 * time.Millisecond}, 2)
-	require.NoError(t, err)
-	require.Equal(t, "floor/unix", r.Subject())
-	require.Equal(t, 2, r.Repeat)
-	require.Equal(t, 4, r.Batch)
-	require.Positive(t, r.Metrics[report.CPUPerDelivery])
 }
 
 func TestRotation(t *testing.T) {

@@ -25,7 +25,6 @@ func startFloor(ctx context.Context, s *Server, o Options) error {
 	}
 	args := append(append([]string(nil), o.Self[1:]...),
 		"-listen", network+":"+addr, "-domain", mucDomain,
-		"-speakers", strconv.Itoa(o.Speakers+1), // whoever looks whether it listens is the first
-		"-batch", strconv.Itoa(max(o.Batch, 1)))
+		"-speakers", strconv.Itoa(o.Speakers+1)) // whoever looks whether it listens is the first
 	return s.run(ctx, command{program: o.Self[0], args: args, cores: o.Cores}, network, addr)
 }

@@ -58,8 +58,6 @@ type Options struct {
 	Self []string
 	// Speakers that will join the floor, before anybody else.
 	Speakers int
-	// Batch is how many stanzas the floor sends at once; default 1.
-	Batch int
 }
 
 // Kind is a server and how it is reached, for example prosody or vnode/unix.

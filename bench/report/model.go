@@ -38,8 +38,6 @@ type Run struct {
 	Visitors  int     `json:"visitors"`
 	Rate      float64 `json:"rate"`  // stanzas per second into the room, offered
 	Bytes     int     `json:"bytes"` // of one stanza, as delivered
-	// Batch is how many stanzas are sent at once where that is given.
-	Batch int `json:"batch,omitempty"`
 
 	// Metrics by name; see the names below. A metric that was not measured is
 	// absent, never 0.

@@ -12,7 +12,6 @@ type Setting struct {
 	Scenario string
 	Visitors int
 	Rate     float64 // 0 where each server has its own
-	Batch    int     // 0 where it is not given
 }
 
 // String names the setting for people.
@@ -20,9 +19,6 @@ func (s Setting) String() string {
 	text := fmt.Sprintf("%s · %s", scenarioTitle(s.Scenario), plural(s.Visitors, "visitor"))
 	if s.Rate > 0 {
 		text += fmt.Sprintf(" · %s stanzas/s", rate(s.Rate))
-	}
-	if s.Batch > 0 {
-		text += fmt.Sprintf(" · batches of %d", s.Batch)
 	}
 	return text
 }
@@ -37,7 +33,7 @@ const (
 const ceilingStep = "ceiling-step"
 
 func (r *Run) setting() Setting {
-	s := Setting{r.Scenario, r.Visitors, r.Rate, r.Batch}
+	s := Setting{r.Scenario, r.Visitors, r.Rate}
 	if r.Scenario == ceiling || r.Scenario == relay {
 		s.Rate = 0
 	}
@@ -340,7 +336,7 @@ func counted(lines []string) []string {
 var scenarioTitles = map[string]string{
 	"steady": "Steady talk", "join-storm": "Everybody joins at once", "reconnect-storm": "Everybody reconnects at once",
 	ceiling: "As much as it can", ceilingStep: "Rate raised step by step", "stalled": "Every tenth visitor is stuck",
-	relay: "Signalling from the focus", "flood": "Visitors chat", "soak": "Steady for long", "idle": "Visitors listen", "closed-loop": "Send loop alone",
+	relay: "Signalling from the focus", "flood": "Visitors chat", "soak": "Steady for long", "idle": "Visitors listen",
 }
 
 func scenarioTitle(name string) string {

@@ -34,8 +34,7 @@ Servers:
 
 ` + serverList() + `
 The floor is no server: it sends one ready buffer to every visitor with one
-system call each. With -closed it is measured alone as well, as a send loop in C
-would be.
+system call each.
 
   bench compare -visitors 2000 -rates 2,60 -repeat 3 -search -html compare.html
 `,
@@ -57,7 +56,6 @@ type comparing struct {
 	servers  string
 	visitors string
 	rates    string
-	closed   bool
 }
 
 func setupCompare(f *flag.FlagSet) func(context.Context, io.Writer, io.Writer, []string) error {
@@ -89,8 +87,6 @@ func (c *comparing) flags(f *flag.FlagSet) {
 	f.BoolVar(&c.plan.NoAcks, "no-acks", false, "leave stream management off, which browsers turn on")
 	f.BoolVar(&c.plan.Search, "search", false, "also look for the most each server can deliver")
 	f.DurationVar(&c.plan.Step, "step", 4*time.Second, "how long each rate of the search is held")
-	f.BoolVar(&c.closed, "closed", false, "also measure the floor's send loop alone, in batches of 1, 4 and 16")
-	f.IntVar(&c.plan.Options.Batch, "floor-batch", 1, "stanzas the floor sends with one system call")
 }
 
 // parse reads the lists.
@@ -147,30 +143,10 @@ func (c *comparing) run(ctx context.Context, out, progress io.Writer) (err error
 	file := &report.File{Began: time.Now(), Command: command0(), Version: build.Version(), Machine: machine}
 	bar := newCompareBar(progress, c.quiet)
 	c.plan.Say = bar.say
-	if c.closed {
-		c.sendLoops(ctx, file)
-	}
 	result := c.plan.Run(ctx)
 	bar.end()
 	file.Runs, file.Notes, file.Servers = append(file.Runs, result.Runs...), append(file.Notes, result.Notes...), result.Versions
 	return c.finish(ctx, file, out)
-}
-
-// sendLoops measures the floor alone.
-func (c *comparing) sendLoops(ctx context.Context, file *report.File) {
-	for repeat := 1; repeat <= c.plan.Repeats; repeat++ {
-		for _, transport := range []string{"tcp", "unix"} {
-			for _, batch := range []int{1, 4, 16} {
-				o := floor.ClosedOptions{Sockets: c.plan.Visitors[0], Size: max(c.plan.Size, 900), Batch: batch, For: c.plan.Step}
-				r, err := compare.SendLoop(ctx, c.plan.Options, transport, o, repeat)
-				if err != nil {
-					file.Notes = append(file.Notes, fmt.Sprintf("The send loop alone, %s in batches of %d: %v", transport, batch, err))
-					continue
-				}
-				file.Runs = append(file.Runs, r)
-			}
-		}
-	}
 }
 
 func (c *comparing) finish(ctx context.Context, file *report.File, out io.Writer) error {
@@ -195,7 +171,7 @@ var floorCommand = command{
 	name: "floor", summary: "the floor alone; compare starts it itself",
 	setup: func(f *flag.FlagSet) func(context.Context, io.Writer, io.Writer, []string) error {
 		run := floor.Command(f)
-		return func(ctx context.Context, out, _ io.Writer, _ []string) error { return run(ctx, out) }
+		return func(ctx context.Context, _, _ io.Writer, _ []string) error { return run(ctx) }
 	},
 }
 

@@ -179,7 +179,7 @@ func (s *session) leave() {
 			s.hub.remember(s.nick, nil)
 			s.hub.say(shown)
 		}
-		in.raw.send(appendFrame(nil, own))
+		in.raw.send(frame(own))
 	})
 }
 

@@ -1,11 +1,8 @@
 package floor
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"flag"
-	"io"
 	"net"
 	"testing"
 
@@ -40,32 +37,28 @@ const (
 // Whoever comes late finds every speaker's newest presence, and nobody hears of
 // visitors.
 func TestRoom(t *testing.T) {
-	for name, batch := range map[string]int{"one by one": 1, "in batches": 4} {
-		t.Run(name, func(t *testing.T) {
-			url := serve(t, Options{Domain: domain, Speakers: 2, Batch: batch})
-			ledger := conference.NewLedger()
-			local := conference.NewLocal(conference.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
-			defer func() { require.NoError(t, local.Close(t.Context())) }()
-			first, err := local.Join(t.Context())
-			require.NoError(t, err)
-			second, err := local.Join(t.Context())
-			require.NoError(t, err)
-			swarm := conference.NewSwarm(conference.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
-			defer swarm.Close()
-			for range 3 {
-				require.NoError(t, swarm.Join(t.Context(), 1, 0))
-				require.NoError(t, first.Update(t.Context()))
-				require.NoError(t, second.Chat(t.Context()))
-				require.NoError(t, second.Update(t.Context()))
-			}
-			require.NoError(t, second.Leave(t.Context()))
-			require.NoError(t, swarm.Drain(t.Context()))
-			got := swarm.Progress().Tally
-			require.Zero(t, got.Faults(), "%+v", got)
-			require.NoError(t, swarm.Leave(t.Context()))
-			require.Empty(t, local.Faults())
-		})
+	url := serve(t, Options{Domain: domain, Speakers: 2})
+	ledger := conference.NewLedger()
+	local := conference.NewLocal(conference.LocalOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	defer func() { require.NoError(t, local.Close(t.Context())) }()
+	first, err := local.Join(t.Context())
+	require.NoError(t, err)
+	second, err := local.Join(t.Context())
+	require.NoError(t, err)
+	swarm := conference.NewSwarm(conference.SwarmOptions{URL: url, Domain: domain, Room: room, Ledger: ledger})
+	defer swarm.Close()
+	for range 3 {
+		require.NoError(t, swarm.Join(t.Context(), 1, 0))
+		require.NoError(t, first.Update(t.Context()))
+		require.NoError(t, second.Chat(t.Context()))
+		require.NoError(t, second.Update(t.Context()))
 	}
+	require.NoError(t, second.Leave(t.Context()))
+	require.NoError(t, swarm.Drain(t.Context()))
+	got := swarm.Progress().Tally
+	require.Zero(t, got.Faults(), "%+v", got)
+	require.NoError(t, swarm.Leave(t.Context()))
+	require.Empty(t, local.Faults())
 }
 
 // A visitor that goes without a word is no reason to stop.
@@ -90,25 +83,13 @@ func TestReceiverThatIsGone(t *testing.T) {
 	require.Zero(t, got.Faults(), "%+v", got)
 }
 
-func TestFrames(t *testing.T) {
-	for size, header := range map[int][]byte{
-		0:       {0x81, 0},
-		125:     {0x81, 125},
-		126:     {0x81, 126, 0, 126},
-		1 << 16: binary.BigEndian.AppendUint64([]byte{0x81, 127}, 1<<16),
-	} {
-		text := bytes.Repeat([]byte("x"), size)
-		require.Equal(t, append(header, text...), appendFrame(nil, text), "%d bytes", size)
-	}
-}
-
 func TestCommandLine(t *testing.T) {
 	flags := flag.NewFlagSet("floor", flag.ContinueOnError)
 	run := Command(flags)
 	require.NoError(t, flags.Parse([]string{"-listen", "tcp:256.0.0.1:1"}))
-	require.ErrorContains(t, run(t.Context(), io.Discard), "floor: listen")
+	require.ErrorContains(t, run(t.Context()), "floor: listen")
 	require.NoError(t, flags.Parse([]string{"-listen", "tcp:127.0.0.1:0"}))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, run(ctx, io.Discard))
+	require.NoError(t, run(ctx))
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Options describes a floor.
@@ -17,19 +15,13 @@ type Options struct {
 	// Speakers is how many of the first clients have addresses of their own;
 	// all later ones share one.
 	Speakers int
-	// Batch is how many stanzas are sent with one system call; at most
-	// maxBatchAge old. Default 1.
-	Batch int
 }
-
-// maxBatchAge ends the wait for a batch to fill.
-const maxBatchAge = time.Second
 
 // Serve serves clients until ctx ends, then closes the listener and every
 // connection, and returns when nothing is left of them. The error is the
 // listener's, nil at the end of ctx.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
-	h := newHub(max(o.Batch, 1))
+	h := newHub()
 	var sessions sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	hubDone := make(chan struct{})
@@ -67,30 +59,18 @@ func (o Options) address(number int) string {
 }
 
 // Command declares the floor's flags and returns what runs once they are
-// parsed: it serves until ctx ends, or measures a closed loop and writes its
-// result to out. It is started by the load test itself.
-func Command(flags *flag.FlagSet) func(ctx context.Context, out io.Writer) error {
+// parsed: it serves until ctx ends. The load test starts it.
+func Command(flags *flag.FlagSet) func(ctx context.Context) error {
 	listen := flags.String("listen", "tcp:127.0.0.1:0", "`network:address` to listen on")
 	var o Options
 	flags.StringVar(&o.Domain, "domain", "peers.test", "`domain` visitors log in at")
 	flags.IntVar(&o.Speakers, "speakers", 1, "`number` of first clients with addresses of their own")
-	flags.IntVar(&o.Batch, "batch", 1, "`stanzas` sent with one system call")
-	var closed ClosedOptions
-	flags.IntVar(&closed.Sockets, "closed", 0, "serve no clients: send without end to that `number` of sockets and tell the cost")
-	flags.IntVar(&closed.Size, "size", 900, "`bytes` of a stanza, with -closed")
-	flags.DurationVar(&closed.For, "for", 4*time.Second, "how `long`, with -closed")
-	progress := flags.String("progress", "", "`file` in which the receiver counts, with -closed")
-	return func(ctx context.Context, out io.Writer) error {
+	return func(ctx context.Context) error {
 		network, addr, _ := strings.Cut(*listen, ":")
 		l, err := net.Listen(network, addr)
 		if err != nil {
 			return fmt.Errorf("floor: %w", err)
 		}
-		if closed.Sockets == 0 {
-			return Serve(ctx, l, o)
-		}
-		defer func() { _ = l.Close() }() // the process ends next
-		closed.Batch = max(o.Batch, 1)
-		return runClosed(l, *progress, closed, out)
+		return Serve(ctx, l, o)
 	}
 }

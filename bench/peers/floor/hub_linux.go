@@ -2,10 +2,10 @@ package floor
 
 import (
 	"context"
-	"encoding/binary"
 	"net"
 	"slices"
-	"time"
+
+	"github.com/gobwas/ws"
 )
 
 // receiver is one client in the room.
@@ -17,23 +17,17 @@ type receiver struct {
 // hub sends. Its goroutine is [hub.run].
 type hub struct {
 	// Static after construction.
-	size int // stanzas of one batch
 	work chan func()
 	done chan struct{} // closed when nothing is done any more
 
 	// Owned by the hub's goroutine.
 	receivers []*receiver
-	ready     []byte // frames not sent yet
-	count     int    // of them
 	nicks     []string
 	latest    map[string][]byte // the newest presence of each speaker, framed
-	flush     *time.Timer
 }
 
-func newHub(size int) *hub {
-	h := &hub{size: size, work: make(chan func(), 64), done: make(chan struct{}), latest: make(map[string][]byte), flush: time.NewTimer(time.Hour)}
-	h.flush.Stop()
-	return h
+func newHub() *hub {
+	return &hub{work: make(chan func(), 64), done: make(chan struct{}), latest: make(map[string][]byte)}
 }
 
 func (h *hub) run(ctx context.Context) {
@@ -42,8 +36,6 @@ func (h *hub) run(ctx context.Context) {
 		select {
 		case f := <-h.work:
 			f()
-		case <-h.flush.C:
-			h.send()
 		case <-ctx.Done():
 			return
 		}
@@ -67,12 +59,11 @@ func (h *hub) do(f func()) {
 
 // enter sends the room as it is, and then everything.
 func (h *hub) enter(r *receiver, self []byte) {
-	h.send()
 	var room []byte
 	for _, nick := range h.nicks {
 		room = append(room, h.latest[nick]...)
 	}
-	if r.raw.send(appendFrame(room, self)) {
+	if r.raw.send(append(room, frame(self)...)) {
 		h.receivers = append(h.receivers, r)
 	}
 }
@@ -95,29 +86,12 @@ func (h *hub) remember(nick string, presence []byte) {
 	case known < 0:
 		h.nicks = append(h.nicks, nick)
 	}
-	h.latest[nick] = appendFrame(nil, presence)
+	h.latest[nick] = frame(presence)
 }
 
-// say sends a stanza to everybody, with others if it has to wait for them.
+// say sends a stanza to everybody: what all of this is about.
 func (h *hub) say(stanza []byte) {
-	h.ready = appendFrame(h.ready, stanza)
-	h.count++
-	switch {
-	case h.count >= h.size:
-		h.send()
-	case h.count == 1:
-		h.flush.Reset(maxBatchAge)
-	}
-}
-
-// send is what all of this is about.
-func (h *hub) send() {
-	h.flush.Stop()
-	if h.count == 0 {
-		return
-	}
-	ready := h.ready
-	h.ready, h.count = h.ready[:0], 0
+	ready := frame(stanza)
 	broken := 0
 	for _, r := range h.receivers {
 		if !r.raw.send(ready) {
@@ -130,16 +104,5 @@ func (h *hub) send() {
 	}
 }
 
-// appendFrame appends one text message of a server (RFC 6455 §5.2).
-func appendFrame(b, text []byte) []byte {
-	const finalText = 0x81
-	switch n := len(text); {
-	case n < 126:
-		b = append(b, finalText, byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, finalText, 126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, finalText, 127), uint64(n))
-	}
-	return append(b, text...)
-}
+// frame is a text message of a server (RFC 6455 §5.2).
+func frame(text []byte) []byte { return ws.MustCompileFrame(ws.NewTextFrame(text)) }
